@@ -1,0 +1,43 @@
+/*
+ * Files by id: the driver's operations with everything that is the same for all formats around them: what the
+ * format cannot do is refused in words, names are checked, and lookups are remembered across the session.
+ */
+#ifndef DISH_FILE_H
+#define DISH_FILE_H
+
+#include "session.h"
+
+/* Fails unless the volume's filesystem may be changed; says why not. */
+bool file_writable(struct volume *, struct error *) DISH_CHECKED;
+
+bool file_lookup(struct volume *, fs_id dir, const char *name, fs_id *out, struct error *) DISH_CHECKED;
+bool file_attr(struct volume *, fs_id, struct fs_attr *, struct error *) DISH_CHECKED;
+bool file_readdir(struct volume *, fs_id dir, fs_entry_fn *emit, void *arg, struct error *) DISH_CHECKED;
+/* *target is malloc'd. */
+bool file_readlink(struct volume *, fs_id, char **target, struct error *) DISH_CHECKED;
+/* Any range; *got is short only at the end of the file. */
+bool file_read(struct volume *, fs_id, uint64_t off, void *buf, size_t n, size_t *got,
+               struct error *) DISH_CHECKED;
+bool file_map(struct volume *, fs_id, uint64_t off, struct extent *, struct error *) DISH_CHECKED;
+
+bool file_create(struct volume *, fs_id dir, const char *name, const struct fs_attr *, const char *target,
+                 fs_id *out, struct error *) DISH_CHECKED;
+bool file_link(struct volume *, fs_id, fs_id dir, const char *name, struct error *) DISH_CHECKED;
+bool file_remove(struct volume *, fs_id dir, const char *name, struct error *) DISH_CHECKED;
+/* POSIX rename: replaces a target of the same sort; refuses to move a directory into itself. */
+bool file_rename(struct volume *, fs_id from, const char *name, fs_id to, const char *new_name,
+                 struct error *) DISH_CHECKED;
+bool file_setattr(struct volume *, fs_id, const struct fs_attr *, unsigned mask, struct error *) DISH_CHECKED;
+bool file_write(struct volume *, fs_id, uint64_t off, const void *buf, size_t n, struct error *) DISH_CHECKED;
+bool file_truncate(struct volume *, fs_id, uint64_t size, struct error *) DISH_CHECKED;
+bool file_allocate(struct volume *, fs_id, uint64_t off, uint64_t len, unsigned mode,
+                   struct error *) DISH_CHECKED;
+bool file_punch(struct volume *, fs_id, uint64_t off, uint64_t len, struct error *) DISH_CHECKED;
+bool file_xattr_list(struct volume *, fs_id, bool (*emit)(const char *, void *), void *arg,
+                     struct error *) DISH_CHECKED;
+bool file_xattr_get(struct volume *, fs_id, const char *name, void **value, size_t *len,
+                    struct error *) DISH_CHECKED;
+bool file_xattr_set(struct volume *, fs_id, const char *name, const void *value, size_t len,
+                    struct error *) DISH_CHECKED;
+
+#endif

@@ -1,0 +1,170 @@
+/*
+ * The session owns everything that is open (images, tables, volumes, filesystems) and closes it top down;
+ * everyone else borrows. It frames commands: what a command changed becomes one savepoint, or is taken back.
+ */
+#ifndef DISH_SESSION_H
+#define DISH_SESSION_H
+
+#include "driver.h"
+#include "stage.h"
+#include "table.h"
+
+/* The drivers there are; handed to the engine by main() alone. Each list ends with NULL. */
+struct drivers {
+    const struct container_driver *const *containers;
+    const struct table_driver *const *tables;
+    const struct fs_driver *const *filesystems;
+};
+
+struct session_options {
+    bool read_only;   /* -r */
+    bool force_share; /* -U */
+    bool dry_run;     /* -n */
+    bool no_backing;
+    bool allow_data_file;
+    const char *format; /* --format: do not probe the container */
+    const char *backing_format;
+    uint32_t sector_size; /* 0: detect */
+    enum durability durability;
+    bool drop_caches; /* tests: forget every cache after each command */
+    /* A sentence for the person (journal replayed, backup table used ...). */
+    void (*warn)(void *arg, const char *text);
+    /* Long work: bytes done of total (0: unknown). NULL: nobody looks. */
+    void (*progress)(void *arg, const char *what, uint64_t done, uint64_t total);
+    void *arg;
+};
+
+struct image;
+
+/* Number 0 is the whole virtual disk; others are partitions. */
+struct volume {
+    struct image *image;
+    unsigned number;
+    struct device *device;             /* the view; for number 0 the disk itself */
+    const struct part *part;           /* NULL for number 0 */
+    struct fs *fs;                     /* NULL until volume_fs() opened it */
+    bool probed;                       /* fs_driver below is known */
+    const struct fs_driver *fs_driver; /* NULL after probing: no filesystem that dish knows */
+    char *cwd;                         /* current directory, absolute; NULL: "/" */
+};
+
+struct image {
+    struct session *session;
+    struct image *next;
+    char *name;          /* given by `open NAME=FILE`, or made from the file's name */
+    char *path;          /* host path */
+    struct device *file; /* the stage */
+    struct device *disk; /* what the container shows: the virtual disk */
+    const struct container_driver *container;
+    bool format_probed;      /* the format was not named by anybody */
+    struct table *table;     /* NULL: none */
+    struct volume **volumes; /* [0] is the whole disk, then partitions in the order of the table */
+    size_t volume_count;
+    bool restructured; /* table or volume geometry changed since the last commit: no fresh writes */
+    bool is_new;       /* created in this session and never committed */
+};
+
+struct session {
+    struct drivers drivers;
+    struct session_options options;
+    struct image *images;     /* in the order of opening */
+    struct image *image;      /* current, or NULL */
+    struct volume *volume;    /* current, or NULL */
+    struct undo_record *undo; /* newest first; private to session.c */
+    struct undo_record *redo;
+    uint64_t name_epoch; /* grows whenever names may have changed below us (undo, reload): name caches compare
+                            it */
+};
+
+bool session_new(struct session **, const struct drivers *, const struct session_options *,
+                 struct error *) DISH_CHECKED;
+/* Closes everything without committing. NULL is fine. */
+void session_free(struct session *);
+
+/* ---- images ---- */
+
+/* Open a host file. name NULL: made from the path. format NULL: probed. The first image becomes current. */
+bool session_open(struct session *, const char *name, const char *path, const char *format, struct image **,
+                  struct error *) DISH_CHECKED;
+/* Create a new image and open it; it appears on the host at its first commit. */
+bool session_create(struct session *, const char *name, const char *path, const struct container_driver *,
+                    uint64_t size, const struct options *, struct image **, struct error *) DISH_CHECKED;
+/* Refused (E_BUSY) while it has uncommitted changes, unless discard. */
+bool session_close(struct session *, struct image *, bool discard, struct error *) DISH_CHECKED;
+struct image *session_image(const struct session *, const char *name); /* NULL: none of that name */
+const struct container_driver *session_container(const struct session *, const char *name);
+const struct fs_driver *session_filesystem(const struct session *, const char *type);
+const struct table_driver *session_table(const struct session *, const char *name);
+
+/* Open any layer read-only outside the session's images (compare, convert source, backing chains); close top
+ * down. */
+bool session_open_disk(struct session *, const char *path, const char *format, struct device **disk,
+                       struct error *) DISH_CHECKED;
+void session_close_disk(struct device *disk);
+
+/* ---- volumes ---- */
+
+/* By number; E_NOENT lists what there is. */
+bool image_volume(struct image *, unsigned number, struct volume **, struct error *) DISH_CHECKED;
+/* The one volume that holds a filesystem, when there is exactly one; else an error that lists them. */
+bool image_lone_volume(struct image *, struct volume **, struct error *) DISH_CHECKED;
+/* Look what filesystem it holds (*driver NULL: none). Best score wins; a tie is an error naming both. */
+bool volume_probe(struct volume *, const struct fs_driver **driver, struct error *) DISH_CHECKED;
+/* Open its filesystem, once. */
+bool volume_fs(struct volume *, struct fs **, struct error *) DISH_CHECKED;
+/* Flush and forget the opened filesystem (before mkfs, resize, raw writes to the device). */
+bool volume_release(struct volume *, struct error *) DISH_CHECKED;
+/* After the table was stored or the disk changed size: build the volumes anew; those that kept their place
+ * stay open. */
+bool image_rescan(struct image *, struct error *) DISH_CHECKED;
+/* Before writing a volume's device anew (mkfs, raw writes): its old contents are protected until the commit.
+ */
+void volume_restructured(struct volume *);
+
+/* ---- commands as transactions ---- */
+
+/* After a command that changed something: flush all layers into the stages and make one savepoint of it. */
+bool session_savepoint(struct session *, const char *command, struct error *) DISH_CHECKED;
+/* After a command that failed: take its changes back and reload. */
+bool session_revert(struct session *, struct error *) DISH_CHECKED;
+bool session_commit(struct session *, struct error *) DISH_CHECKED;
+bool session_rollback(struct session *, struct error *) DISH_CHECKED;
+bool session_undo(struct session *, unsigned count,
+                  struct error *) DISH_CHECKED; /* E_NOENT: nothing to undo */
+bool session_redo(struct session *, unsigned count, struct error *) DISH_CHECKED;
+bool session_pending(const struct session *);
+/* The commands that undo would take back, newest first. */
+bool session_each_pending(const struct session *, bool (*emit)(const char *command, void *arg), void *arg);
+/* Forget every cache; nothing may be dirty (tests, `cache drop`). */
+bool session_drop_caches(struct session *, struct error *) DISH_CHECKED;
+
+/* The whole stack as of the last commit (or, back 1, before the newest command), read-only; for diff and
+ * trace. */
+bool session_open_old(struct session *, struct image *, bool last_command, struct image **old,
+                      struct error *) DISH_CHECKED;
+void session_close_old(struct image *old);
+
+void session_warn(const struct session *, const char *fmt, ...) DISH_PRINTF(2, 3);
+void session_progress(const struct session *, const char *what, uint64_t done, uint64_t total);
+/* Now; fixed in tests by the environment variable SOURCE_DATE_EPOCH. */
+struct fs_time session_now(void);
+
+/* ---- places: [IMAGE:][VOLUME:]/PATH, 2:, 0:, file: ---- */
+
+enum location_kind { LOCATION_PATH, LOCATION_VOLUME, LOCATION_FILE };
+
+struct location {
+    enum location_kind kind;
+    struct image *image;
+    struct volume *volume; /* LOCATION_PATH, LOCATION_VOLUME (0: the disk) */
+    char *path;            /* LOCATION_PATH: absolute, not resolved; else NULL. Owned. */
+};
+
+bool location_parse(struct session *, const char *text, struct location *, struct error *) DISH_CHECKED;
+void location_free(struct location *);
+/* The device of a LOCATION_VOLUME or LOCATION_FILE. */
+struct device *location_device(const struct location *);
+/* "2:/etc/motd", with the image's name when more than one is open. */
+char *location_text(const struct location *, struct error *) DISH_CHECKED;
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * One row describes a command: argument checks, usage, help, completion, the manual page and the shells'
+ * completion files come from it. The flags say what the dispatcher prepares, so that no command asks whether
+ * an image is open or writable, opens a savepoint or drops a cache itself.
+ *
+ * A command is one file shell/NAME.c that defines `const struct command NAME_command` and one line in
+ * commands.def.
+ */
+#ifndef DISH_COMMAND_H
+#define DISH_COMMAND_H
+
+#include "output.h"
+#include "session.h"
+
+/* What an argument is: how Tab completes it and where its globs are expanded. */
+enum arg_type {
+    ARG_PATH,     /* a file in an image: globs expand in the image */
+    ARG_HOST,     /* a host file: globs expand on the host */
+    ARG_HOST_NEW, /* a host path that need not exist: no globs */
+    ARG_PATH_NEW, /* an image path that need not exist: no globs */
+    ARG_PLACE,    /* a path or a device (2:, 0:, file:) */
+    ARG_VOLUME,   /* a volume number, [IMAGE:]N */
+    ARG_IMAGE,    /* the name of an open image */
+    ARG_SIZE,
+    ARG_NUMBER,
+    ARG_STRUCTURE, /* ext.super ... */
+    ARG_FIELD,     /* ext.super.s_magic */
+    ARG_MKFS_TYPE,
+    ARG_PART_TYPE,
+    ARG_SNAPSHOT,
+    ARG_BITMAP,
+    ARG_COMMAND, /* the name of a dish command */
+    ARG_WORD,    /* choices are in `values`, if any */
+};
+
+enum arg_count { ARG_ONE, ARG_OPTIONAL, ARG_MANY /* one or more */, ARG_ANY /* none or more */ };
+
+struct arg {
+    const char *name; /* upper case, as in the usage line */
+    enum arg_type type;
+    enum arg_count count;
+    const char *help;   /* one line */
+    const char *values; /* words for Tab, separated by '|', or NULL */
+};
+
+struct flag {
+    char letter;        /* 0: only long */
+    const char *name;   /* long, without dashes; NULL: only short */
+    const char *value;  /* name of its argument, upper case; NULL: takes none */
+    enum arg_type type; /* of the argument */
+    const char *help;
+};
+
+enum command_flags {
+    NEEDS_IMAGE = 1,   /* an image is open */
+    CHANGES = 2,       /* may change images: savepoint around it; refused with -r */
+    RAW_WORDS = 4,     /* options are not parsed: all words are arguments (echo, time, source |...) */
+    READS_INPUT = 8,   /* may read its standard input (heredoc, <) */
+    NO_SAVEPOINT = 16, /* it is about transactions itself (commit, undo ...) */
+};
+
+struct call;
+
+struct command {
+    const char *name;
+    const char *group;        /* "Images", "Partitions", "Filesystems", "Files", "Teaching", "Session" */
+    const char *summary;      /* one line, no full stop, imperative */
+    const char *details;      /* paragraphs for `help NAME`, or NULL */
+    const char *examples;     /* lines, or NULL */
+    const struct arg *args;   /* ends with name NULL; NULL: takes none */
+    const struct flag *flags; /* ends with help NULL; NULL: takes none; --help is everybody's */
+    unsigned needs;           /* enum command_flags */
+    const char *aliases;      /* other names, separated by blanks, or NULL */
+    /* False with err set: the command failed and its changes are taken back. */
+    bool (*run)(struct session *, struct call *, struct output *, struct error *);
+};
+
+/* One invocation. Words arrive split, expanded and with globs resolved. */
+struct call {
+    const struct command *command;
+    const char *invoked_as; /* the word typed: an alias can behave differently */
+    char **args;            /* arguments without options; args[argc] is NULL */
+    int argc;
+    struct given {
+        const struct flag *flag;
+        const char *value;
+    } * given; /* options in the order typed */
+    int given_count;
+    struct shell *shell; /* for commands about the session itself (source, alias, set, history) */
+};
+
+/* How often an option was given, by letter or long name. */
+int call_has(const struct call *, const char *name);
+/* The value last given to an option, or NULL. */
+const char *call_value(const struct call *, const char *name);
+/* Checked sizes out of options and arguments: +N, -N and N% are relative to base. */
+bool call_size(const char *text, uint64_t base, uint64_t *out, struct error *) DISH_CHECKED;
+
+/* The command's standard input: heredoc, `< FILE`, or the real one when it is not the script. *got 0: end. */
+bool call_read(struct call *, void *buf, size_t n, size_t *got, struct error *) DISH_CHECKED;
+bool call_has_input(const struct call *); /* a heredoc or < was given */
+
+/*
+ * A command that works on many objects goes on after one fails: report it here and return call_result() at
+ * the end. The first such failure makes the command fail, and its changes are taken back.
+ */
+void call_complain(struct call *, const char *object, const struct error *);
+bool call_result(const struct call *, struct error *) DISH_CHECKED;
+/* A sentence on standard error that is not a failure ("3 owners could not be kept"). Silent with -q. */
+void call_note(struct call *, const char *fmt, ...) DISH_PRINTF(2, 3);
+bool call_verbose(const struct call *);
+bool call_quiet(const struct call *);
+
+#endif

@@ -40,7 +40,8 @@ struct image;
 struct volume {
     struct image *image;
     unsigned number;
-    struct device *device;             /* the view; for number 0 the disk itself */
+    uint64_t start;                    /* bytes from the start of the disk */
+    struct device *device;             /* a view of the disk; for number 0 of all of it */
     const struct part *part;           /* NULL for number 0 */
     struct fs *fs;                     /* NULL until volume_fs() opened it */
     bool probed;                       /* fs_driver below is known */
@@ -54,15 +55,24 @@ struct image {
     char *name;          /* given by `open NAME=FILE`, or made from the file's name */
     char *path;          /* host path */
     struct device *file; /* the stage */
+    /* Stages of further host files that are written with it (external data files); in the order of opening.
+     */
+    struct device **companions;
+    size_t companion_count, companion_capacity;
     struct device *disk; /* what the container shows: the virtual disk */
     const struct container_driver *container;
     bool format_probed;      /* the format was not named by anybody */
     struct table *table;     /* NULL: none */
     struct volume **volumes; /* [0] is the whole disk, then partitions in the order of the table */
     size_t volume_count;
-    bool restructured; /* table or volume geometry changed since the last commit: no fresh writes */
-    bool is_new;       /* created in this session and never committed */
+    bool restructured;           /* table or volume geometry changed since the last commit: no fresh writes */
+    bool is_new;                 /* created in this session and never committed */
+    struct image_layers *layers; /* private to image.c */
+    const struct image *model;   /* an old state: the image that it is of */
 };
+
+/* One command that undo can take back; private to session.c. */
+struct undo_record;
 
 struct session {
     struct drivers drivers;
@@ -70,10 +80,11 @@ struct session {
     struct image *images;     /* in the order of opening */
     struct image *image;      /* current, or NULL */
     struct volume *volume;    /* current, or NULL */
-    struct undo_record *undo; /* newest first; private to session.c */
-    struct undo_record *redo;
-    uint64_t name_epoch; /* grows whenever names may have changed below us (undo, reload): name caches compare
-                            it */
+    struct undo_record *undo; /* newest first */
+    struct undo_record *redo; /* next to redo first */
+    uint64_t
+        name_epoch;   /* grows whenever names may have changed below us (undo, reload): caches compare it */
+    char broken[480]; /* an undo that could not reload: why; everything but closing is refused */
 };
 
 bool session_new(struct session **, const struct drivers *, const struct session_options *,

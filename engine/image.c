@@ -1,0 +1,155 @@
+/* One open image: stage, container, table and volumes, bottom up; and taking them down in the other order. */
+#include "image.h"
+
+#include "alloc.h"
+#include "bytes.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* Kept with the image because the container's callbacks use it as long as it is open. */
+struct image_layers {
+    struct layer_context context;
+    struct chain link;
+    struct container_open open;
+};
+
+static bool open_container(struct image *image, const char *format, struct error *err)
+{
+    if (!container_find(image->session, image->file, format, &image->container, err))
+        return false;
+    image->format_probed = !format;
+    struct image_layers *layers = mem_new(sizeof *layers, err);
+    if (!layers)
+        return false;
+    image->layers = layers;
+    struct stat st;
+    if (stat(image->path, &st) == 0)
+        layers->link = (struct chain){NULL, (uint64_t)st.st_dev, (uint64_t)st.st_ino};
+    layers->context = (struct layer_context){
+        .session = image->session, .image = image, .model = image->model, .chain = &layers->link};
+    layer_open_options(&layers->open, &layers->context, image->path, image->file->read_only);
+    return image->container->open(image->file, &layers->open, &image->disk, err);
+}
+
+/* The best-scoring table driver, or NULL when the disk holds none. */
+static const struct table_driver *find_table(struct image *image)
+{
+    const struct table_driver *best = NULL;
+    unsigned best_score = 0;
+    for (const struct table_driver *const *driver = image->session->drivers.tables; *driver; driver++) {
+        unsigned score = (*driver)->head.probe(image->disk);
+        if (score > best_score) {
+            best_score = score;
+            best = *driver;
+        }
+    }
+    return best;
+}
+
+/* A table that cannot be read leaves the disk as volume 0; the damage is said and `partition verify` tells
+ * more. */
+static void load_table(struct image *image)
+{
+    const struct table_driver *driver = find_table(image);
+    struct error err = {0};
+    image->table = NULL;
+    if (!driver)
+        return;
+    if (!driver->load(image->disk, &image->table, &err)) {
+        image->table = NULL;
+        session_warn(image->session, "%s: %s: %s", image->path, driver->head.name, err.message);
+    } else if (image->table->note[0]) {
+        session_warn(image->session, "%s: %s", image->path, image->table->note);
+    }
+}
+
+static void free_table(struct image *image)
+{
+    if (image->table)
+        image->table->driver->free(image->table);
+    image->table = NULL;
+}
+
+bool image_build(struct image *image, const char *format, struct error *err)
+{
+    if (!open_container(image, format, err))
+        return false;
+    load_table(image);
+    return volumes_build(image, err);
+}
+
+void image_take_down(struct image *image)
+{
+    volumes_free(image);
+    free_table(image);
+    device_close(image->disk);
+    image->disk = NULL;
+    free(image->layers);
+    image->layers = NULL;
+}
+
+bool image_rescan(struct image *image, struct error *err)
+{
+    if (image->table) {
+        struct table *old = image->table;
+        load_table(image);
+        old->driver->free(old);
+    } else {
+        load_table(image);
+    }
+    image->session->name_epoch++;
+    return volumes_build(image, err);
+}
+
+bool image_reload(struct image *image, struct error *err)
+{
+    if (!device_reload(image->disk, err) || !image_rescan(image, err))
+        return false;
+    for (size_t i = 0; i < image->volume_count; i++) {
+        struct volume *volume = image->volumes[i];
+        struct error ignored = {0};
+        if (volume->fs && !volume->fs->driver->reload(volume->fs, &ignored))
+            volume_close_fs(volume);
+        if (!volume->fs)
+            volume->probed = false;
+    }
+    return true;
+}
+
+bool image_flush(struct image *image, struct error *err)
+{
+    for (size_t i = 0; i < image->volume_count; i++) {
+        struct fs *fs = image->volumes[i]->fs;
+        if (fs && fs->driver->flush && !fs->driver->flush(fs, err))
+            return false;
+    }
+    return device_flush(image->disk, err);
+}
+
+void image_committed(struct image *image)
+{
+    for (size_t i = 0; i < image->volume_count; i++) {
+        struct volume *volume = image->volumes[i];
+        volume->device->no_fresh = false;
+        if (volume->fs && volume->fs->driver->committed)
+            volume->fs->driver->committed(volume->fs);
+    }
+    device_committed(image->disk);
+    image->restructured = false;
+    image->is_new = false;
+}
+
+void image_free(struct image *image)
+{
+    if (!image)
+        return;
+    image_take_down(image);
+    for (size_t i = 0; i < image->companion_count; i++)
+        device_close(image->companions[i]);
+    device_close(image->file);
+    free(image->companions);
+    free(image->name);
+    free(image->path);
+    free(image);
+}

@@ -1,0 +1,42 @@
+/* Building and taking down the layers of one image; private to the engine. */
+#ifndef DISH_IMAGE_H
+#define DISH_IMAGE_H
+
+#include "session.h"
+
+/* Host files on the way down a backing chain, so that loops are found before opening. */
+struct chain {
+    const struct chain *above;
+    uint64_t device, inode;
+};
+
+/* What the callbacks of struct container_open need. */
+struct layer_context {
+    struct session *session;
+    struct image *image;       /* companions are registered here; NULL: read-only layers */
+    const struct image *model; /* for an old state: the image whose companions are shown as they were */
+    const struct chain *chain;
+};
+
+/* Fills the options a container is opened with; `context` and `path` must outlive the container. */
+void layer_open_options(struct container_open *, struct layer_context *, const char *path, bool read_only);
+
+/* The best container driver for a file; format NULL: probed. */
+bool container_find(struct session *, struct device *file, const char *format,
+                    const struct container_driver **, struct error *) DISH_CHECKED;
+
+/* Container, table and volumes above image->file. */
+bool image_build(struct image *, const char *format, struct error *) DISH_CHECKED;
+/* Everything above image->file and the companions goes; the files stay. */
+void image_take_down(struct image *);
+/* After the bytes below changed (undo, revert): all layers read themselves again. */
+bool image_reload(struct image *, struct error *) DISH_CHECKED;
+bool image_flush(struct image *, struct error *) DISH_CHECKED;
+void image_committed(struct image *);
+void image_free(struct image *);
+
+bool volumes_build(struct image *, struct error *) DISH_CHECKED;
+void volumes_free(struct image *);
+void volume_close_fs(struct volume *);
+
+#endif

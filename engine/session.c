@@ -1,0 +1,590 @@
+/*
+ * Commands as transactions over all open images. Invariants:
+ *  1. Between commands no layer above a stage is dirty: session_savepoint() or session_revert() ended the
+ * command.
+ *  2. Every undo record names, for each image it changed, the stage generations before and after its command.
+ *  3. After any step back, all layers of the touched images have read themselves again; when one cannot, the
+ *     session is broken and refuses everything but closing.
+ */
+#include "session.h"
+
+#include "alloc.h"
+#include "bytes.h"
+#include "image.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct undo_step {
+    struct device *file; /* a stage: the image's or a companion's */
+    uint64_t before, after;
+};
+
+struct undo_record {
+    struct undo_record *next;
+    char *command;
+    struct undo_step *steps;
+    size_t step_count;
+};
+
+static void free_records(struct undo_record **list)
+{
+    while (*list) {
+        struct undo_record *record = *list;
+        *list = record->next;
+        free(record->command);
+        free(record->steps);
+        free(record);
+    }
+}
+
+bool session_new(struct session **out, const struct drivers *drivers, const struct session_options *options,
+                 struct error *err)
+{
+    struct session *session = mem_new(sizeof *session, err);
+    if (!session)
+        return false;
+    session->drivers = *drivers;
+    session->options = *options;
+    *out = session;
+    return true;
+}
+
+void session_free(struct session *session)
+{
+    if (!session)
+        return;
+    free_records(&session->undo);
+    free_records(&session->redo);
+    while (session->images) {
+        struct image *image = session->images;
+        session->images = image->next;
+        image_free(image);
+    }
+    free(session);
+}
+
+void session_warn(const struct session *session, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    if (!session->options.warn)
+        return;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    session->options.warn(session->options.arg, text);
+}
+
+void session_progress(const struct session *session, const char *what, uint64_t done, uint64_t total)
+{
+    if (session->options.progress)
+        session->options.progress(session->options.arg, what, done, total);
+}
+
+struct fs_time session_now(void)
+{
+    const char *fixed = getenv("SOURCE_DATE_EPOCH");
+    if (fixed && isdigit((unsigned char)fixed[0]))
+        return (struct fs_time){.sec = strtoll(fixed, NULL, 10)};
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (struct fs_time){.sec = now.tv_sec, .nsec = (uint32_t)now.tv_nsec};
+}
+
+static bool not_broken(const struct session *session, struct error *err)
+{
+    return !session->broken[0] ||
+           fail(err, E_FAILED, "the session cannot go on: %s; close the image", session->broken);
+}
+
+/* ---- images ---- */
+
+struct image *session_image(const struct session *session, const char *name)
+{
+    for (struct image *image = session->images; image; image = image->next)
+        if (strcmp(image->name, name) == 0)
+            return image;
+    return NULL;
+}
+
+const struct container_driver *session_container(const struct session *session, const char *name)
+{
+    for (const struct container_driver *const *driver = session->drivers.containers; *driver; driver++)
+        if (strcmp((*driver)->head.name, name) == 0)
+            return *driver;
+    return NULL;
+}
+
+const struct table_driver *session_table(const struct session *session, const char *name)
+{
+    for (const struct table_driver *const *driver = session->drivers.tables; *driver; driver++)
+        if (strcmp((*driver)->head.name, name) == 0)
+            return *driver;
+    return NULL;
+}
+
+const struct fs_driver *session_filesystem(const struct session *session, const char *type)
+{
+    for (const struct fs_driver *const *driver = session->drivers.filesystems; *driver; driver++)
+        for (const char *const *word = (*driver)->types; word && *word; word++)
+            if (strcmp(*word, type) == 0)
+                return *driver;
+    return NULL;
+}
+
+/* The file's name without folders and extension, made unique; never a number or "file". */
+static char *name_from_path(const struct session *session, const char *path, struct error *err)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+    char *stem = mem_string_n(base, dot && dot > base ? (size_t)(dot - base) : strlen(base), err);
+    if (!stem)
+        return NULL;
+    for (char *p = stem; *p; p++)
+        if (*p == ':')
+            *p = '_';
+    bool plain = stem[0] && strspn(stem, "0123456789") != strlen(stem) && strcmp(stem, "file") != 0;
+    char *name = mem_printf(err, plain ? "%s" : "image%s", stem);
+    for (unsigned n = 2; name && session_image(session, name); n++) {
+        free(name);
+        name = mem_printf(err, "%s%s-%u", plain ? "" : "image", stem, n);
+    }
+    free(stem);
+    return name;
+}
+
+static bool check_name(const struct session *session, const char *name, struct error *err)
+{
+    if (!name[0] || strpbrk(name, ":/") || strspn(name, "0123456789") == strlen(name) ||
+        strcmp(name, "file") == 0)
+        return fail(err, E_INVALID, "'%s' cannot be the name of an image", name);
+    if (session_image(session, name))
+        return fail(err, E_EXIST, "an image named %s is open already", name);
+    return true;
+}
+
+static bool image_new(struct session *session, const char *name, const char *path, struct image **out,
+                      struct error *err)
+{
+    if (!not_broken(session, err) || (name && !check_name(session, name, err)))
+        return false;
+    struct image *image = mem_new(sizeof *image, err);
+    if (!image)
+        return false;
+    image->session = session;
+    image->path = mem_string(path, err);
+    image->name = name ? mem_string(name, err) : name_from_path(session, path, err);
+    if (!image->path || !image->name) {
+        image_free(image);
+        return false;
+    }
+    *out = image;
+    return true;
+}
+
+static void add_image(struct session *session, struct image *image)
+{
+    struct image **hook = &session->images;
+    while (*hook)
+        hook = &(*hook)->next;
+    *hook = image;
+    if (!session->image)
+        session->image = image;
+}
+
+static struct stage_options stage_options_of(const struct session *session)
+{
+    return (struct stage_options){.read_only = session->options.read_only || session->options.force_share,
+                                  .force_share = session->options.force_share,
+                                  .dry_run = session->options.dry_run,
+                                  .durability = session->options.durability,
+                                  .sector_size = session->options.sector_size};
+}
+
+static void tell_recovery(const struct session *session, const char *path, enum recovery recovery)
+{
+    static const char *const texts[] = {
+        [RECOVERY_REPLAYED] = "an interrupted commit was completed",
+        [RECOVERY_DISCARDED] = "an interrupted commit was discarded; the image is as before it",
+        [RECOVERY_REPLAYED_IN_MEMORY] =
+            "an interrupted commit was completed in memory; the file is unchanged",
+    };
+    if (recovery != RECOVERY_NONE)
+        session_warn(session, "%s: %s", path, texts[recovery]);
+}
+
+bool session_open(struct session *session, const char *name, const char *path, const char *format,
+                  struct image **out, struct error *err)
+{
+    struct image *image;
+    if (!image_new(session, name, path, &image, err))
+        return false;
+    struct stage_options options = stage_options_of(session);
+    enum recovery recovery = RECOVERY_NONE;
+    if (!stage_open(path, &options, &image->file, &recovery, err) ||
+        !image_build(image, format ? format : session->options.format, err)) {
+        image_free(image);
+        return false;
+    }
+    tell_recovery(session, path, recovery);
+    add_image(session, image);
+    *out = image;
+    return true;
+}
+
+bool session_create(struct session *session, const char *name, const char *path,
+                    const struct container_driver *driver, uint64_t size, const struct options *make,
+                    struct image **out, struct error *err)
+{
+    struct image *image;
+    if (session->options.read_only)
+        return fail(err, E_READONLY, "the session is read-only (-r)");
+    if (!driver->create)
+        return fail(err, E_UNSUPPORTED, "%s images cannot be created", driver->head.name);
+    if (!image_new(session, name, path, &image, err))
+        return false;
+    struct stage_options options = stage_options_of(session);
+    struct layer_context context = {.session = session, .image = image};
+    struct container_open open;
+    layer_open_options(&open, &context, image->path, false);
+    if (!stage_create(path, false, &options, &image->file, err) ||
+        !driver->create(image->file, size, make, &open, err) || !image_build(image, driver->head.name, err) ||
+        !image_flush(image, err) || !stage_mark(image->file, err)) {
+        image_free(image);
+        return false;
+    }
+    image->is_new = true;
+    add_image(session, image);
+    *out = image;
+    return true;
+}
+
+static bool record_names(const struct undo_record *record, const struct image *image)
+{
+    for (size_t i = 0; i < record->step_count; i++) {
+        if (record->steps[i].file == image->file)
+            return true;
+        for (size_t k = 0; k < image->companion_count; k++)
+            if (record->steps[i].file == image->companions[k])
+                return true;
+    }
+    return false;
+}
+
+static bool image_pending(const struct image *image)
+{
+    bool pending = stage_pending(image->file);
+    for (size_t i = 0; i < image->companion_count; i++)
+        pending = pending || stage_pending(image->companions[i]);
+    return pending;
+}
+
+/* Undo across the closing of an image cannot be kept: records that name it, and all older ones, go. */
+static void forget_records(struct undo_record **list, const struct image *image)
+{
+    for (struct undo_record **hook = list; *hook; hook = &(*hook)->next)
+        if (record_names(*hook, image)) {
+            free_records(hook);
+            return;
+        }
+}
+
+static void drop_image(struct session *session, struct image *image)
+{
+    forget_records(&session->undo, image);
+    forget_records(&session->redo, image);
+    struct image **hook = &session->images;
+    while (*hook != image)
+        hook = &(*hook)->next;
+    *hook = image->next;
+    image_free(image);
+    if (session->image == image) {
+        session->image = session->images;
+        session->volume = NULL;
+    }
+    session->broken[0] = '\0';
+}
+
+bool session_close(struct session *session, struct image *image, bool discard, struct error *err)
+{
+    if (image_pending(image) && !discard)
+        return fail(err, E_BUSY, "%s has uncommitted changes: commit or rollback first", image->name);
+    drop_image(session, image);
+    return true;
+}
+
+/* ---- savepoints, undo ---- */
+
+static size_t count_files(const struct session *session)
+{
+    size_t count = 0;
+    for (const struct image *image = session->images; image; image = image->next)
+        count += 1 + image->companion_count;
+    return count;
+}
+
+static bool mark_file(struct device *file, struct undo_record *record, struct error *err)
+{
+    if (!stage_dirty(file))
+        return true;
+    struct undo_step step = {.file = file, .before = stage_generation(file)};
+    if (!stage_mark(file, err))
+        return false;
+    step.after = stage_generation(file);
+    record->steps[record->step_count++] = step;
+    return true;
+}
+
+static bool mark_all(struct session *session, struct undo_record *record, struct error *err)
+{
+    for (struct image *image = session->images; image; image = image->next) {
+        if (!mark_file(image->file, record, err))
+            return false;
+        for (size_t i = 0; i < image->companion_count; i++)
+            if (!mark_file(image->companions[i], record, err))
+                return false;
+    }
+    return true;
+}
+
+static struct undo_record *record_new(const struct session *session, const char *command, struct error *err)
+{
+    struct undo_record *record = mem_new(sizeof *record, err);
+    if (!record)
+        return NULL;
+    record->command = mem_string(command, err);
+    record->steps = mem_array(count_files(session), sizeof *record->steps, err);
+    if (record->command && record->steps)
+        return record;
+    free_records(&record);
+    return NULL;
+}
+
+static bool any_dirty(const struct session *session)
+{
+    for (const struct image *image = session->images; image; image = image->next) {
+        if (stage_dirty(image->file))
+            return true;
+        for (size_t i = 0; i < image->companion_count; i++)
+            if (stage_dirty(image->companions[i]))
+                return true;
+    }
+    return false;
+}
+
+bool session_savepoint(struct session *session, const char *command, struct error *err)
+{
+    if (!not_broken(session, err))
+        return false;
+    for (struct image *image = session->images; image; image = image->next)
+        if (!image->file->read_only && !image_flush(image, err))
+            return false;
+    if (any_dirty(session)) {
+        struct undo_record *record = record_new(session, command, err);
+        if (!record)
+            return false;
+        record->next = session->undo;
+        session->undo = record;
+        free_records(&session->redo);
+        if (!mark_all(session, record, err))
+            return false;
+    }
+    return !session->options.drop_caches || session_drop_caches(session, err);
+}
+
+/* All layers of an image read themselves again; failing that, the session is broken. */
+static bool reload(struct session *session, struct image *image, struct error *err)
+{
+    session->name_epoch++;
+    if (image_reload(image, err))
+        return true;
+    because(err, "%s", image->name);
+    snprintf(session->broken, sizeof session->broken, "%s", err->message);
+    return false;
+}
+
+bool session_revert(struct session *session, struct error *err)
+{
+    bool ok = true;
+    for (struct image *image = session->images; image; image = image->next) {
+        if (image->file->read_only)
+            continue;
+        ok = stage_revert(image->file, err) && ok;
+        for (size_t i = 0; i < image->companion_count; i++)
+            ok = stage_revert(image->companions[i], err) && ok;
+        ok = reload(session, image, err) && ok;
+    }
+    return ok;
+}
+
+/* Go to the before or after state of a record. */
+static bool go(struct session *session, const struct undo_record *record, bool back, struct error *err)
+{
+    for (size_t i = 0; i < record->step_count; i++) {
+        const struct undo_step *step = &record->steps[i];
+        if (!stage_go(step->file, back ? step->before : step->after, err))
+            return false;
+    }
+    for (struct image *image = session->images; image; image = image->next)
+        if (record_names(record, image) && !reload(session, image, err))
+            return false;
+    return true;
+}
+
+static bool step_records(struct session *session, struct undo_record **from, struct undo_record **to,
+                         unsigned count, bool back, struct error *err)
+{
+    if (!not_broken(session, err))
+        return false;
+    unsigned available = 0;
+    for (const struct undo_record *record = *from; record; record = record->next)
+        available++;
+    if (available == 0)
+        return fail(err, E_NOENT, back ? "nothing to undo since the last commit" : "nothing to redo");
+    if (count > available)
+        return fail(err, E_NOENT, "only %u command%s can be taken %s", available, available == 1 ? "" : "s",
+                    back ? "back" : "forward again");
+    for (; count > 0; count--) {
+        struct undo_record *record = *from;
+        if (!go(session, record, back, err))
+            return false;
+        *from = record->next;
+        record->next = *to;
+        *to = record;
+    }
+    return true;
+}
+
+bool session_undo(struct session *session, unsigned count, struct error *err)
+{
+    return step_records(session, &session->undo, &session->redo, count, true, err);
+}
+
+bool session_redo(struct session *session, unsigned count, struct error *err)
+{
+    return step_records(session, &session->redo, &session->undo, count, false, err);
+}
+
+bool session_pending(const struct session *session)
+{
+    for (const struct image *image = session->images; image; image = image->next)
+        if (image_pending(image) || image->is_new)
+            return true;
+    return false;
+}
+
+bool session_each_pending(const struct session *session, bool (*emit)(const char *command, void *arg),
+                          void *arg)
+{
+    for (const struct undo_record *record = session->undo; record; record = record->next)
+        if (!emit(record->command, arg))
+            return false;
+    return true;
+}
+
+static bool commit_image(struct image *image, struct error *err)
+{
+    if (image->file->read_only || (!image_pending(image) && !image->is_new))
+        return true;
+    for (size_t i = 0; i < image->companion_count; i++)
+        if (!stage_commit(image->companions[i], err))
+            return because(err, "%s", stage_path(image->companions[i]));
+    if (!stage_commit(image->file, err))
+        return because(err, "%s", image->path);
+    image_committed(image);
+    return true;
+}
+
+bool session_commit(struct session *session, struct error *err)
+{
+    if (!not_broken(session, err) || !session_savepoint(session, "commit", err))
+        return false;
+    if (session->options.dry_run)
+        return true;
+    for (struct image *image = session->images; image; image = image->next)
+        if (!commit_image(image, err))
+            return false;
+    free_records(&session->undo);
+    free_records(&session->redo);
+    return true;
+}
+
+/* An image that was never committed does not exist on the host: taking everything back closes it. */
+static void drop_new_images(struct session *session)
+{
+    for (struct image *image = session->images, *next; image; image = next) {
+        next = image->next;
+        if (image->is_new)
+            drop_image(session, image);
+    }
+}
+
+bool session_rollback(struct session *session, struct error *err)
+{
+    bool ok = true;
+    free_records(&session->undo);
+    free_records(&session->redo);
+    drop_new_images(session);
+    for (struct image *image = session->images; image; image = image->next) {
+        if (image->file->read_only)
+            continue;
+        ok = stage_rollback(image->file, err) && ok;
+        for (size_t i = 0; i < image->companion_count; i++)
+            ok = stage_rollback(image->companions[i], err) && ok;
+        image->restructured = false;
+        ok = reload(session, image, err) && ok;
+        if (ok)
+            image_committed(image);
+    }
+    if (ok)
+        session->broken[0] = '\0';
+    return ok;
+}
+
+bool session_drop_caches(struct session *session, struct error *err)
+{
+    for (struct image *image = session->images; image; image = image->next)
+        if (!reload(session, image, err))
+            return false;
+    return true;
+}
+
+/* ---- old states ---- */
+
+static uint64_t generation_before(const struct session *session, const struct image *image)
+{
+    const struct undo_record *record = session->undo;
+    for (size_t i = 0; record && i < record->step_count; i++)
+        if (record->steps[i].file == image->file)
+            return record->steps[i].before;
+    return stage_generation(image->file);
+}
+
+bool session_open_old(struct session *session, struct image *image, bool last_command, struct image **out,
+                      struct error *err)
+{
+    struct image *old = mem_new(sizeof *old, err);
+    if (!old)
+        return false;
+    *old = (struct image){.session = session, .model = image};
+    uint64_t generation =
+        last_command ? generation_before(session, image) : stage_committed_generation(image->file);
+    old->name = mem_string(image->name, err);
+    old->path = mem_string(image->path, err);
+    if (old->name && old->path)
+        old->file = stage_snapshot(image->file, generation, err);
+    if (!old->file || !image_build(old, image->container->head.name, err)) {
+        image_free(old);
+        return false;
+    }
+    *out = old;
+    return true;
+}
+
+void session_close_old(struct image *old)
+{
+    image_free(old);
+}

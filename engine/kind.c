@@ -97,7 +97,8 @@ bool kind_number_parse(const struct field *field, const char *text, void *raw, s
         if (!isdigit((unsigned char)text[minus]) || *end)
             return fail(err, E_INVALID, "'%s' is not a value for %s", text, field->name);
         if (!minus && field->width < 8 && value >> (field->width * 8))
-            return fail(err, E_TOOBIG, "%s does not fit into the %u bytes of %s", text, field->width, field->name);
+            return fail(err, E_TOOBIG, "%s does not fit into the %u bytes of %s", text, field->width,
+                        field->name);
     }
     store_value(field, raw, value);
     return true;
@@ -215,7 +216,7 @@ static void utf16_format(const struct field *field, const void *raw, char *out, 
     }
     char text[1024];
     struct error ignored = {0};
-    if (!utf16_to_utf8(units, n, text, sizeof text, &ignored))
+    if (!utf16_to_utf8(units, n, UTF_WTF8, text, sizeof text, &ignored))
         text[0] = '\0';
     snprintf(out, size, "\"%.*s\"", (int)(size - 3), text);
 }
@@ -257,7 +258,8 @@ static bool ordered_uuid_parse(const uint8_t *order, const struct field *field, 
         bytes[order[n]] = (uint8_t)strtoul(pair, NULL, 16);
         p += 2;
     }
-    return (n == 16 && strlen(text) == 36) || fail(err, E_INVALID, "%s is not a UUID for %s", text, field->name);
+    return (n == 16 && strlen(text) == 36) ||
+           fail(err, E_INVALID, "%s is not a UUID for %s", text, field->name);
 }
 
 static void uuid_format(const struct field *field, const void *raw, char *out, size_t size)

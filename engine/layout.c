@@ -32,12 +32,14 @@ static const struct field **sorted_fields(const struct layout *layout, struct er
     return fields;
 }
 
-static bool emit_gap(const uint8_t *raw, uint32_t from, uint32_t to, row_fn *emit, void *arg, struct error *err)
+static bool emit_gap(const uint8_t *raw, uint32_t from, uint32_t to, row_fn *emit, void *arg,
+                     struct error *err)
 {
     struct row row = {.off = from, .width = to - from, .raw = raw + from};
     if (from >= to)
         return true;
-    snprintf(row.meaning, sizeof row.meaning, "%s", all_zero(row.raw, row.width) ? "not used, zeros" : "not used");
+    snprintf(row.meaning, sizeof row.meaning, "%s",
+             all_zero(row.raw, row.width) ? "not used, zeros" : "not used");
     return emit(&row, arg, err);
 }
 
@@ -49,7 +51,8 @@ static bool emit_field(const struct place *place, const uint8_t *raw, const stru
     if (field->kind->meaning)
         field->kind->meaning(field, row.raw, row.meaning, sizeof row.meaning);
     if (place->layout->computed && place->layout->computed(place, raw, field, &row.computed)) {
-        uint64_t stored = field->order == ORDER_BE ? load_be(row.raw, field->width) : load_le(row.raw, field->width);
+        uint64_t stored =
+            field->order == ORDER_BE ? load_be(row.raw, field->width) : load_le(row.raw, field->width);
         row.has_computed = true;
         row.computed_ok = stored == row.computed;
     }
@@ -109,7 +112,8 @@ bool place_poke(const struct place *place, const char *name, const char *value, 
     if (ok && mode == POKE_SEALED) {
         if (layout->seal)
             layout->seal(place, raw);
-        ok = !layout->check || layout->check(place, raw, err) || because(err, "refused (--raw does it all the same)");
+        ok = !layout->check || layout->check(place, raw, err) ||
+             because(err, "refused (--raw does it all the same)");
     }
     ok = ok && device_write(place->device, place->off, raw, place->size, WRITE_UPDATE, err);
     free(raw);

@@ -146,6 +146,31 @@ bool cache_get(struct cache *cache, uint64_t off, struct cache_block **out, stru
     return true;
 }
 
+bool cache_read_ahead(struct cache *cache, uint64_t off, uint64_t len, struct error *err)
+{
+    assert(off % cache->block_size == 0 && len % cache->block_size == 0);
+    len = MIN_OF(len, (uint64_t)cache->max_blocks / 4 * cache->block_size);
+    while (len > 0 && find(cache, off)) {
+        off += cache->block_size;
+        len -= cache->block_size;
+    }
+    uint64_t run = 0;
+    while (run < len && !find(cache, off + run))
+        run += cache->block_size;
+    if (run <= cache->block_size)
+        return true;
+    uint8_t *buf = mem_new(run, err);
+    bool ok = buf && device_read(cache->dev, off, buf, run, err);
+    for (uint64_t at = 0; ok && at < run; at += cache->block_size) {
+        struct cache_block *block;
+        ok = add_block(cache, off + at, &block, err);
+        if (ok)
+            memcpy(block->data, buf + at, cache->block_size);
+    }
+    free(buf);
+    return ok;
+}
+
 bool cache_get_new(struct cache *cache, uint64_t off, enum write_class class, struct cache_block **out,
                    struct error *err)
 {

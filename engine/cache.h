@@ -37,7 +37,12 @@ void cache_free(struct cache *); /* without writing; NULL is fine */
 
 /* The block at off, read when absent. It stays where it is until cache_release(). */
 bool cache_get(struct cache *, uint64_t off, struct cache_block **out, struct error *) DISH_CHECKED;
-/* The same for a block about to be filled anew: zeros, not read, dirty with the class given. */
+/*
+ * Read the first run of absent blocks in a range (multiples of the block size) with one request. A hint: at
+ * most a quarter of the cache is filled.
+ */
+bool cache_read_ahead(struct cache *, uint64_t off, uint64_t len, struct error *) DISH_CHECKED;
+/* As cache_get() for a block about to be filled anew: zeros, not read, dirty with the class given. */
 bool cache_get_new(struct cache *, uint64_t off, enum write_class, struct cache_block **out,
                    struct error *) DISH_CHECKED;
 void cache_release(struct cache *, struct cache_block *); /* NULL is fine */

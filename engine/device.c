@@ -43,15 +43,10 @@ bool device_write(struct device *dev, uint64_t off, const void *buf, size_t n, e
     return n == 0 || dev->ops->write(dev, off, buf, n, class, err);
 }
 
-bool device_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class class, struct error *err)
+/* Zeros as bytes, where the device has no better way. */
+static bool write_zeros(struct device *dev, uint64_t off, uint64_t n, enum write_class class, struct error *err)
 {
     static const uint8_t zeros[64 * 1024];
-    if (!check_write(dev, off, n, "zero", err))
-        return false;
-    if (dev->no_fresh)
-        class = WRITE_UPDATE;
-    if (dev->ops->zero)
-        return n == 0 || dev->ops->zero(dev, off, n, class, err);
     while (n > 0) {
         size_t step = (size_t)MIN_OF(n, sizeof zeros);
         if (!device_write(dev, off, zeros, step, class, err))
@@ -60,6 +55,26 @@ bool device_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class 
         n -= step;
     }
     return true;
+}
+
+bool device_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class class, struct error *err)
+{
+    if (!check_write(dev, off, n, "zero", err))
+        return false;
+    if (dev->no_fresh)
+        class = WRITE_UPDATE;
+    if (dev->ops->zero)
+        return n == 0 || dev->ops->zero(dev, off, n, class, err);
+    return write_zeros(dev, off, n, class, err);
+}
+
+bool device_allocate(struct device *dev, uint64_t off, uint64_t n, bool written, struct error *err)
+{
+    if (!check_write(dev, off, n, "allocation", err))
+        return false;
+    if (dev->ops->allocate)
+        return n == 0 || dev->ops->allocate(dev, off, n, written, err);
+    return write_zeros(dev, off, n, WRITE_FRESH, err);
 }
 
 bool device_discard(struct device *dev, uint64_t off, uint64_t n, struct error *err)

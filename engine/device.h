@@ -48,6 +48,9 @@ struct device_ops {
     bool (*zero)(struct device *, uint64_t off, uint64_t n, enum write_class, struct error *);
     /* Contents become undefined and space may be given back. NULL: nothing happens. */
     bool (*discard)(struct device *, uint64_t off, uint64_t n, struct error *);
+    /* Reserve space on the host for bytes that read as zeros, `written`: by writing them. NULL: zeros are
+     * written. */
+    bool (*allocate)(struct device *, uint64_t off, uint64_t n, bool written, struct error *);
     /* NULL: fixed size, refused by name. */
     bool (*resize)(struct device *, uint64_t size, struct error *);
     /* The run that starts at off (off < size); never empty. NULL: the device is one with the device below. */
@@ -83,6 +86,7 @@ bool device_write(struct device *, uint64_t off, const void *buf, size_t n, enum
                   struct error *) DISH_CHECKED;
 bool device_zero(struct device *, uint64_t off, uint64_t n, enum write_class, struct error *) DISH_CHECKED;
 bool device_discard(struct device *, uint64_t off, uint64_t n, struct error *) DISH_CHECKED;
+bool device_allocate(struct device *, uint64_t off, uint64_t n, bool written, struct error *) DISH_CHECKED;
 bool device_resize(struct device *, uint64_t size, struct error *) DISH_CHECKED;
 bool device_map(struct device *, uint64_t off, struct extent *, struct error *) DISH_CHECKED;
 bool device_flush(struct device *, struct error *) DISH_CHECKED;

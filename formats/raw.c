@@ -1,0 +1,157 @@
+/* The raw container: the guest's bytes are the file's bytes. Holes are the file's holes. */
+#include "alloc.h"
+#include "bytes.h"
+#include "driver.h"
+
+#include <stdlib.h>
+
+static bool raw_read(struct device *dev, uint64_t off, void *buf, size_t n, struct error *err)
+{
+    return device_read(dev->below, off, buf, n, err);
+}
+
+static bool raw_write(struct device *dev, uint64_t off, const void *buf, size_t n, enum write_class class,
+                      struct error *err)
+{
+    return device_write(dev->below, off, buf, n, class, err);
+}
+
+static bool raw_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class class, struct error *err)
+{
+    return device_zero(dev->below, off, n, class, err);
+}
+
+static bool raw_discard(struct device *dev, uint64_t off, uint64_t n, struct error *err)
+{
+    return device_discard(dev->below, off, n, err);
+}
+
+static bool raw_resize(struct device *dev, uint64_t size, struct error *err)
+{
+    if (!device_resize(dev->below, size, err))
+        return false;
+    dev->size = dev->below->size;
+    return true;
+}
+
+/* The layer below knows the holes; what it has stored lies there at the same offset. */
+static bool raw_map(struct device *dev, uint64_t off, struct extent *out, struct error *err)
+{
+    if (!dev->below->ops->map) {
+        *out = (struct extent){.len = dev->size - off, .device = dev->below, .off = off};
+        return true;
+    }
+    if (!device_map(dev->below, off, out, err))
+        return false;
+    out->len = MIN_OF(out->len, dev->size - off);
+    if (!(out->flags & EXTENT_HOLE)) {
+        out->device = dev->below;
+        out->off = off;
+    }
+    return true;
+}
+
+static bool raw_reload(struct device *dev, struct error *err)
+{
+    (void)err;
+    dev->size = dev->below->size;
+    return true;
+}
+
+static bool raw_describe(struct device *dev, uint64_t off, struct report *report, struct error *err)
+{
+    (void)dev;
+    (void)err;
+    report_text(report, "layer", "raw");
+    report_hex(report, "host-offset", off);
+    return true;
+}
+
+static void raw_close(struct device *dev)
+{
+    free(dev);
+}
+
+static const struct device_ops raw_ops = {
+    .name = "raw",
+    .read = raw_read,
+    .write = raw_write,
+    .zero = raw_zero,
+    .discard = raw_discard,
+    .resize = raw_resize,
+    .map = raw_map,
+    .reload = raw_reload,
+    .describe = raw_describe,
+    .close = raw_close,
+};
+
+/* Anything can be a raw image, so it is the weakest of all claims. */
+static unsigned raw_probe(struct device *below)
+{
+    (void)below;
+    return 1;
+}
+
+static bool raw_open(struct device *below, const struct container_open *open, struct device **out,
+                     struct error *err)
+{
+    struct device *dev = mem_new(sizeof *dev, err);
+    if (!dev)
+        return false;
+    *dev = (struct device){.ops = &raw_ops,
+                           .below = below,
+                           .size = below->size,
+                           .block_size = below->block_size,
+                           .read_only = below->read_only || open->read_only};
+    *out = dev;
+    return true;
+}
+
+static bool raw_create(struct device *below, uint64_t size, const struct options *options,
+                       const struct container_open *open, struct error *err)
+{
+    const char *mode = options_text(options, "preallocation", "off");
+    (void)open;
+    if (!device_resize(below, size, err))
+        return false;
+    if (strcmp(mode, "full") == 0)
+        return device_allocate(below, 0, size, true, err);
+    return strcmp(mode, "falloc") != 0 || device_allocate(below, 0, size, false, err);
+}
+
+static bool raw_info(struct device *dev, bool verbose, struct report *report, struct error *err)
+{
+    (void)verbose;
+    (void)err;
+    report_size(report, "virtual-size", dev->size);
+    return true;
+}
+
+static bool raw_owner(void *opened, uint64_t off, struct owner *out, struct error *err)
+{
+    struct device *dev = opened;
+    (void)err;
+    *out = (struct owner){.kind = OWNER_DATA, .len = dev->size - off, .file_off = off, .text = "guest data"};
+    return true;
+}
+
+static const struct option raw_options[] = {
+    {"preallocation", OPTION_WORD, "off|falloc|full", "how much space is taken on the host at once"},
+    {0},
+};
+
+const struct container_driver raw_driver = {
+    .head =
+        {
+            .name = "raw",
+            .title = "raw disk image",
+            .spec = "none: the bytes of the disk",
+            .type = DRIVER_CONTAINER,
+            .probe = raw_probe,
+            .make_options = raw_options,
+            .owner = raw_owner,
+        },
+    .open = raw_open,
+    .create = raw_create,
+    .info = raw_info,
+};

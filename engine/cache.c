@@ -182,6 +182,7 @@ bool cache_get_new(struct cache *cache, uint64_t off, enum write_class class, st
         return false;
     block->tag = 0;
     block->owner = 0;
+    block->parts = 0;
     block->checked = true;
     block->pins++;
     cache_dirty(cache, block, class);

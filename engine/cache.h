@@ -15,6 +15,7 @@ struct cache_block {
     uint8_t *data;  /* block size bytes; change them only when followed by cache_dirty() */
     uint32_t tag;   /* the format's: what sort of block it is, for the seal hook; 0 after a read */
     uint64_t owner; /* the format's: which inode, group ... owns it */
+    uint64_t parts; /* the format's: which parts of it changed since they were sealed; 0 after a read */
     bool checked;   /* the format's: the block passed its checks since it was read */
     /* private to cache.c: */
     bool dirty;

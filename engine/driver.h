@@ -316,7 +316,10 @@ struct fs_driver {
     bool (*info)(struct fs *, bool verbose, struct report *, struct error *);
     bool (*check)(struct fs *, struct check *, struct error *);
 
-    /* Changes. The engine has checked: writable, names valid for POSIX, target absent or removed, types fit.
+    /*
+     * Changes. The engine has checked: writable, names valid for POSIX, target absent or removed, types fit.
+     * They touch no times of their own: after them the engine sets those of the directory and of the file
+     * with setattr(). What setattr() is given and the format has no place for is left out silently.
      */
     /* attr gives type, mode, owner, times, rdev, size hint; target is the text of a symbolic link or NULL. */
     bool (*create)(struct fs *, fs_id dir, const char *name, const struct fs_attr *, const char *target,

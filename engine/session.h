@@ -47,6 +47,7 @@ struct volume {
     bool probed;                       /* fs_driver below is known */
     const struct fs_driver *fs_driver; /* NULL after probing: no filesystem that dish knows */
     char *cwd;                         /* current directory, absolute; NULL: "/" */
+    struct name_cache *names;          /* remembered lookups; belongs to names.c */
 };
 
 struct image {

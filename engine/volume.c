@@ -2,6 +2,7 @@
 #include "alloc.h"
 #include "bytes.h"
 #include "image.h"
+#include "names.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 
 void volume_close_fs(struct volume *volume)
 {
+    names_free(volume);
     if (!volume->fs)
         return;
     volume->fs->driver->close(volume->fs);

@@ -1,0 +1,317 @@
+/*
+ * Invariants: stack[depth-1] is the directory whose entries are being returned; path holds its name followed
+ * by the name of the current entry; every directory on the stack is in `seen`, and nothing ever leaves
+ * `seen`. Unsorted directories are read in chunks, so a directory of any size needs bounded memory: reading
+ * on means reading again and passing over what was had, which costs one scan for every CHUNK entries.
+ */
+#include "walk.h"
+
+#include "alloc.h"
+#include "bytes.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum { CHUNK = 32768 };
+
+struct item {
+    fs_id id;
+    size_t name; /* offsets into names; fault 0: none */
+    size_t fault;
+    uint32_t type;
+};
+
+struct frame {
+    struct walk_entry self; /* as WALK_LEAVE returns it */
+    size_t path_len;
+    struct item *items;
+    size_t count, capacity, at;
+    char *names;
+    size_t names_len, names_capacity;
+    uint64_t passed; /* entries of earlier chunks that are still there */
+    bool more;       /* the chunk ended before the directory did */
+};
+
+struct id_set {
+    fs_id *slots; /* 0: empty; ids are never 0 */
+    size_t count, capacity;
+};
+
+struct walk {
+    struct volume *volume;
+    unsigned flags;
+    struct frame *stack;
+    size_t depth, stack_capacity;
+    char *path;
+    size_t path_capacity;
+    struct id_set seen;
+    struct walk_entry entry;
+    bool started, enter; /* enter: the directory just returned comes next */
+};
+
+/* ---- the set of directories entered ---------------------------------------------------------------------
+ */
+
+static size_t id_slot(const struct id_set *set, fs_id id)
+{
+    size_t at = (size_t)((id * 0x9E3779B97F4A7C15u) >> 24) & (set->capacity - 1);
+    while (set->slots[at] && set->slots[at] != id)
+        at = (at + 1) & (set->capacity - 1);
+    return at;
+}
+
+/* *fresh: it was not in the set before. */
+static bool id_set_add(struct id_set *set, fs_id id, bool *fresh, struct error *err)
+{
+    if (set->count * 2 >= set->capacity) {
+        struct id_set larger = {.count = set->count, .capacity = MAX_OF(set->capacity * 2, 64)};
+        larger.slots = mem_array(larger.capacity, sizeof *larger.slots, err);
+        if (!larger.slots)
+            return false;
+        for (size_t i = 0; i < set->capacity; i++)
+            if (set->slots[i])
+                larger.slots[id_slot(&larger, set->slots[i])] = set->slots[i];
+        free(set->slots);
+        *set = larger;
+    }
+    size_t at = id_slot(set, id);
+    *fresh = set->slots[at] != id;
+    set->slots[at] = id;
+    set->count += *fresh;
+    return true;
+}
+
+/* ---- reading a directory --------------------------------------------------------------------------------
+ */
+
+struct filling {
+    struct frame *frame;
+    uint64_t pass;
+    bool sorted, ok;
+    struct error *err;
+};
+
+static bool keep_text(struct frame *frame, const char *text, size_t *at, struct error *err)
+{
+    size_t len = strlen(text) + 1;
+    if (!mem_grow(&frame->names, &frame->names_capacity, frame->names_len + len, 1, err))
+        return false;
+    memcpy(frame->names + frame->names_len, text, len);
+    *at = frame->names_len;
+    frame->names_len += len;
+    return true;
+}
+
+static bool fill_entry(const struct fs_entry *entry, void *arg)
+{
+    struct filling *filling = arg;
+    struct frame *frame = filling->frame;
+    if (filling->pass > 0) {
+        filling->pass--;
+        return true;
+    }
+    if (!filling->sorted && frame->count == CHUNK) {
+        frame->more = true;
+        return false;
+    }
+    struct item item = {.id = entry->id, .type = entry->type & S_IFMT};
+    filling->ok = mem_grow(&frame->items, &frame->capacity, frame->count + 1, sizeof item, filling->err) &&
+                  keep_text(frame, entry->name, &item.name, filling->err) &&
+                  (!entry->fault || keep_text(frame, entry->fault, &item.fault, filling->err));
+    if (filling->ok)
+        frame->items[frame->count++] = item;
+    return filling->ok && ((frame->count & 1023) != 0 || (filling->ok = interrupt_check(filling->err)));
+}
+
+static int compare_items(const void *a, const void *b, void *arg)
+{
+    const char *names = arg;
+    return strcmp(names + ((const struct item *)a)->name, names + ((const struct item *)b)->name);
+}
+
+static bool fill(struct walk *walk, struct frame *frame, struct error *err)
+{
+    frame->count = frame->at = 0;
+    frame->names_len = 1; /* offset 0 means "no fault" */
+    frame->more = false;
+    struct filling filling = {
+        .frame = frame, .pass = frame->passed, .sorted = walk->flags & WALK_SORTED, .ok = true, .err = err};
+    bool ok = file_readdir(walk->volume, frame->self.id, fill_entry, &filling, err) && filling.ok;
+    if (frame->count && (walk->flags & WALK_SORTED))
+        qsort_r(frame->items, frame->count, sizeof *frame->items, compare_items, frame->names);
+    return ok;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------------------
+ */
+
+bool walk_new(struct walk **out, struct volume *volume, const char *path, fs_id id, unsigned flags,
+              struct error *err)
+{
+    struct walk *walk = mem_new(sizeof *walk, err);
+    if (!walk)
+        return false;
+    walk->volume = volume;
+    walk->flags = flags;
+    walk->entry.id = id;
+    if (!mem_grow(&walk->path, &walk->path_capacity, strlen(path) + 1, 1, err)) {
+        walk_free(walk);
+        return false;
+    }
+    strcpy(walk->path, path);
+    *out = walk;
+    return true;
+}
+
+void walk_free(struct walk *walk)
+{
+    if (!walk)
+        return;
+    for (size_t i = 0; i < walk->stack_capacity; i++) {
+        free(walk->stack[i].items);
+        free(walk->stack[i].names);
+    }
+    free(walk->stack);
+    free(walk->path);
+    free(walk->seen.slots);
+    free(walk);
+}
+
+/* Errors that end the walk; all others belong to one entry. */
+static bool is_fatal(enum error_kind kind)
+{
+    return kind == E_NOMEM || kind == E_INTERRUPTED;
+}
+
+static bool entry_fault(struct walk *walk, struct walk_entry **out, struct error *err)
+{
+    if (is_fatal(err->kind))
+        return false;
+    walk->entry.event = WALK_FAULT;
+    walk->entry.fault = *err;
+    *out = &walk->entry;
+    return true;
+}
+
+/* The entry's id and place are known: find out what it is. */
+static bool visit(struct walk *walk, struct walk_entry **out, struct error *err)
+{
+    struct walk_entry *entry = &walk->entry;
+    if ((walk->flags & WALK_ATTR) || !entry->type) {
+        if (!file_attr(walk->volume, entry->id, &entry->attr, err))
+            return entry_fault(walk, out, err);
+        entry->type = entry->attr.mode & S_IFMT;
+    }
+    entry->event = entry->type == S_IFDIR ? WALK_DIR : WALK_FILE;
+    if (entry->event == WALK_DIR) {
+        bool fresh;
+        if (!id_set_add(&walk->seen, entry->id, &fresh, err))
+            return false;
+        if (!fresh) {
+            fail(err, E_DAMAGED, "this directory is part of the tree in another place already (a loop)");
+            return entry_fault(walk, out, err);
+        }
+        walk->enter = true;
+    }
+    *out = entry;
+    return true;
+}
+
+static bool enter(struct walk *walk, struct error *err)
+{
+    if (!mem_grow(&walk->stack, &walk->stack_capacity, walk->depth + 1, sizeof *walk->stack, err))
+        return false;
+    struct frame *frame = &walk->stack[walk->depth++];
+    frame->self = walk->entry;
+    frame->self.event = WALK_LEAVE;
+    frame->path_len = strlen(walk->path);
+    frame->passed = 0;
+    return fill(walk, frame, err);
+}
+
+/* The frame's next item becomes the current entry. */
+static bool next_item(struct walk *walk, struct frame *frame, struct walk_entry **out, struct error *err)
+{
+    const struct item *item = &frame->items[frame->at++];
+    const char *name = frame->names + item->name;
+    size_t at = frame->path_len, len = strlen(name);
+    if (!mem_grow(&walk->path, &walk->path_capacity, at + len + 2, 1, err))
+        return false;
+    if (at == 0 || walk->path[at - 1] != '/')
+        walk->path[at++] = '/';
+    memcpy(walk->path + at, name, len + 1);
+    walk->entry = (struct walk_entry){
+        .path = walk->path,
+        .name = walk->path + at,
+        .depth = (unsigned)walk->depth,
+        .dir = frame->self.id,
+        .id = item->id,
+        .type = item->type,
+    };
+    if (item->fault) {
+        fail(err, E_DAMAGED, "%s", frame->names + item->fault);
+        return entry_fault(walk, out, err);
+    }
+    return visit(walk, out, err);
+}
+
+static bool leave(struct walk *walk, struct frame *frame, struct walk_entry **out)
+{
+    walk->path[frame->path_len] = 0;
+    walk->entry = frame->self;
+    walk->entry.path = walk->path;
+    const char *slash = strrchr(walk->path, '/');
+    walk->entry.name = slash && slash[1] ? slash + 1 : walk->path;
+    walk->depth--;
+    *out = &walk->entry;
+    return true;
+}
+
+static bool start(struct walk *walk, struct walk_entry **out, struct error *err)
+{
+    walk->started = true;
+    const char *slash = strrchr(walk->path, '/');
+    walk->entry.path = walk->path;
+    walk->entry.name = slash && slash[1] ? slash + 1 : walk->path;
+    return visit(walk, out, err);
+}
+
+bool walk_next(struct walk *walk, struct walk_entry **out, struct error *err)
+{
+    if (!interrupt_check(err))
+        return false;
+    if (!walk->started)
+        return start(walk, out, err);
+    if (walk->enter) {
+        walk->enter = false;
+        if (!enter(walk, err))
+            return entry_fault(walk, out, err);
+    }
+    while (walk->depth > 0) {
+        struct frame *frame = &walk->stack[walk->depth - 1];
+        if (frame->at < frame->count)
+            return next_item(walk, frame, out, err);
+        if (!frame->more)
+            return leave(walk, frame, out);
+        frame->passed += frame->count;
+        walk->path[frame->path_len] = 0;
+        if (!fill(walk, frame, err))
+            return entry_fault(walk, out, err);
+    }
+    walk->entry.event = WALK_END;
+    *out = &walk->entry;
+    return true;
+}
+
+void walk_skip(struct walk *walk)
+{
+    walk->enter = false;
+}
+
+void walk_removed(struct walk *walk)
+{
+    /* One entry less in front of the place where the next chunk begins. The subtraction may pass zero: the
+     * sum with the chunk's count, made when it is used, does not. */
+    if (walk->depth > 0)
+        walk->stack[walk->depth - 1].passed--;
+}

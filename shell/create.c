@@ -6,7 +6,8 @@
 
 static const struct arg args[] = {
     {"FILE", ARG_HOST_NEW, ARG_ONE, "the new image file, or NAME=FILE", NULL},
-    {"SIZE", ARG_SIZE, ARG_OPTIONAL, "size of the virtual disk; that of the backing file when left out", NULL},
+    {"SIZE", ARG_SIZE, ARG_OPTIONAL, "size of the virtual disk; that of the backing file when left out",
+     NULL},
     {0},
 };
 
@@ -37,12 +38,14 @@ static const char *format_of_name(const char *path)
 }
 
 /* -b and -F are options of the format under other names. */
-static bool parse_options(const struct call *call, const struct container_driver *driver, struct options *options,
-                          struct error *err)
+static bool parse_options(const struct call *call, const struct container_driver *driver,
+                          struct options *options, struct error *err)
 {
     for (int i = 0; i < call->given_count; i++) {
         const struct given *given = &call->given[i];
-        const char *key = given->flag->letter == 'b' ? "backing_file" : given->flag->letter == 'F' ? "backing_fmt" : NULL;
+        const char *key = given->flag->letter == 'b'   ? "backing_file"
+                          : given->flag->letter == 'F' ? "backing_fmt"
+                                                       : NULL;
         char *text = NULL;
         if (key)
             text = mem_printf(err, "%s=%s", key, given->value);
@@ -59,7 +62,8 @@ static bool parse_options(const struct call *call, const struct container_driver
 }
 
 /* A size left out is the backing file's. */
-static bool size_of_backing(struct session *session, const struct options *options, uint64_t *size, struct error *err)
+static bool size_of_backing(struct session *session, const struct options *options, uint64_t *size,
+                            struct error *err)
 {
     const char *backing = options_text(options, "backing_file", NULL);
     struct device *disk;
@@ -80,14 +84,16 @@ static bool run(struct session *session, struct call *call, struct output *out, 
     if (!path)
         return false;
     const char *format = call_value(call, "format");
-    const struct container_driver *driver = session_container(session, format ? format : format_of_name(path));
+    const struct container_driver *driver =
+        session_container(session, format ? format : format_of_name(path));
     struct options options = {0};
     struct image *image;
     uint64_t size = 0;
     bool ok = driver || fail(err, E_INVALID, "unknown image format '%s'", format);
     ok = ok && parse_options(call, driver, &options, err);
     if (ok)
-        ok = call->argc > 1 ? call_size(call->args[1], 0, &size, err) : size_of_backing(session, &options, &size, err);
+        ok = call->argc > 1 ? call_size(call->args[1], 0, &size, err)
+                            : size_of_backing(session, &options, &size, err);
     ok = ok && session_create(session, name, path, driver, size, &options, &image, err);
     if (ok && session->image != image) {
         session->image = image;

@@ -52,7 +52,8 @@ static void add_cell(struct grid *grid, const char *text)
 {
     if (grid->failed)
         return;
-    if (!mem_grow(&grid->cells, &grid->cell_capacity, grid->cell_count + 1, sizeof *grid->cells, &grid->error) ||
+    if (!mem_grow(&grid->cells, &grid->cell_capacity, grid->cell_count + 1, sizeof *grid->cells,
+                  &grid->error) ||
         !(grid->cells[grid->cell_count] = mem_string(text, &grid->error))) {
         grid->failed = true;
         return;
@@ -158,7 +159,8 @@ static void print_row(struct grid *grid, char *const *cells, const unsigned *wid
     for (size_t i = 0; i < grid->column_count; i++) {
         const struct column *column = &grid->columns[i];
         if (column->title)
-            print_padded(grid, cells ? cells[i] : column->title, widths[i], column->right, is_last_shown(grid, i));
+            print_padded(grid, cells ? cells[i] : column->title, widths[i], column->right,
+                         is_last_shown(grid, i));
     }
     output_write(grid->out, "\n", 1);
 }

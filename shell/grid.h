@@ -1,6 +1,6 @@
 /*
- * A list of like things: an aligned table for a person, a list of objects in JSON. The cells of a row are given in
- * the order of the columns.
+ * A list of like things: an aligned table for a person, a list of objects in JSON. The cells of a row are
+ * given in the order of the columns.
  */
 #ifndef DISH_GRID_H
 #define DISH_GRID_H

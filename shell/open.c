@@ -79,9 +79,12 @@ const struct command close_command = {
 
 static bool run_images(struct session *session, struct call *call, struct output *out, struct error *err)
 {
-    static const struct column columns[] = {{"name", "Name", false},    {"format", "Format", false},
-                                            {"size", "Size", true},     {"current", "Current", false},
-                                            {"pending", "Pending", false}, {"path", "File", false},
+    static const struct column columns[] = {{"name", "Name", false},
+                                            {"format", "Format", false},
+                                            {"size", "Size", true},
+                                            {"current", "Current", false},
+                                            {"pending", "Pending", false},
+                                            {"path", "File", false},
                                             {0}};
     struct grid *grid = grid_new(out, columns, err);
     (void)call;
@@ -106,7 +109,8 @@ const struct command images_command = {
 };
 
 static const struct arg use_args[] = {
-    {"[IMAGE:]VOLUME", ARG_VOLUME, ARG_ONE, "number of a volume, with the image's name when it is another", NULL},
+    {"[IMAGE:]VOLUME", ARG_VOLUME, ARG_ONE, "number of a volume, with the image's name when it is another",
+     NULL},
     {0},
 };
 

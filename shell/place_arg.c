@@ -10,7 +10,9 @@ bool arg_image(struct session *session, const char *text, struct image **out, st
 {
     if (!text) {
         *out = session->image;
-        return *out || fail(err, E_NOENT, "no image is open; open one with `open FILE` or make one with `create FILE SIZE`");
+        return *out ||
+               fail(err, E_NOENT,
+                    "no image is open; open one with `open FILE` or make one with `create FILE SIZE`");
     }
     size_t n = strlen(text);
     char *name = mem_string_n(text, n > 0 && text[n - 1] == ':' ? n - 1 : n, err);

@@ -1,0 +1,176 @@
+#include "bytes.h"
+#include "findings.h"
+#include "place_arg.h"
+
+#include <stdio.h>
+
+static const struct flag flags[] = {
+    {'r', "repair", "leaks|all", ARG_WORD, "mend: only leaked space, or everything"},
+    {0, "data", NULL, ARG_WORD, "also read what is compressed or has checksums of its own"},
+    {0, "container", NULL, ARG_WORD, "only the container, not what is inside"},
+    {0},
+};
+
+static const struct flag fsck_flags[] = {
+    {'r', "repair", NULL, ARG_WORD, "mend what is damaged"},
+    {0, "data", NULL, ARG_WORD, "also read what has checksums of its own"},
+    {0},
+};
+
+static const struct arg check_args[] = {
+    {"IMAGE", ARG_IMAGE, ARG_OPTIONAL, "the image; the current one when left out", NULL},
+    {0},
+};
+
+static const struct arg fsck_args[] = {
+    {"VOLUME", ARG_VOLUME, ARG_OPTIONAL, "number of the volume", NULL},
+    {0},
+};
+
+/* A layer that cannot even be checked is a finding of its own; the other layers go on. */
+static void could_not(struct findings *findings, const struct error *err)
+{
+    enum finding_kind kind = err->kind == E_DAMAGED ? FINDING_DAMAGE : FINDING_ERROR;
+    check_found(&findings->check, kind, error_kind_name(err->kind), err->device, err->offset, false, "%s",
+                err->message);
+}
+
+static bool check_volume(struct findings *findings, struct volume *volume, struct error *err)
+{
+    struct fs *fs;
+    char layer[80];
+    if (!volume_fs(volume, &fs, err))
+        return false;
+    if (!fs->driver->check)
+        return fail(err, E_UNSUPPORTED, "%s cannot be checked", fs->type);
+    if (findings->check.repair != REPAIR_NONE && fs->change != FS_IN_PLACE)
+        return fail(err, E_READONLY, "volume %u cannot be repaired: %s", volume->number, fs->why);
+    snprintf(layer, sizeof layer, "%u: %s", volume->number, fs->type);
+    findings->layer = layer;
+    bool ok = fs->driver->check(fs, &findings->check, err);
+    findings->layer = "";
+    return ok;
+}
+
+static void check_inside(struct findings *findings, struct image *image)
+{
+    struct error err = {0};
+    if (image->table) {
+        findings->layer = image->table->driver->head.name;
+        if (image->table->driver->verify &&
+            !image->table->driver->verify(image->table, &findings->check, &err) && err.kind != E_INTERRUPTED)
+            could_not(findings, &err);
+    }
+    for (size_t i = 0; i < image->volume_count; i++) {
+        struct volume *volume = image->volumes[i];
+        const struct fs_driver *driver = NULL;
+        err = (struct error){0};
+        if (volume->number == 0 && image->table)
+            continue;
+        findings->layer = "volume";
+        if (volume_probe(volume, &driver, &err) && (!driver || check_volume(findings, volume, &err)))
+            continue;
+        could_not(findings, &err);
+    }
+}
+
+/* The totals under the names that `qemu-img check --output=json` gives them. */
+static void report_totals(struct findings *findings, const struct image *image)
+{
+    const struct check *check = &findings->check;
+    if (!findings->report)
+        return;
+    report_text(findings->report, "filename", image->path);
+    report_text(findings->report, "format", image->container->head.name);
+    report_number(findings->report, "check-errors", check->errors);
+    if (check->damage > check->damage_fixed)
+        report_number(findings->report, "corruptions", check->damage - check->damage_fixed);
+    if (check->leaks > check->leaks_fixed)
+        report_number(findings->report, "leaks", check->leaks - check->leaks_fixed);
+    if (check->damage_fixed)
+        report_number(findings->report, "corruptions-fixed", check->damage_fixed);
+    if (check->leaks_fixed)
+        report_number(findings->report, "leaks-fixed", check->leaks_fixed);
+}
+
+static bool begin(struct findings *findings, struct session *session, struct call *call, struct output *out,
+                  struct error *err)
+{
+    enum repair repair;
+    if (!findings_repair(call, &repair, err))
+        return false;
+    if (repair != REPAIR_NONE && session->options.read_only)
+        return fail(err, E_READONLY, "the session is read-only (-r)");
+    findings_begin(findings, out, repair);
+    findings->check.data = call_has(call, "data") > 0;
+    return true;
+}
+
+static bool run_check(struct session *session, struct call *call, struct output *out, struct error *err)
+{
+    struct findings findings;
+    struct image *image;
+    if (!arg_image(session, call->argc ? call->args[0] : NULL, &image, err) ||
+        !begin(&findings, session, call, out, err))
+        return false;
+    struct error one = {0};
+    findings.layer = image->container->head.name;
+    findings.check.summary = findings.report;
+    if (image->container->check && !image->container->check(image->disk, &findings.check, &one))
+        could_not(&findings, &one);
+    findings.check.summary = NULL;
+    if (!call_has(call, "container") && one.kind != E_INTERRUPTED)
+        check_inside(&findings, image);
+    if (one.kind == E_INTERRUPTED)
+        return fail(err, E_INTERRUPTED, "interrupted");
+    report_totals(&findings, image);
+    return findings_end(&findings, "image", err);
+}
+
+const struct command check_command = {
+    .name = "check",
+    .group = "Images",
+    .summary = "check the image in all its layers, and repair it",
+    .details =
+        "The container's reference counts and tables, the partition table and every filesystem are looked "
+        "at. "
+        "The exit status is 4 when damage was found and not repaired. A repair is part of the transaction: "
+        "`diff` shows it, `undo` takes it back.",
+    .examples = "check\ncheck --repair=leaks\ncheck --repair=all --data",
+    .args = check_args,
+    .flags = flags,
+    .needs = NEEDS_IMAGE | CHANGES,
+    .run = run_check,
+};
+
+static bool run_fsck(struct session *session, struct call *call, struct output *out, struct error *err)
+{
+    struct findings findings;
+    struct volume *volume;
+    if (!arg_volume(session, call->argc ? call->args[0] : NULL, &volume, err) ||
+        !begin(&findings, session, call, out, err))
+        return false;
+    struct error one = {0};
+    if (!check_volume(&findings, volume, &one)) {
+        if (one.kind != E_DAMAGED) {
+            *err = one;
+            return false;
+        }
+        could_not(&findings, &one);
+    }
+    return findings_end(&findings, "filesystem", err);
+}
+
+const struct command fsck_command = {
+    .name = "fsck",
+    .group = "Filesystems",
+    .summary = "check a filesystem, and repair it",
+    .details =
+        "The exit status is 4 when damage was found and not repaired. A repair is part of the transaction: "
+        "`diff` shows it, `undo` takes it back.",
+    .examples = "fsck 2\nfsck --repair 2",
+    .args = fsck_args,
+    .flags = fsck_flags,
+    .needs = NEEDS_IMAGE | CHANGES,
+    .run = run_fsck,
+};

@@ -44,7 +44,8 @@ bool device_write(struct device *dev, uint64_t off, const void *buf, size_t n, e
 }
 
 /* Zeros as bytes, where the device has no better way. */
-static bool write_zeros(struct device *dev, uint64_t off, uint64_t n, enum write_class class, struct error *err)
+static bool write_zeros(struct device *dev, uint64_t off, uint64_t n, enum write_class class,
+                        struct error *err)
 {
     static const uint8_t zeros[64 * 1024];
     while (n > 0) {

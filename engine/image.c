@@ -32,6 +32,13 @@ static bool open_container(struct image *image, const char *format, struct error
     return image->container->open(image->file, &layers->open, &image->disk, err);
 }
 
+static void free_table(struct table **table)
+{
+    if (*table)
+        (*table)->driver->free(*table);
+    *table = NULL;
+}
+
 /* The best-scoring table driver, or NULL when the disk holds none. */
 static const struct table_driver *find_table(struct image *image)
 {
@@ -64,13 +71,6 @@ static void load_table(struct image *image)
     }
 }
 
-static void free_table(struct image *image)
-{
-    if (image->table)
-        image->table->driver->free(image->table);
-    image->table = NULL;
-}
-
 bool image_build(struct image *image, const char *format, struct error *err)
 {
     if (!open_container(image, format, err))
@@ -82,7 +82,8 @@ bool image_build(struct image *image, const char *format, struct error *err)
 void image_take_down(struct image *image)
 {
     volumes_free(image);
-    free_table(image);
+    free_table(&image->table);
+    free_table(&image->second_table);
     device_close(image->disk);
     image->disk = NULL;
     free(image->layers);
@@ -91,13 +92,9 @@ void image_take_down(struct image *image)
 
 bool image_rescan(struct image *image, struct error *err)
 {
-    if (image->table) {
-        struct table *old = image->table;
-        load_table(image);
-        old->driver->free(old);
-    } else {
-        load_table(image);
-    }
+    free_table(&image->table);
+    free_table(&image->second_table);
+    load_table(image);
     image->session->name_epoch++;
     return volumes_build(image, err);
 }

@@ -85,7 +85,7 @@ void grid_number(struct grid *grid, uint64_t value)
     end_cell(grid);
 }
 
-void human_size(uint64_t bytes, char out[16])
+void human_size(uint64_t bytes, char out[32])
 {
     static const char units[] = "BKMGTPE";
     uint64_t unit = 1;
@@ -96,17 +96,17 @@ void human_size(uint64_t bytes, char out[16])
     }
     uint64_t whole = bytes / unit, rest = bytes % unit;
     if (power == 0)
-        snprintf(out, 16, "%" PRIu64, bytes);
+        snprintf(out, 32, "%" PRIu64, bytes);
     else if (whole < 10 && (whole < 9 || rest <= unit / 10 * 9)) {
         uint64_t tenths = whole * 10 + (uint64_t)(((unsigned __int128)rest * 10 + unit - 1) / unit);
-        snprintf(out, 16, "%" PRIu64 ".%" PRIu64 "%c", tenths / 10, tenths % 10, units[power]);
+        snprintf(out, 32, "%" PRIu64 ".%" PRIu64 "%c", tenths / 10, tenths % 10, units[power]);
     } else
-        snprintf(out, 16, "%" PRIu64 "%c", whole + (rest != 0), units[power]);
+        snprintf(out, 32, "%" PRIu64 "%c", whole + (rest != 0), units[power]);
 }
 
 void grid_size(struct grid *grid, uint64_t bytes, bool human)
 {
-    char text[24];
+    char text[32];
     if (!human || grid->report) {
         grid_number(grid, bytes);
         return;

@@ -28,6 +28,6 @@ void grid_bool(struct grid *, bool value);
 bool grid_end(struct grid *, struct error *err) DISH_CHECKED;
 
 /* "1.5G" as ls -h and df -h write it: rounded up, powers of 1024. */
-void human_size(uint64_t bytes, char out[16]);
+void human_size(uint64_t bytes, char out[32]);
 
 #endif

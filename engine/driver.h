@@ -301,6 +301,8 @@ struct fs_driver {
     bool (*map)(struct fs *, fs_id, uint64_t off, struct extent *, struct error *);
     /* n bytes within the size. NULL: the engine reads through map. */
     bool (*read)(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct error *);
+    /* Full names ("user.x"). Values are as Linux programs see them; ACLs ("system.posix_acl_access") in their
+     * user form, version 2: the driver translates from and to its own. */
     bool (*xattr_list)(struct fs *, fs_id, bool (*emit)(const char *name, void *arg), void *arg,
                        struct error *);
     /* *value is malloc'd; E_NOENT when there is none of that name. */

@@ -43,7 +43,11 @@ bool host_file_punch(struct device *, uint64_t off, uint64_t len, struct error *
 /* True when the host stores nothing in the range (a hole, or past the end). */
 bool host_file_is_hole(struct device *, uint64_t off, uint64_t len);
 
-const char *host_file_path(const struct device *);
+const char *host_file_path(const struct device *); /* as given, for messages */
+/* Where the file lies now, absolute and without symbolic links; a created file's temporary name at first. */
+const char *host_file_real_path(const struct device *);
+/* Make what happened in the directory that holds `path` durable. */
+bool host_file_sync_directory(const char *path, struct error *) DISH_CHECKED;
 bool host_file_is_block_device(const struct device *);
 
 /*

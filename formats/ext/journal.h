@@ -1,0 +1,87 @@
+/*
+ * The journal (jbd2), all big-endian, and the fast commit records behind it, little-endian. Specification:
+ * "Journal (jbd2)" in "ext4 Data Structures and Algorithms" of the Linux kernel's documentation.
+ *
+ *      | superblock | descriptor: tags | data ... | revoke | commit | descriptor ... | fast commits |
+ *                   '------------- transaction n -------------'
+ */
+#ifndef EXT_JOURNAL_H
+#define EXT_JOURNAL_H
+
+#include "layout.h"
+
+#define JBD_MAGIC 0xC03B3998u
+
+enum jbd_block_type {
+    JBD_DESCRIPTOR = 1,
+    JBD_COMMIT = 2,
+    JBD_SUPER_V1 = 3,
+    JBD_SUPER_V2 = 4,
+    JBD_REVOKE = 5,
+};
+
+/* s_feature_compat, s_feature_incompat */
+enum { JBD_COMPAT_CHECKSUM = 1 };
+enum {
+    JBD_INCOMPAT_REVOKE = 0x1,
+    JBD_INCOMPAT_64BIT = 0x2,
+    JBD_INCOMPAT_ASYNC_COMMIT = 0x4,
+    JBD_INCOMPAT_CSUM_V2 = 0x8,
+    JBD_INCOMPAT_CSUM_V3 = 0x10,
+    JBD_INCOMPAT_FAST_COMMIT = 0x20,
+    JBD_INCOMPAT_KNOWN = 0x3F,
+};
+
+/* Tag flags of a descriptor block. */
+enum { JBD_TAG_ESCAPED = 1, JBD_TAG_SAME_UUID = 2, JBD_TAG_DELETED = 4, JBD_TAG_LAST = 8 };
+
+extern const struct kind jbd_kind_type, jbd_kind_incompat;
+
+#define JBD_HEADER(F, T)                                                                                     \
+    F(T, 0x00, 4, BE, h_magic, kind_hex, "0xc03b3998")                                                       \
+    F(T, 0x04, 4, BE, h_blocktype, jbd_kind_type, "what this block of the journal is")                       \
+    F(T, 0x08, 4, BE, h_sequence, kind_dec, "transaction it belongs to")
+LAYOUT_ACCESSORS(jbd_header, JBD_HEADER)
+
+#define JBD_SUPER(F, T)                                                                                      \
+    F(T, 0x00, 4, BE, h_magic, kind_hex, "0xc03b3998")                                                       \
+    F(T, 0x04, 4, BE, h_blocktype, jbd_kind_type, "3: version 1, ends at 0x24; 4: version 2")                \
+    F(T, 0x08, 4, BE, h_sequence, kind_dec, "unused in this block")                                          \
+    F(T, 0x0C, 4, BE, s_blocksize, kind_dec, "bytes of a block, that of the volume")                         \
+    F(T, 0x10, 4, BE, s_maxlen, kind_dec, "blocks of the journal, fast commit area included")                \
+    F(T, 0x14, 4, BE, s_first, kind_dec, "first block of the log")                                           \
+    F(T, 0x18, 4, BE, s_sequence, kind_dec, "first transaction expected in the log")                         \
+    F(T, 0x1C, 4, BE, s_start, kind_dec, "block where the log begins; 0: nothing to replay")                 \
+    F(T, 0x20, 4, BE, s_errno, kind_dec, "error with which the journal was stopped")                         \
+    F(T, 0x24, 4, BE, s_feature_compat, kind_hex, "1: checksum in the commit blocks")                        \
+    F(T, 0x28, 4, BE, s_feature_incompat, jbd_kind_incompat, "what a replay must understand")                \
+    F(T, 0x2C, 4, BE, s_feature_ro_compat, kind_hex, "none is defined")                                      \
+    F(T, 0x30, 16, RAW, s_uuid, kind_uuid, "identity; that of the volume, seeds the checksums")              \
+    F(T, 0x40, 4, BE, s_nr_users, kind_dec, "volumes that share this journal")                               \
+    F(T, 0x44, 4, BE, s_dynsuper, kind_dec, "unused")                                                        \
+    F(T, 0x48, 4, BE, s_max_transaction, kind_dec, "unused")                                                 \
+    F(T, 0x4C, 4, BE, s_max_trans_data, kind_dec, "unused")                                                  \
+    F(T, 0x50, 1, BE, s_checksum_type, kind_dec, "4: crc32c")                                                \
+    F(T, 0x51, 3, RAW, s_padding2, kind_reserved, "zero")                                                    \
+    F(T, 0x54, 4, BE, s_num_fc_blks, kind_dec, "blocks of the fast commit area at the end; 0: 256")          \
+    F(T, 0x58, 4, BE, s_head, kind_dec, "where a clean log ends, with fast commits")                         \
+    F(T, 0x5C, 160, RAW, s_padding, kind_reserved, "zero")                                                   \
+    F(T, 0xFC, 4, BE, s_checksum, kind_checksum, "crc32c of this block's first 1024 bytes (v2, v3)")         \
+    F(T, 0x100, 768, RAW, s_users, kind_bytes, "UUIDs of the volumes that share this journal")
+LAYOUT_ACCESSORS(jbd_super, JBD_SUPER)
+enum { JBD_SUPER_SIZE = 1024 };
+
+#define JBD_COMMIT_BLOCK(F, T)                                                                               \
+    F(T, 0x00, 4, BE, h_magic, kind_hex, "0xc03b3998")                                                       \
+    F(T, 0x04, 4, BE, h_blocktype, jbd_kind_type, "2: commit")                                               \
+    F(T, 0x08, 4, BE, h_sequence, kind_dec, "transaction that ends here")                                    \
+    F(T, 0x0C, 1, BE, h_chksum_type, kind_dec, "version 1: 1: crc32")                                        \
+    F(T, 0x0D, 1, BE, h_chksum_size, kind_dec, "version 1: 4")                                               \
+    F(T, 0x0E, 2, RAW, h_padding, kind_reserved, "zero")                                                     \
+    F(T, 0x10, 4, BE, h_chksum, kind_hex, "version 1: crc32 of the transaction; 2 and 3: of this block")     \
+    F(T, 0x14, 28, RAW, h_chksum_rest, kind_reserved, "zero")                                                \
+    F(T, 0x30, 8, BE, h_commit_sec, kind_time, "when it was committed")                                      \
+    F(T, 0x38, 4, BE, h_commit_nsec, kind_dec, "nanoseconds of it")
+LAYOUT_ACCESSORS(jbd_commit, JBD_COMMIT_BLOCK)
+
+#endif

@@ -22,7 +22,7 @@ static enum write_class class_of(const struct ext_make *m, uint64_t off, uint64_
     if (!m->blank || n < 64 * KiB || !device_map_to_bottom(m->ext.dev, off, &extent, &ignored))
         return WRITE_UPDATE;
     return (extent.flags & EXTENT_HOLE) && !(extent.flags & EXTENT_BACKING) && extent.len >= n ? WRITE_FRESH
-                                                                                                : WRITE_UPDATE;
+                                                                                               : WRITE_UPDATE;
 }
 
 bool ext_make_write(struct ext_make *m, uint64_t off, const void *bytes, size_t n, struct error *err)
@@ -48,7 +48,8 @@ bool ext_make_inode(struct ext_make *m, uint32_t ino, uint8_t *inode, struct err
     return ext_make_write(m, off, inode, e->inode_size, err);
 }
 
-/* ---- before ---------------------------------------------------------------------------------------------- */
+/* ---- before ----------------------------------------------------------------------------------------------
+ */
 
 /* Whether the front of the device, where every filesystem has a signature, is zeros. */
 static bool front_is_blank(struct device *device, bool *blank, struct error *err)
@@ -80,8 +81,7 @@ static bool zero_tables(struct ext_make *m, struct error *err)
     for (uint32_t group = 0; group < e->groups; group++) {
         uint8_t *desc = ext_make_desc(m, group);
         uint64_t table = ext_group_inode_table(e, desc);
-        if (e->group_csum)
-            ext_desc_set_bg_flags(desc, ext_desc_bg_flags(desc) | EXT_BG_INODE_ZEROED);
+        ext_desc_set_bg_flags(desc, ext_desc_bg_flags(desc) | EXT_BG_INODE_ZEROED);
         if (table == start + len) {
             len += e->table_blocks;
             continue;
@@ -149,7 +149,7 @@ static bool finish_group(struct ext_make *m, uint32_t group, uint64_t *free_bloc
     if (e->group_csum)
         ext_group_set_itable_unused(e, desc, free_inodes);
     if (used)
-        flags &= ~(uint64_t)EXT_BG_INODE_UNINIT;
+        flags &= ~(uint64_t)(EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT);
     ext_desc_set_bg_flags(desc, flags);
     if (!(flags & EXT_BG_BLOCK_UNINIT) && !write_block_bitmap(m, group, err))
         return false;
@@ -180,11 +180,10 @@ static bool write_super(struct ext_make *m, uint32_t group, struct error *err)
 {
     struct ext_fs *e = &m->ext;
     ext_super_set_s_block_group_nr(e->super, group);
+    ext_super_set_s_state(e->super, group ? 0 : EXT_STATE_VALID);
     if (e->has_csum)
         ext_super_set_s_checksum(e->super, ext_super_csum(e->super));
     uint64_t off = group ? ext_offset(e, ext_group_first_block(e, group)) : EXT_SUPER_OFFSET;
-    if (group && e->block_size == 1024 && e->first_data_block == 0)
-        off += 0;
     return ext_make_write(m, off, e->super, EXT_SUPER_SIZE, err);
 }
 
@@ -240,10 +239,12 @@ static bool finish(struct ext_make *m, struct error *err)
     return write_copies(m, err);
 }
 
-/* Metadata that statfs leaves out of the volume's size: all that is in use now, but not the journal's data. */
+/* What statfs leaves out of the volume's size: all that is in use before the first file, and the journal. */
 static void set_overhead(struct ext_make *m)
 {
-    ext_super_set_s_overhead_clusters(m->ext.super, m->used.total >> m->ext.cluster_bits);
+    struct ext_fs *e = &m->ext;
+    uint64_t blocks = e->first_data_block + m->used.total + m->plan.journal_blocks;
+    ext_super_set_s_overhead_clusters(e->super, blocks >> e->cluster_bits);
 }
 
 static bool make_volume(struct ext_make *m, struct error *err)

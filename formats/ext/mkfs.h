@@ -18,22 +18,22 @@
 
 /* What the volume is to be. */
 struct ext_plan {
-    uint32_t features[3];                                    /* words: compat, incompat, ro_compat */
-    uint64_t blocks;                                         /* of the volume, before the layout rounds it */
-    uint32_t block_size, cluster_size;                       /* bytes */
-    uint32_t inode_size, desc_size;                          /* bytes */
-    uint64_t inodes;                                         /* wanted; the layout rounds it up */
-    double reserved;                                         /* percent of the blocks */
-    uint32_t flex_groups;                                    /* groups whose tables lie together; 0: none do */
-    uint32_t blocks_per_group;                               /* 0: as many as one bitmap block maps */
-    uint64_t resize_blocks;                                  /* reserve descriptors for so many; 0: the default */
-    uint32_t stride, stripe_width;                           /* blocks */
-    uint32_t backups;                                        /* superblock copies with sparse_super2: 0 to 2 */
+    uint32_t features[3];              /* words: compat, incompat, ro_compat */
+    uint64_t blocks;                   /* of the volume, before the layout rounds it */
+    uint32_t block_size, cluster_size; /* bytes */
+    uint32_t inode_size, desc_size;    /* bytes */
+    uint64_t inodes;                   /* wanted; the layout rounds it up */
+    double reserved;                   /* percent of the blocks */
+    uint32_t flex_groups;              /* groups whose tables lie together; 0: none do */
+    uint32_t blocks_per_group;         /* 0: as many as one bitmap block maps */
+    uint64_t resize_blocks;            /* reserve descriptors for so many; 0: the default */
+    uint32_t stride, stripe_width;     /* blocks */
+    uint32_t backups;                  /* superblock copies with sparse_super2: 0 to 2 */
     uint32_t rev, creator_os, errors, hash_version, mmp_interval, encoding, encoding_flags;
-    uint64_t journal_blocks, fast_commit_blocks;             /* the latter are part of the former */
-    uint64_t journal_goal;                                   /* block; UINT64_MAX: near the middle */
-    uint64_t orphan_blocks;                                  /* 0: the default */
-    unsigned quota_types;                                    /* bit 0 user, 1 group, 2 project */
+    uint64_t journal_blocks, fast_commit_blocks; /* the latter are part of the former */
+    uint64_t journal_goal;                       /* block; UINT64_MAX: near the middle */
+    uint64_t orphan_blocks;                      /* 0: the default */
+    unsigned quota_types;                        /* bit 0 user, 1 group, 2 project */
     uint32_t root_uid, root_gid;
     bool test_fs, packed;
     uint8_t uuid[16], hash_seed[16];
@@ -48,13 +48,13 @@ bool ext_plan_make(const struct device *, const struct mkfs_params *, struct ext
 /* A volume being made. */
 struct ext_make {
     struct ext_plan plan;
-    struct ext_fs ext;   /* superblock and geometry; no cache: nothing of it is read back */
-    uint8_t *descs;      /* all group descriptors, as on disk */
-    struct ranges used;  /* blocks in use (whole clusters, once the tables are placed) */
-    uint32_t last_ino;   /* inodes 1..last_ino are in use */
-    uint64_t written;    /* bytes */
-    bool blank;          /* the device held nothing, so its holes are free space */
-    uint8_t *block;      /* one block of scratch */
+    struct ext_fs ext;  /* superblock and geometry; no cache: nothing of it is read back */
+    uint8_t *descs;     /* all group descriptors, as on disk */
+    struct ranges used; /* blocks in use (whole clusters, once the tables are placed) */
+    uint32_t last_ino;  /* inodes 1..last_ino are in use */
+    uint64_t written;   /* bytes */
+    bool blank;         /* the device held nothing, so its holes are free space */
+    uint8_t *block;     /* one block of scratch */
 };
 
 /* ---- mkfs_layout.c ---- */
@@ -85,9 +85,9 @@ struct ext_make_file {
 };
 
 /*
- * Allocate `blocks` blocks and describe them in inode's i_block, writing tree or map blocks. Sets i_blocks and
- * the extents flag. When the caller has filled runs (of at most 12 blocks) with blocks already taken, these are
- * used. The caller frees file->runs.
+ * Allocate `blocks` blocks and describe them in inode's i_block, writing tree or map blocks. Sets i_blocks
+ * and the extents flag. When the caller has filled runs (of at most 12 blocks) with blocks already taken,
+ * these are used. The caller frees file->runs.
  */
 bool ext_make_map(struct ext_make *, struct ext_make_file *, uint8_t *inode, uint64_t blocks,
                   struct error *) DISH_CHECKED;
@@ -98,7 +98,8 @@ bool ext_make_files(struct ext_make *, struct error *) DISH_CHECKED;
 
 /* ---- mkfs.c: writing ---- */
 
-bool ext_make_write(struct ext_make *, uint64_t off, const void *bytes, size_t n, struct error *) DISH_CHECKED;
+bool ext_make_write(struct ext_make *, uint64_t off, const void *bytes, size_t n,
+                    struct error *) DISH_CHECKED;
 bool ext_make_zero(struct ext_make *, uint64_t block, uint64_t blocks, struct error *) DISH_CHECKED;
 /* Seal an inode and write it into its table. */
 bool ext_make_inode(struct ext_make *, uint32_t ino, uint8_t *inode, struct error *) DISH_CHECKED;

@@ -109,9 +109,11 @@ static bool make_lost_found(struct ext_make *m, uint8_t *inode, struct error *er
     struct ext_make_file file = {.ino = LOST_FOUND_INO, .goal = make_goal(m, LOST_FOUND_INO)};
     uint64_t blocks = 16 * KiB / e->block_size;
     blocks = MAX_OF(2, MIN_OF(blocks, EXT_NDIR));
-    if (ext_has(e, EXT_INLINE_DATA))
-        blocks--; /* the first one held the directory inline until then */
+    bool was_inline = ext_has(e, EXT_INLINE_DATA); /* mke2fs grows it out of its inode */
+    blocks -= was_inline;
     inode_start(m, inode, S_IFDIR | 0700, 2);
+    if (was_inline)
+        ext_xi_set_h_magic(inode + EXT_INODE_FIELDS, EXT_XATTR_MAGIC);
     set_size(inode, blocks * e->block_size);
     bool ok = ext_make_map(m, &file, inode, blocks, err);
     uint32_t room = e->block_size - (e->has_csum ? EXT_DIR_TAIL : 0);
@@ -120,7 +122,9 @@ static bool make_lost_found(struct ext_make *m, uint8_t *inode, struct error *er
         uint8_t *entry = m->block;
         if (i == 0) {
             entry = dir_entry(m, entry, LOST_FOUND_INO, 12, ".");
-            dir_entry(m, entry, EXT_ROOT_INO, room - 12, "..");
+            entry = dir_entry(m, entry, EXT_ROOT_INO, was_inline ? 12 : room - 12, "..");
+            if (was_inline)
+                dir_entry(m, entry, 0, room - 24, "");
         } else {
             dir_entry(m, entry, 0, room, "");
         }
@@ -149,8 +153,9 @@ static bool make_reserved(struct ext_make *m, uint8_t *inode, struct error *err)
 }
 
 /*
- * Inode 7 owns the blocks reserved for descriptors: its double indirect block points to those after the primary
- * descriptors, and each of these, as an indirect block, to its copies in the groups with a superblock.
+ * Inode 7 owns the blocks reserved for descriptors: its double indirect block points to those after the
+ * primary descriptors, and each of these, as an indirect block, to its copies in the groups with a
+ * superblock.
  */
 static bool make_resize_inode(struct ext_make *m, uint8_t *inode, struct error *err)
 {
@@ -158,8 +163,8 @@ static bool make_resize_inode(struct ext_make *m, uint8_t *inode, struct error *
     uint32_t reserved = (uint32_t)ext_super_s_reserved_gdt_blocks(e->super), per_block = e->block_size / 4;
     uint64_t blocks = 1, at = 0;
     struct ext_run dind;
-    if (!ext_make_find(m, make_goal(m, EXT_RESIZE_INO), 1, &dind, err) ||
-        !ext_make_take(m, dind.start, 1, err))
+    uint64_t goal = (uint64_t)e->first_data_block + e->desc_blocks + reserved + 2 + e->table_blocks;
+    if (!ext_make_find(m, goal, 1, &dind, err) || !ext_make_take(m, dind.start, 1, err))
         return false;
     uint8_t *map = mem_new(e->block_size, err);
     bool ok = map != NULL;
@@ -183,7 +188,7 @@ static bool make_resize_inode(struct ext_make *m, uint8_t *inode, struct error *
     inode_start(m, inode, S_IFREG | 0600, 1);
     store_le32(ext_inode_i_block(inode) + (size_t)4 * 13, (uint32_t)dind.start);
     set_size(inode, ((uint64_t)per_block * per_block + per_block + EXT_NDIR) * e->block_size);
-    ext_inode_set_i_blocks_lo(inode, (uint32_t)(blocks * (e->block_size / 512)));
+    ext_inode_set_i_blocks_lo(inode, (uint32_t)(blocks * (e->cluster_size / 512)));
     return ext_make_inode(m, EXT_RESIZE_INO, inode, err);
 }
 
@@ -270,8 +275,8 @@ static bool make_mmp(struct ext_make *m, struct error *err)
 }
 
 /*
- * Blocks of a quota file of `blocks` blocks. With 1 KiB blocks mke2fs writes the tree's root, block 1, last, so
- * that one lies behind the others.
+ * Blocks of a quota file of `blocks` blocks. With 1 KiB blocks mke2fs writes the tree's root, block 1, last,
+ * so that one lies behind the others.
  */
 static bool take_quota_blocks(struct ext_make *m, struct ext_make_file *file, uint64_t blocks,
                               struct error *err)
@@ -305,7 +310,8 @@ static bool make_quota(struct ext_make *m, uint32_t ino, const uint8_t *bytes, s
     inode_start(m, inode, S_IFREG | 0600, 1);
     ext_inode_set_i_flags(inode, EXT_FL_IMMUTABLE);
     set_size(inode, len);
-    bool ok = take_quota_blocks(m, &file, blocks, err) && ext_make_map(m, &file, inode, blocks, err);
+    bool ok = (e->cluster_bits || take_quota_blocks(m, &file, blocks, err)) &&
+              ext_make_map(m, &file, inode, blocks, err);
     for (uint64_t i = 0; ok && i < blocks; i++) {
         uint64_t at = i * e->block_size;
         memset(m->block, 0, e->block_size);

@@ -96,8 +96,8 @@ static bool try_geometry(struct ext_make *m, uint32_t *reserved, bool *again, st
         e->compat &= ~(uint32_t)EXT_RESIZE_INODE;
         *reserved = 0;
     }
-    uint64_t overhead = 3 + (uint64_t)e->table_blocks + *reserved +
-                        (make_has(m, EXT_META_BG) ? 1 : e->desc_blocks);
+    uint64_t overhead =
+        3 + (uint64_t)e->table_blocks + *reserved + (make_has(m, EXT_META_BG) ? 1 : e->desc_blocks);
     if (overhead > e->blocks_per_group)
         return fail(err, E_INVALID, "the inode tables do not fit into the groups");
     overhead = 2 + (uint64_t)e->table_blocks + (last_has_super(m) ? 1 + e->desc_blocks + *reserved : 0);
@@ -210,23 +210,24 @@ static void super_words(struct ext_make *m)
     memcpy(ext_super_s_last_mounted(s), p->last_mounted, sizeof p->last_mounted);
     memcpy(ext_super_s_hash_seed(s), p->hash_seed, 16);
     ext_super_set_s_def_hash_version(s, p->hash_version);
-    ext_super_set_s_default_mount_opts(s, 0xC); /* user_xattr, acl: as mke2fs.conf has it */
+    if (p->rev > 0)
+        ext_super_set_s_default_mount_opts(s, 0xC); /* user_xattr, acl: as mke2fs.conf has it */
     ext_super_set_s_flags(s, EXT_FLAGS_SIGNED_HASH | (p->test_fs ? EXT_FLAGS_TEST : 0));
     ext_super_set_s_feature_compat(s, m->ext.compat);
     ext_super_set_s_feature_incompat(s, m->ext.incompat);
     ext_super_set_s_feature_ro_compat(s, m->ext.ro_compat);
     ext_super_set_s_encoding(s, p->encoding);
     ext_super_set_s_encoding_flags(s, p->encoding_flags);
-    if (p->rev > 0) {
-        ext_super_set_s_first_ino(s, m->ext.first_ino);
-        ext_super_set_s_inode_size(s, p->inode_size);
-    }
+    ext_super_set_s_first_ino(s, m->ext.first_ino);
+    ext_super_set_s_inode_size(s, p->inode_size);
     if (p->inode_size > EXT_GOOD_OLD_INODE_SIZE) {
         ext_super_set_s_min_extra_isize(s, EXT_INODE_FIELDS - EXT_GOOD_OLD_INODE_SIZE);
         ext_super_set_s_want_extra_isize(s, EXT_INODE_FIELDS - EXT_GOOD_OLD_INODE_SIZE);
     }
     if (make_has(m, EXT_METADATA_CSUM))
         ext_super_set_s_checksum_type(s, 1);
+    if (make_has(m, EXT_ENCRYPT))
+        memcpy(ext_super_s_encrypt_algos(s), (const uint8_t[]){1, 4}, 2); /* AES-256-XTS, AES-256-CTS */
     if (make_has(m, EXT_CSUM_SEED))
         ext_super_set_s_checksum_seed(s, m->ext.csum_seed);
 }

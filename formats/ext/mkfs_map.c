@@ -1,7 +1,7 @@
 /*
- * The blocks of the files that mkfs makes. Space is taken from a cursor that goes up from a goal, so that files
- * lie in as few pieces as the tables leave room for. Trees are built bottom-up, maps top-down: the index blocks
- * of a map lie before the data they describe, as mke2fs writes them.
+ * The blocks of the files that mkfs makes. Space is taken from a cursor that goes up from a goal, so that
+ * files lie in as few pieces as the tables leave room for. Trees are built bottom-up, maps top-down: the
+ * index blocks of a map lie before the data they describe, as mke2fs writes them.
  */
 #include "mkfs.h"
 
@@ -161,8 +161,7 @@ static bool push_level(struct ext_make *m, struct ext_make_file *file, struct le
     for (size_t i = 0; i < *count; i += max) {
         size_t n = MIN_OF(*count - i, max);
         struct ext_run run;
-        if (!ext_make_find(m, file->runs[0].start - 1, 1, &run, err) ||
-            !ext_make_take(m, run.start, 1, err))
+        if (!ext_make_find(m, file->runs[0].start - 1, 1, &run, err) || !ext_make_take(m, run.start, 1, err))
             return false;
         memset(m->block, 0, e->block_size);
         node_header(m->block, n, max, depth);

@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ON_OFF(name, help) {name, OPTION_FLAG, NULL, help}
+#define ON_OFF(name, help)                                                                                   \
+    {                                                                                                        \
+        name, OPTION_FLAG, NULL, help                                                                        \
+    }
 
 const struct option ext_mkfs_options[] = {
     {"usage", OPTION_WORD, "default|small|floppy|big|huge|news|largefile|largefile4|hurd",
@@ -27,7 +30,8 @@ const struct option ext_mkfs_options[] = {
     {"num_backup_sb", OPTION_NUMBER, NULL, "superblock copies with sparse_super2: 0, 1 or 2"},
     {"journal_size", OPTION_SIZE, NULL, "size of the journal; a plain small number means MiB"},
     {"fast_commit_size", OPTION_SIZE, NULL, "size of the fast commit area; a plain small number means KiB"},
-    {"journal_location", OPTION_NUMBER, NULL, "block at which the journal begins; near the middle by default"},
+    {"journal_location", OPTION_NUMBER, NULL,
+     "block at which the journal begins; near the middle by default"},
     {"orphan_file_size", OPTION_SIZE, NULL, "size of the orphan file"},
     {"hash_seed", OPTION_TEXT, NULL, "UUID that seeds the directory hash; random by default"},
     {"hash_alg", OPTION_WORD, "legacy|half_md4|tea", "directory hash"},
@@ -230,7 +234,7 @@ static bool plan_inodes(const struct options *o, const struct usage *usage, stru
     uint64_t ratio = options_number(o, "inode_ratio", usage->inode_ratio);
     if (ratio < 1 * KiB || ratio > 64 * MiB)
         return fail(err, E_INVALID, "inode_ratio=%llu: 1K to 64M", (unsigned long long)ratio);
-    ratio = MAX_OF(ratio, options_has(o, "inode_ratio") ? plan->block_size : 0);
+    ratio = MAX_OF(ratio, plan->cluster_size);
     plan->inodes = options_number(o, "inodes", 0);
     if (plan->inodes == 0)
         plan->inodes = plan->blocks * plan->block_size / ratio;
@@ -264,14 +268,8 @@ static uint64_t default_journal_blocks(uint64_t blocks)
     static const struct {
         uint64_t below, journal;
     } steps[] = {
-        {2048, 0},
-        {32 * KiB, 1 * KiB},
-        {256 * KiB, 4 * KiB},
-        {512 * KiB, 8 * KiB},
-        {4 * MiB, 16 * KiB},
-        {8 * MiB, 32 * KiB},
-        {16 * MiB, 64 * KiB},
-        {32 * MiB, 128 * KiB},
+        {2048, 0},           {32 * KiB, 1 * KiB}, {256 * KiB, 4 * KiB}, {512 * KiB, 8 * KiB},
+        {4 * MiB, 16 * KiB}, {8 * MiB, 32 * KiB}, {16 * MiB, 64 * KiB}, {32 * MiB, 128 * KiB},
     };
     for (size_t i = 0; i < ARRAY_LEN(steps); i++)
         if (blocks < steps[i].below)
@@ -284,7 +282,8 @@ static bool plan_journal(const struct options *o, struct ext_plan *plan, struct 
     if (!has(plan, EXT_HAS_JOURNAL))
         return true;
     uint64_t total = default_journal_blocks(plan->blocks), fast = 0;
-    uint64_t size = options_number(o, "journal_size", 0), fast_size = options_number(o, "fast_commit_size", 0);
+    uint64_t size = options_number(o, "journal_size", 0),
+             fast_size = options_number(o, "fast_commit_size", 0);
     if (size && size < 102400)
         size *= MiB;
     if (fast_size && fast_size < 1 * KiB)
@@ -336,7 +335,8 @@ static bool plan_groups(const struct options *o, struct ext_plan *plan, struct e
     plan->stripe_width = (uint32_t)options_number(o, "stripe_width", 0);
     if (plan->blocks > UINT32_MAX) {
         if (!has(plan, EXT_64BIT))
-            return fail(err, E_TOOBIG, "%llu blocks need the feature 64bit", (unsigned long long)plan->blocks);
+            return fail(err, E_TOOBIG, "%llu blocks need the feature 64bit",
+                        (unsigned long long)plan->blocks);
         set_feature(plan, EXT_RESIZE_INODE, false);
     }
     return true;

@@ -96,10 +96,18 @@ struct usage {
     uint64_t inode_ratio;
 };
 
+enum { USAGE_DEFAULT, USAGE_FLOPPY, USAGE_SMALL, USAGE_BIG, USAGE_HUGE };
+
 static const struct usage usages[] = {
-    {"default", 4096, 256, 16 * KiB},  {"floppy", 1024, 256, 8 * KiB},     {"small", 1024, 256, 4 * KiB},
-    {"big", 4096, 256, 32 * KiB},      {"huge", 4096, 256, 64 * KiB},      {"news", 4096, 256, 4 * KiB},
-    {"largefile", 4096, 256, 1 * MiB}, {"largefile4", 4096, 256, 4 * MiB}, {"hurd", 4096, 128, 16 * KiB},
+    [USAGE_DEFAULT] = {"default", 4096, 256, 16 * KiB},
+    [USAGE_FLOPPY] = {"floppy", 1024, 256, 8 * KiB},
+    [USAGE_SMALL] = {"small", 1024, 256, 4 * KiB},
+    [USAGE_BIG] = {"big", 4096, 256, 32 * KiB},
+    [USAGE_HUGE] = {"huge", 4096, 256, 64 * KiB},
+    {"news", 4096, 256, 4 * KiB},
+    {"largefile", 4096, 256, 1 * MiB},
+    {"largefile4", 4096, 256, 4 * MiB},
+    {"hurd", 4096, 128, 16 * KiB},
 };
 
 static const struct usage *usage_find(const char *name)
@@ -114,12 +122,12 @@ static const struct usage *usage_find(const char *name)
 static const struct usage *usage_by_size(uint64_t bytes)
 {
     if (bytes < 3 * MiB)
-        return usage_find("floppy");
+        return &usages[USAGE_FLOPPY];
     if (bytes < 512 * MiB)
-        return usage_find("small");
+        return &usages[USAGE_SMALL];
     if (bytes < 4 * TiB)
-        return usage_find("default");
-    return usage_find(bytes < 16 * TiB ? "big" : "huge");
+        return &usages[USAGE_DEFAULT];
+    return &usages[bytes < 16 * TiB ? USAGE_BIG : USAGE_HUGE];
 }
 
 /* ---- features ----------------------------------------------------------------------------------------- */

@@ -140,9 +140,11 @@ bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec
     uint64_t total = 0;
     for (size_t i = 0; i < count; i++)
         total += vector[i].iov_len;
-    if (!range_inside(off, total, dev->size))
-        return damaged(err, dev, off, "write of %" PRIu64 " bytes at 0x%" PRIx64 " reaches past the end",
-                       total, off);
+    if (file->block_device && !range_inside(off, total, dev->size))
+        return fail(err, E_TOOBIG,
+                    "write of %" PRIu64 " bytes at 0x%" PRIx64 " reaches past the end of the device", total,
+                    off);
+    uint64_t end = off + total;
     if (!host_hook(HOST_WRITE, host_file_real_path(dev), off, total, err))
         return false;
     size_t skip = 0;
@@ -153,7 +155,7 @@ bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec
             count--;
         }
         if (count == 0)
-            return true;
+            break;
         ssize_t done = write_some(file, off, vector, count, skip);
         if (done < 0 && errno == EINTR)
             continue;
@@ -162,6 +164,10 @@ bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec
         off += (uint64_t)done;
         skip += (size_t)done;
     }
+    dev->size = MAX_OF(dev->size, end);
+    dev->stats.writes++;
+    dev->stats.write_bytes += total;
+    return true;
 }
 
 static bool host_resize(struct device *dev, uint64_t size, struct error *err)

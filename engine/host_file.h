@@ -32,7 +32,7 @@ bool host_file_is_published(const struct device *);
 bool host_file_make_writable(struct device *, struct error *) DISH_CHECKED;
 bool host_file_is_writable(const struct device *);
 
-/* Vectored writes of count buffers that follow each other from off on. Any number of buffers. */
+/* Vectored writes of count buffers that follow each other from off on; a regular file grows when it must. */
 struct iovec;
 bool host_file_write_vector(struct device *, uint64_t off, const struct iovec *, size_t count,
                             struct error *) DISH_CHECKED;

@@ -221,6 +221,33 @@ static void utf16_format(const struct field *field, const void *raw, char *out, 
     snprintf(out, size, "\"%.*s\"", (int)(size - 3), text);
 }
 
+/* The text with or without quotes; what is behind its end becomes zeros. */
+static bool utf16_parse(const struct field *field, const char *text, void *raw, bool big_endian,
+                        struct error *err)
+{
+    uint16_t units[256] = {0};
+    size_t n = strlen(text), count, max = MIN_OF(field->width / 2, ARRAY_LEN(units));
+    bool quoted = n >= 2 && text[0] == '"' && text[n - 1] == '"';
+    if (!utf8_to_utf16(text + quoted, n - 2 * quoted, UTF_WTF8, units, max, &count, err))
+        return because(err, "%s", field->name);
+    memset(raw, 0, field->width);
+    if (big_endian)
+        utf16_store_be(raw, units, count);
+    else
+        utf16_store_le(raw, units, count);
+    return true;
+}
+
+static bool utf16le_parse(const struct field *field, const char *text, void *raw, struct error *err)
+{
+    return utf16_parse(field, text, raw, false, err);
+}
+
+static bool utf16be_parse(const struct field *field, const char *text, void *raw, struct error *err)
+{
+    return utf16_parse(field, text, raw, true, err);
+}
+
 static void utf16le_format(const struct field *field, const void *raw, char *out, size_t size)
 {
     utf16_format(field, raw, out, size, false);
@@ -291,8 +318,8 @@ const struct kind kind_size = {
     .name = "size", .format = dec_format, .parse = kind_number_parse, .meaning = size_meaning};
 const struct kind kind_bytes = {.name = "bytes", .format = bytes_format, .parse = bytes_parse};
 const struct kind kind_text = {.name = "text", .format = text_format, .parse = text_parse};
-const struct kind kind_utf16le = {.name = "utf16", .format = utf16le_format};
-const struct kind kind_utf16be = {.name = "utf16", .format = utf16be_format};
+const struct kind kind_utf16le = {.name = "utf16", .format = utf16le_format, .parse = utf16le_parse};
+const struct kind kind_utf16be = {.name = "utf16", .format = utf16be_format, .parse = utf16be_parse};
 const struct kind kind_uuid = {.name = "uuid", .format = uuid_format, .parse = uuid_parse};
 const struct kind kind_guid = {.name = "guid", .format = guid_format, .parse = guid_parse};
 const struct kind kind_time = {

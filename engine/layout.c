@@ -117,5 +117,5 @@ bool place_poke(const struct place *place, const char *name, const char *value, 
     }
     ok = ok && device_write(place->device, place->off, raw, place->size, WRITE_UPDATE, err);
     free(raw);
-    return ok;
+    return ok && (mode != POKE_SEALED || !layout->settle || layout->settle(place, err));
 }

@@ -76,6 +76,9 @@ struct layout {
     void (*seal)(const struct place *, void *raw);
     /* For a field that holds a checksum: the value it should have. NULL or false: not a checksum. */
     bool (*computed)(const struct place *, const void *raw, const struct field *, uint64_t *value);
+    /* After a sealed change was written: sets checksums elsewhere that cover these bytes. NULL: there are
+     * none. */
+    bool (*settle)(const struct place *, struct error *err);
     /* Structures inside or behind this one (extents, directory entries, attributes). NULL: none. */
     bool (*parts)(const struct place *, const void *raw, place_fn *emit, void *arg, struct error *);
 };

@@ -264,6 +264,23 @@ static bool gpt_boot_code(struct table *table, uint8_t *code, size_t *len, bool 
     return sector0_boot_code(table->disk, ((struct gpt *)table->data)->sector0, code, len, write, err);
 }
 
+static bool wipe_copy(struct table *table, const struct gpt_copy *copy, struct error *err)
+{
+    uint32_t sector = table->sector_size;
+    if (copy->entries_ok && !device_zero(table->disk, gpt_header_PartitionEntryLBA(copy->header) * sector,
+                                         gpt_array_size(copy->header), WRITE_UPDATE, err))
+        return false;
+    return !copy->present || device_zero(table->disk, copy->lba * sector, sector, WRITE_UPDATE, err);
+}
+
+static bool gpt_wipe(struct table *table, struct error *err)
+{
+    struct gpt *gpt = table->data;
+    memset(gpt->sector0 + MBR_BOOT_CODE, 0, MBR_SIZE - MBR_BOOT_CODE);
+    return wipe_copy(table, &gpt->primary, err) && wipe_copy(table, &gpt->backup, err) &&
+           disk_update(table->disk, 0, gpt->sector0, MBR_SIZE, err);
+}
+
 static bool gpt_set_uuid(struct table *table, const char *text, struct error *err)
 {
     uint8_t raw[16];
@@ -284,6 +301,9 @@ const struct table_driver gpt_driver = {
             .type = DRIVER_TABLE,
             .probe = gpt_probe,
             .make_options = gpt_make_options,
+            .layouts = gpt_layouts,
+            .locate = gpt_locate,
+            .owner = gpt_owner,
         },
     .types = gpt_types,
     .attributes = gpt_attributes,
@@ -292,7 +312,9 @@ const struct table_driver gpt_driver = {
     .init = gpt_init,
     .load = gpt_load,
     .store = gpt_store,
+    .verify = gpt_verify,
     .boot_code = gpt_boot_code,
+    .wipe = gpt_wipe,
     .set_uuid = gpt_set_uuid,
     .free = gpt_free,
 };

@@ -149,7 +149,7 @@ static void encode_records(struct table *table)
     }
 }
 
-static bool mbr_store(struct table *table, struct error *err)
+bool mbr_store(struct table *table, struct error *err)
 {
     struct mbr *mbr = table->data;
     if (!table_check(table, err) || !mbr_store_chain(table, err))
@@ -225,6 +225,23 @@ static bool mbr_boot_code(struct table *table, uint8_t *code, size_t *len, bool 
     return sector0_boot_code(table->disk, ((struct mbr *)table->data)->sector, code, len, write, err);
 }
 
+static bool mbr_wipe(struct table *table, struct error *err)
+{
+    struct mbr *mbr = table->data;
+    struct range range;
+    for (uint64_t at = 0; ranges_next(&mbr->visited, at, &range); at = range.start + 1) {
+        uint64_t off = range.start * table->sector_size;
+        uint8_t sector[MBR_SIZE];
+        if (!device_read(table->disk, off, sector, MBR_SIZE, err))
+            return false;
+        memset(mbr_record(sector, 0), 0, MBR_SIZE - RECORDS_OFF);
+        if (!disk_update(table->disk, off, sector, MBR_SIZE, err))
+            return false;
+    }
+    memset(mbr->sector + MBR_BOOT_CODE, 0, MBR_SIZE - MBR_BOOT_CODE);
+    return disk_update(table->disk, 0, mbr->sector, MBR_SIZE, err);
+}
+
 static bool mbr_set_uuid(struct table *table, const char *text, struct error *err)
 {
     char *end;
@@ -246,13 +263,18 @@ const struct table_driver mbr_driver = {
             .type = DRIVER_TABLE,
             .probe = mbr_probe,
             .make_options = mbr_make_options,
+            .layouts = mbr_layouts,
+            .locate = mbr_locate,
+            .owner = mbr_owner,
         },
     .types = mbr_types,
     .primaries = MBR_RECORDS,
     .init = mbr_init,
     .load = mbr_load,
     .store = mbr_store,
+    .verify = mbr_verify,
     .boot_code = mbr_boot_code,
+    .wipe = mbr_wipe,
     .set_uuid = mbr_set_uuid,
     .free = mbr_free,
 };

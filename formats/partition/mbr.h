@@ -39,6 +39,8 @@ void mbr_decode_record(const struct table *, const uint8_t *record, uint64_t bas
 /* Write a part over a record; one that says the same already is left alone, CHS fields and all. */
 void mbr_encode_record(const struct table *, const struct part *, uint64_t base, uint8_t *record);
 
+bool mbr_store(struct table *, struct error *) DISH_CHECKED;
+
 /* ---- the chain: mbr_chain.c ---- */
 bool mbr_load_chain(struct table *, struct error *) DISH_CHECKED;
 bool mbr_store_chain(struct table *, struct error *) DISH_CHECKED;

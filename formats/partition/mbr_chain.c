@@ -8,8 +8,8 @@
 
 enum { RECORDS_OFF = mbr_off_Record1_BootIndicator };
 
-static bool chain_fault(struct mbr *mbr, uint64_t off, const char *fmt, ...) DISH_PRINTF(3, 4);
-static bool chain_fault(struct mbr *mbr, uint64_t off, const char *fmt, ...)
+static void chain_fault(struct mbr *mbr, uint64_t off, const char *fmt, ...) DISH_PRINTF(3, 4);
+static void chain_fault(struct mbr *mbr, uint64_t off, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -17,7 +17,6 @@ static bool chain_fault(struct mbr *mbr, uint64_t off, const char *fmt, ...)
     va_end(args);
     mbr->broken = true;
     mbr->broken_off = off;
-    return false;
 }
 
 /* The sector of an EBR, or false with the chain marked as broken there. err is set for I/O alone. */
@@ -34,12 +33,15 @@ static bool read_ebr(struct table *table, uint64_t lba, uint8_t *sector, bool *o
         chain_fault(mbr, off, "the chain of logical partitions comes back to sector %" PRIu64, lba);
         return true;
     }
-    if (!ranges_add(&mbr->visited, lba, 1, err) || !device_read(table->disk, off, sector, MBR_SIZE, err))
+    if (!device_read(table->disk, off, sector, MBR_SIZE, err))
         return false;
-    *ok = mbr_Signature(sector) == MBR_SIGNATURE ||
-          chain_fault(mbr, off, "there is no EBR at sector %" PRIu64 " (signature 0x%04x)", lba,
-                      (unsigned)mbr_Signature(sector));
-    return true;
+    if (mbr_Signature(sector) != MBR_SIGNATURE) {
+        chain_fault(mbr, off, "there is no EBR at sector %" PRIu64 " (signature 0x%04x)", lba,
+                    (unsigned)mbr_Signature(sector));
+        return true;
+    }
+    *ok = true;
+    return ranges_add(&mbr->visited, lba, 1, err);
 }
 
 static bool is_link(const uint8_t *record)

@@ -44,6 +44,9 @@ static inline uint8_t *mbr_record(const void *sector, unsigned index)
     return (uint8_t *)(uintptr_t)sector + mbr_off_Record1_BootIndicator + MBR_RECORD_SIZE * index;
 }
 
+/* The sector as `show mbr` has it; EBRs are alike. */
+extern const struct layout mbr_sector_layout;
+
 /* A record in use: it has a type and a length. */
 static inline bool mbr_record_used(const void *record)
 {

@@ -65,8 +65,9 @@ static void load_table(struct image *image)
         return;
     if (!driver->load(image->disk, &image->table, &err)) {
         image->table = NULL;
-        session_warn(image->session, "%s: %s: %s", image->path, driver->head.name, err.message);
-    } else if (image->table->note[0]) {
+        if (!image->model)
+            session_warn(image->session, "%s: %s: %s", image->path, driver->head.name, err.message);
+    } else if (image->table->note[0] && !image->model) {
         session_warn(image->session, "%s: %s", image->path, image->table->note);
     }
 }

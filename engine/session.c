@@ -572,6 +572,7 @@ bool session_open_old(struct session *session, struct image *image, bool last_co
     *old = (struct image){.session = session, .model = image};
     uint64_t generation =
         last_command ? generation_before(session, image) : stage_committed_generation(image->file);
+    old->generation = generation;
     old->name = mem_string(image->name, err);
     old->path = mem_string(image->path, err);
     if (old->name && old->path)

@@ -72,6 +72,7 @@ struct image {
     bool is_new;                 /* created in this session and never committed */
     struct image_layers *layers; /* private to image.c */
     const struct image *model;   /* an old state: the image that it is of */
+    uint64_t generation;         /* an old state: the stage's number for it */
 };
 
 /* One command that undo can take back; private to session.c. */

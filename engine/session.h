@@ -150,8 +150,13 @@ bool session_redo(struct session *, unsigned count, struct error *) DISH_CHECKED
 bool session_pending(const struct session *);
 /* The commands that undo would take back, newest first. */
 bool session_each_pending(const struct session *, bool (*emit)(const char *command, void *arg), void *arg);
-/* Forget every cache; nothing may be dirty (tests, `cache drop`). */
+/* All layers read themselves again; nothing may be dirty (tests, `cache drop`, bytes changed below the
+ * layers). */
 bool session_drop_caches(struct session *, struct error *) DISH_CHECKED;
+
+/* After bytes were changed below the layers (poke, raw writes): flush nothing, all layers read themselves
+ * again. */
+bool session_reload_layers(struct session *, struct error *) DISH_CHECKED;
 
 /* The whole stack as of the last commit (or, back 1, before the newest command), read-only; for diff and
  * trace. */

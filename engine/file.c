@@ -342,7 +342,8 @@ bool file_create(struct volume *volume, fs_id dir, const char *name, const struc
     return file_create_with(volume, dir, name, attr, target, 0, out, err);
 }
 
-bool file_link(struct volume *volume, fs_id id, fs_id dir, const char *name, struct error *err)
+bool file_link_with(struct volume *volume, fs_id id, fs_id dir, const char *name, unsigned flags,
+                    struct error *err)
 {
     struct fs *fs;
     struct fs_attr attr;
@@ -354,13 +355,20 @@ bool file_link(struct volume *volume, fs_id id, fs_id dir, const char *name, str
         return false;
     if (S_ISDIR(attr.mode))
         return fail(err, E_ISDIR, "a directory cannot have a second name");
-    if (!absent(volume, dir, name, err))
+    if (!(flags & FILE_ABSENT) && !absent(volume, dir, name, err))
         return false;
     names_forget(volume, dir, name);
     if (!fs->driver->link(fs, id, dir, name, err))
         return false;
     names_store(volume, dir, name, id, attr.mode & S_IFMT);
-    return set_times_now(fs, id, ATTR_CTIME, err) && set_times_now(fs, dir, ATTR_MTIME | ATTR_CTIME, err);
+    if (!set_times_now(fs, id, ATTR_CTIME, err))
+        return false;
+    return (flags & FILE_KEEP_TIMES) || set_times_now(fs, dir, ATTR_MTIME | ATTR_CTIME, err);
+}
+
+bool file_link(struct volume *volume, fs_id id, fs_id dir, const char *name, struct error *err)
+{
+    return file_link_with(volume, id, dir, name, 0, err);
 }
 
 bool file_remove(struct volume *volume, fs_id dir, const char *name, struct error *err)

@@ -41,6 +41,8 @@ bool file_create(struct volume *, fs_id dir, const char *name, const struct fs_a
 bool file_create_with(struct volume *, fs_id dir, const char *name, const struct fs_attr *,
                       const char *target, unsigned flags, fs_id *out, struct error *) DISH_CHECKED;
 bool file_link(struct volume *, fs_id, fs_id dir, const char *name, struct error *) DISH_CHECKED;
+bool file_link_with(struct volume *, fs_id, fs_id dir, const char *name, unsigned flags,
+                    struct error *) DISH_CHECKED;
 /* A file or an empty directory. */
 bool file_remove(struct volume *, fs_id dir, const char *name, struct error *) DISH_CHECKED;
 /* POSIX rename: replaces a target of the same sort; refuses to move a directory into itself. */

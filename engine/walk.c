@@ -315,3 +315,39 @@ void walk_removed(struct walk *walk)
     if (walk->depth > 0)
         walk->stack[walk->depth - 1].passed--;
 }
+
+bool walk_is_inside(const struct walk *walk, fs_id dir)
+{
+    for (size_t i = 0; i < walk->depth; i++)
+        if (walk->stack[i].self.id == dir)
+            return true;
+    return walk->enter && walk->entry.id == dir;
+}
+
+bool tree_remove(struct volume *volume, fs_id dir, const char *name, const char *path,
+                 void (*removed)(void *arg, const char *path, bool directory), void *arg, struct error *err)
+{
+    fs_id id;
+    struct walk *walk;
+    struct walk_entry *entry;
+    if (!file_lookup(volume, dir, name, &id, err) || !walk_new(&walk, volume, path, id, 0, err))
+        return false;
+    bool ok;
+    while ((ok = walk_next(walk, &entry, err)) && entry->event != WALK_END) {
+        if (entry->event == WALK_DIR)
+            continue;
+        /* A faulty entry is removed as well: that is how to get rid of it. */
+        fs_id holder = entry->depth ? entry->dir : dir;
+        ok = file_remove(volume, holder, entry->depth ? entry->name : name, err);
+        if (!ok) {
+            because(err, "%s", entry->path);
+            break;
+        }
+        if (entry->depth)
+            walk_removed(walk);
+        if (removed)
+            removed(arg, entry->path, entry->event == WALK_LEAVE);
+    }
+    walk_free(walk);
+    return ok;
+}

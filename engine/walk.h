@@ -47,6 +47,16 @@ bool walk_next(struct walk *, struct walk_entry **, struct error *) DISH_CHECKED
 void walk_skip(struct walk *);
 /* The caller has removed the file just returned as WALK_FILE or WALK_LEAVE. */
 void walk_removed(struct walk *);
+/* True when the walk is in this directory or below it. */
+bool walk_is_inside(const struct walk *, fs_id dir);
 void walk_free(struct walk *); /* NULL is fine */
+
+/*
+ * Removes a file, or a directory with all that is in it. path is how it is called in what removed() is told
+ * (after each one; NULL: nobody asks) and in errors.
+ */
+bool tree_remove(struct volume *, fs_id dir, const char *name, const char *path,
+                 void (*removed)(void *arg, const char *path, bool directory), void *arg,
+                 struct error *) DISH_CHECKED;
 
 #endif

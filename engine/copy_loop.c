@@ -1,0 +1,581 @@
+#include "copy_loop.h"
+
+#include "alloc.h"
+#include "bytes.h"
+#include "mode.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* ---- files with several names ---------------------------------------------------------------------------
+ */
+
+static struct first_name *first_slot(struct first_name *slots, size_t capacity, uint64_t space, uint64_t id)
+{
+    size_t at = (size_t)(((id ^ space) * 0x9E3779B97F4A7C15u) >> 20) & (capacity - 1);
+    while (slots[at].id && (slots[at].id != id || slots[at].space != space))
+        at = (at + 1) & (capacity - 1);
+    return &slots[at];
+}
+
+static bool first_remember(struct copy *copy, const struct copy_item *item, const char *path,
+                           struct error *err)
+{
+    if (copy->first_count * 2 >= copy->first_capacity) {
+        size_t capacity = MAX_OF(copy->first_capacity * 2, 64);
+        struct first_name *slots = mem_array(capacity, sizeof *slots, err);
+        if (!slots)
+            return false;
+        for (size_t i = 0; i < copy->first_capacity; i++)
+            if (copy->first[i].id)
+                *first_slot(slots, capacity, copy->first[i].space, copy->first[i].id) = copy->first[i];
+        free(copy->first);
+        copy->first = slots;
+        copy->first_capacity = capacity;
+    }
+    struct first_name *slot = first_slot(copy->first, copy->first_capacity, item->space, item->attr.id);
+    slot->path = mem_string(path, err);
+    if (!slot->path)
+        return false;
+    slot->space = item->space;
+    slot->id = item->attr.id;
+    copy->first_count++;
+    return true;
+}
+
+/* NULL: the file was not copied yet. */
+static const char *first_path(const struct copy *copy, const struct copy_item *item)
+{
+    if (!copy->first_count)
+        return NULL;
+    return first_slot(copy->first, copy->first_capacity, item->space, item->attr.id)->path;
+}
+
+void copy_forget_first_names(struct copy *copy)
+{
+    for (size_t i = 0; i < copy->first_capacity; i++)
+        free(copy->first[i].path);
+    free(copy->first);
+    copy->first = NULL;
+    copy->first_count = copy->first_capacity = 0;
+}
+
+/* ---- places in the target -------------------------------------------------------------------------------
+ */
+
+static const char *name_of(const struct copy *copy, const struct copy_item *item)
+{
+    return item->depth ? item->name : copy->top_name;
+}
+
+/* copy->path becomes that of an item; *len is set to its length. */
+static bool set_path(struct copy *copy, const struct copy_item *item, size_t *len, struct error *err)
+{
+    size_t at = item->depth ? copy->levels[item->depth - 1].path_len : 0;
+    const char *name = name_of(copy, item);
+    size_t name_len = strlen(name);
+    if (!mem_grow(&copy->path, &copy->path_capacity, at + name_len + 2, 1, err))
+        return false;
+    if (at && name_len)
+        copy->path[at++] = '/';
+    memcpy(copy->path + at, name, name_len + 1);
+    *len = at + name_len;
+    return true;
+}
+
+void copy_level_clear(struct level *level)
+{
+    for (size_t i = 0; i < level->seen_count; i++)
+        free(level->seen[i]);
+    level->seen_count = 0;
+}
+
+static bool level_open(struct copy *copy, const struct copy_item *item, size_t path_len, bool created,
+                       struct error *err)
+{
+    if (!mem_grow(&copy->levels, &copy->level_capacity, item->depth + 1, sizeof *copy->levels, err))
+        return false;
+    struct level *level = &copy->levels[item->depth];
+    copy_level_clear(level);
+    level->path_len = path_len;
+    level->created = created;
+    return true;
+}
+
+static bool note_seen(struct copy *copy, const struct copy_item *item, struct error *err)
+{
+    if (!copy->options->remove_extra || item->depth == 0)
+        return true;
+    struct level *level = &copy->levels[item->depth - 1];
+    if (!mem_grow(&level->seen, &level->seen_capacity, level->seen_count + 1, sizeof *level->seen, err))
+        return false;
+    level->seen[level->seen_count] = mem_string(item->name, err);
+    return level->seen[level->seen_count] && ++level->seen_count;
+}
+
+static void did(const struct copy *copy, enum copy_action action)
+{
+    if (copy->options->did)
+        copy->options->did(copy->options->arg, action, copy->path);
+}
+
+/* ---- what a file becomes --------------------------------------------------------------------------------
+ */
+
+static struct fs_time clamp_time(const struct fs_limits *limits, struct fs_time time)
+{
+    if (time.sec < limits->time_min)
+        return (struct fs_time){limits->time_min, 0};
+    if (time.sec > limits->time_max)
+        return (struct fs_time){limits->time_max, 0};
+    return time;
+}
+
+bool copy_target_attr(const struct copy *copy, const struct copy_item *item, struct fs_attr *out,
+                      struct error *err)
+{
+    const struct copy_options *options = copy->options;
+    const struct fs_limits *limits = copy->target->limits;
+    struct fs_time now = clamp_time(limits, session_now());
+    *out = item->attr;
+    out->nlink = 1;
+    out->flags = 0;
+    out->ctime = out->crtime = now;
+    if (options->archive) {
+        out->atime = clamp_time(limits, out->atime);
+        out->mtime = clamp_time(limits, out->mtime);
+    } else {
+        out->mode &= S_IFMT | 0777;
+        out->uid = out->gid = 0;
+        out->atime = out->mtime = now;
+    }
+    if (options->archive && copy->source->driver && copy->target->driver) {
+        out->ctime = clamp_time(limits, item->attr.ctime);
+        if (item->attr.has_crtime)
+            out->crtime = clamp_time(limits, item->attr.crtime);
+    }
+    if (S_ISLNK(out->mode))
+        out->mode = S_IFLNK | 0777;
+    if (options->set_uid)
+        out->uid = options->uid;
+    if (options->set_gid)
+        out->gid = options->gid;
+    uint32_t bits;
+    if (!options->mode || S_ISLNK(out->mode))
+        return true;
+    if (!mode_apply(options->mode, out->mode, S_ISDIR(out->mode), 0, &bits, err))
+        return false;
+    out->mode = (out->mode & S_IFMT) | bits;
+    return true;
+}
+
+struct xattr_copy {
+    struct copy_target *target;
+    bool of_directory, lost;
+};
+
+static bool copy_one_xattr(void *arg, const char *name, const void *value, size_t len, struct error *err)
+{
+    struct xattr_copy *xattr = arg;
+    if (xattr->target->ops->xattr(xattr->target, xattr->of_directory, name, value, len, err))
+        return true;
+    if (err->kind == E_NOMEM || err->kind == E_INTERRUPTED || err->kind == E_DAMAGED || err->kind == E_IO)
+        return because(err, "extended attribute %s", name);
+    xattr->lost = true;
+    return true;
+}
+
+static bool copy_xattrs(struct copy *copy, const struct copy_item *item, struct error *err)
+{
+    struct xattr_copy xattr = {.target = copy->target, .of_directory = item->event == WALK_LEAVE};
+    if (!copy->options->archive || !copy->target->limits->xattrs)
+        return true;
+    if (!copy->source->ops->xattrs(copy->source, copy_one_xattr, &xattr, err))
+        return false;
+    if (xattr.lost)
+        copy_lost(copy->tally, LOSS_XATTR, item->path);
+    return true;
+}
+
+/* ---- regular files --------------------------------------------------------------------------------------
+ */
+
+static bool copy_contents(struct copy *copy, const struct copy_item *item, uint64_t *size, struct error *err)
+{
+    struct copy_source *source = copy->source;
+    struct copy_target *target = copy->target;
+    uint64_t off = 0, known = item->attr.size;
+    bool hole = false;
+    *size = UINT64_MAX;
+    for (;;) {
+        uint64_t len = COPY_BUFFER;
+        if (known && off >= known)
+            break;
+        if (!interrupt_check(err) || (known && !source->ops->run(source, off, &len, &hole, err)))
+            return false;
+        if (hole) {
+            off += len;
+            continue;
+        }
+        size_t got;
+        if (!source->ops->read(source, off, copy->buffer, (size_t)MIN_OF(len, COPY_BUFFER), &got, err))
+            return false;
+        if (got == 0)
+            break; /* a pipe's end, or a file that became shorter while it was read */
+        if (!target->ops->write(target, off, copy->buffer, got, err))
+            return false;
+        off += got;
+        copy->tally->bytes += got;
+        session_progress(copy->session, item->path, copy->tally->bytes, copy->total);
+    }
+    if (hole)
+        *size = off;
+    return true;
+}
+
+static bool copy_regular(struct copy *copy, const struct copy_item *item, const struct fs_attr *attr,
+                         struct error *err)
+{
+    struct copy_target *target = copy->target;
+    uint64_t size;
+    if (!target->ops->begin(target, name_of(copy, item), attr, err))
+        return false;
+    if (copy_contents(copy, item, &size, err) && copy_xattrs(copy, item, err) &&
+        target->ops->finish(target, attr, size, err))
+        return true;
+    target->ops->abandon(target);
+    return false;
+}
+
+/* ---- one item -------------------------------------------------------------------------------------------
+ */
+
+/* Errors after which nothing else can go well. */
+static bool is_fatal(enum error_kind kind)
+{
+    return kind == E_NOMEM || kind == E_INTERRUPTED || kind == E_NOSPACE || kind == E_HOSTFULL ||
+           kind == E_LOSSY;
+}
+
+/* The object failed and the copy goes on, unless going on makes no sense. Always at item->path. */
+bool copy_object_failed(struct copy *copy, const struct copy_item *item, bool in_target, struct error *err)
+{
+    /* A change of an image that failed half-way is taken back with the whole command. */
+    if (is_fatal(err->kind) || (in_target && copy->target->driver))
+        return err->kind == E_INTERRUPTED ? false : because(err, "%s", item->path);
+    copy->tally->failed++;
+    copy->options->complain(copy->options->arg, item->path, err);
+    return true;
+}
+
+/* A name that the target cannot hold. */
+static bool name_failed(struct copy *copy, const struct copy_item *item, struct error *err)
+{
+    if (copy->options->lossy && copy->target->driver) {
+        copy_lost(copy->tally, LOSS_NAME, item->path);
+        return true;
+    }
+    return copy_object_failed(copy, item, true, err);
+}
+
+static bool copy_special(struct copy *copy, const struct copy_item *item, const struct fs_attr *attr,
+                         struct error *err)
+{
+    struct copy_target *target = copy->target;
+    char *link = NULL;
+    if (S_ISLNK(attr->mode) && !copy->source->ops->readlink(copy->source, &link, err))
+        return false;
+    bool ok = target->ops->make(target, name_of(copy, item), attr, link, err) && copy_xattrs(copy, item, err);
+    free(link);
+    return ok;
+}
+
+/* A file that has the same contents as far as size and time tell. */
+static bool is_current(const struct copy *copy, const struct fs_attr *attr, const struct fs_attr *old)
+{
+    const struct fs_limits *limits = copy->target->limits;
+    if ((attr->mode & S_IFMT) != (old->mode & S_IFMT))
+        return false;
+    if ((S_ISREG(attr->mode) || S_ISLNK(attr->mode)) && attr->size != old->size)
+        return false;
+    if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
+        return attr->rdev_major == old->rdev_major && attr->rdev_minor == old->rdev_minor;
+    if (limits->time_ns > 1000000000) {
+        int64_t step = limits->time_ns / 1000000000;
+        return attr->mtime.sec / step == old->mtime.sec / step;
+    }
+    uint32_t step = MAX_OF(limits->time_ns, 1);
+    return attr->mtime.sec == old->mtime.sec && attr->mtime.nsec / step == old->mtime.nsec / step;
+}
+
+static bool same_permissions(const struct copy *copy, const struct fs_attr *attr, const struct fs_attr *old)
+{
+    const struct fs_limits *limits = copy->target->limits;
+    return (!limits->modes || S_ISLNK(attr->mode) || attr->mode == old->mode) &&
+           (!limits->owners || (attr->uid == old->uid && attr->gid == old->gid));
+}
+
+/*
+ * Mirror: *done when nothing more is to do for this file. A thing of another type in its place goes.
+ */
+static bool mirror_file(struct copy *copy, const struct copy_item *item, const struct fs_attr *attr,
+                        bool *done, struct error *err)
+{
+    struct copy_target *target = copy->target;
+    const char *name = name_of(copy, item);
+    struct fs_attr old;
+    bool there = false;
+    if (!copy->hidden_from && !target->ops->stat(target, name, &old, &there, err))
+        return false;
+    bool current = there && is_current(copy, attr, &old);
+    *done =
+        (current && (same_permissions(copy, attr, &old) || S_ISLNK(attr->mode))) || copy->options->dry_run;
+    if (current && same_permissions(copy, attr, &old))
+        return true;
+    did(copy, there ? COPY_CHANGED : COPY_CREATED);
+    if (copy->options->dry_run)
+        return true;
+    if (current && !S_ISLNK(attr->mode)) {
+        *done = true;
+        return target->ops->update(target, name, attr, err);
+    }
+    return !there || !S_ISDIR(old.mode) || target->ops->remove(target, name, err);
+}
+
+static bool existing_stays(struct copy *copy, const struct copy_item *item, bool *stays, struct error *err)
+{
+    struct fs_attr old;
+    return !copy->options->no_clobber ||
+           copy->target->ops->stat(copy->target, name_of(copy, item), &old, stays, err);
+}
+
+/* Without -r and -a, devices and pipes of the host are read, as cp does. */
+static bool reads_special(const struct copy *copy, uint32_t mode)
+{
+    return !copy->options->recursive && !copy->options->archive && !copy->source->driver &&
+           (S_ISFIFO(mode) || S_ISCHR(mode) || S_ISBLK(mode));
+}
+
+/* A further name of a file that was copied already. *done: it is a link now. */
+static bool try_link(struct copy *copy, const struct copy_item *item, bool *done, struct error *err)
+{
+    *done = false;
+    if (!copy->options->archive || item->attr.nlink < 2)
+        return true;
+    const char *first = first_path(copy, item);
+    if (!first)
+        return first_remember(copy, item, copy->path, err);
+    if (!copy->target->limits->hard_links) {
+        copy_lost(copy->tally, LOSS_HARD_LINK, item->path);
+        return true;
+    }
+    *done = true;
+    return copy->scanning || copy->target->ops->link(copy->target, name_of(copy, item), first, err);
+}
+
+static bool put_file(struct copy *copy, const struct copy_item *item, struct fs_attr *attr, struct error *err)
+{
+    bool done = false;
+    if (copy->options->mirror && !mirror_file(copy, item, attr, &done, err))
+        return false;
+    if (!done && !existing_stays(copy, item, &done, err))
+        return false;
+    if (!done && !try_link(copy, item, &done, err))
+        return false;
+    if (done)
+        return true;
+    if (S_ISREG(attr->mode)) {
+        copy->tally->files++;
+        return copy_regular(copy, item, attr, err);
+    }
+    copy->tally->others++;
+    return copy_special(copy, item, attr, err);
+}
+
+static bool scan_losses(struct copy *copy, const struct copy_item *item, struct error *err)
+{
+    bool done;
+    return !copy->options->archive ||
+           (copy_find_losses(copy->target->limits, copy->source, item, copy->tally, err) &&
+            (S_ISDIR(item->attr.mode) || try_link(copy, item, &done, err)));
+}
+
+static bool copy_file(struct copy *copy, struct copy_item *item, struct error *err)
+{
+    struct fs_attr attr;
+    enum copy_loss loss;
+    size_t len;
+    if (reads_special(copy, item->attr.mode)) {
+        item->attr.mode = S_IFREG | (item->attr.mode & 0666);
+        item->attr.size = 0;
+    }
+    if (!set_path(copy, item, &len, err) || !note_seen(copy, item, err))
+        return false;
+    if (copy->scanning)
+        return scan_losses(copy, item, err) || copy_object_failed(copy, item, false, err);
+    if (copy->lacking && copy->options->archive &&
+        !copy_find_losses(copy->target->limits, copy->source, item, copy->tally, err))
+        return copy_object_failed(copy, item, false, err);
+    if (!copy_type_fits(copy->target->limits, item->attr.mode, &loss)) {
+        if (!copy->options->archive)
+            copy_lost(copy->tally, loss, item->path);
+        return true;
+    }
+    bool regular = S_ISREG(item->attr.mode);
+    if (regular && !copy->options->dry_run && !copy->source->ops->open(copy->source, err))
+        return copy_object_failed(copy, item, false, err);
+    bool ok = copy_target_attr(copy, item, &attr, err) && put_file(copy, item, &attr, err);
+    if (regular && !copy->options->dry_run)
+        copy->source->ops->close(copy->source);
+    if (ok)
+        return true;
+    return err->kind == E_NAME ? name_failed(copy, item, err) : copy_object_failed(copy, item, true, err);
+}
+
+/* Mirror: does a directory come new, or replace something else? */
+static bool mirror_dir(struct copy *copy, const struct copy_item *item, bool *created, struct error *err)
+{
+    struct copy_target *target = copy->target;
+    const char *name = name_of(copy, item);
+    struct fs_attr old;
+    bool there = false;
+    *created = false;
+    if (!*name)
+        return true;
+    if (!copy->hidden_from && !target->ops->stat(target, name, &old, &there, err))
+        return false;
+    *created = !there || !S_ISDIR(old.mode);
+    if (!*created)
+        return true;
+    did(copy, there ? COPY_CHANGED : COPY_CREATED);
+    if (copy->options->dry_run && !copy->hidden_from)
+        copy->hidden_from = item->depth + 1;
+    return !there || copy->options->dry_run || target->ops->remove(target, name, err);
+}
+
+static bool enter_dir(struct copy *copy, const struct copy_item *item, struct error *err)
+{
+    struct fs_attr attr;
+    size_t len;
+    bool created = false;
+    if (!set_path(copy, item, &len, err) || !note_seen(copy, item, err) ||
+        !copy_target_attr(copy, item, &attr, err))
+        return false;
+    if (copy->options->mirror && !mirror_dir(copy, item, &created, err))
+        return false;
+    if (!level_open(copy, item, len, created, err))
+        return false;
+    if (copy->hidden_from)
+        return true;
+    if (!copy->target->ops->enter(copy->target, name_of(copy, item), &attr, err))
+        return false;
+    copy->tally->directories++;
+    return true;
+}
+
+static bool copy_dir(struct copy *copy, struct copy_item *item, struct error *err)
+{
+    size_t len;
+    if (!copy->options->recursive && !copy->options->archive) {
+        copy->source->ops->skip(copy->source);
+        fail(err, E_ISDIR, "is a directory (-r copies directories)");
+        return copy_object_failed(copy, item, false, err);
+    }
+    if (copy->scanning) {
+        if (!set_path(copy, item, &len, err) || !level_open(copy, item, len, false, err))
+            return false;
+        return scan_losses(copy, item, err) || copy_object_failed(copy, item, false, err);
+    }
+    if (copy->lacking && copy->options->archive &&
+        !copy_find_losses(copy->target->limits, copy->source, item, copy->tally, err))
+        return copy_object_failed(copy, item, false, err);
+    if (enter_dir(copy, item, err))
+        return true;
+    copy->source->ops->skip(copy->source);
+    return err->kind == E_NAME ? name_failed(copy, item, err) : copy_object_failed(copy, item, true, err);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+struct extra {
+    struct copy *copy;
+    struct level *level;
+};
+
+static bool remove_if_extra(void *arg, const char *name, struct error *err)
+{
+    struct extra *extra = arg;
+    struct copy *copy = extra->copy;
+    struct level *level = extra->level;
+    if (level->seen_count &&
+        bsearch(&name, level->seen, level->seen_count, sizeof *level->seen, compare_names))
+        return true;
+    size_t at = level->path_len;
+    if (!mem_grow(&copy->path, &copy->path_capacity, at + strlen(name) + 2, 1, err))
+        return false;
+    sprintf(copy->path + at, "%s%s", at ? "/" : "", name);
+    did(copy, COPY_REMOVED);
+    return copy->options->dry_run || copy->target->ops->remove(copy->target, name, err);
+}
+
+static bool leave_dir(struct copy *copy, const struct copy_item *item, struct error *err)
+{
+    struct level *level = &copy->levels[item->depth];
+    struct fs_attr attr;
+    if (copy->scanning)
+        return true;
+    if (copy->hidden_from) {
+        if (item->depth + 1 == copy->hidden_from)
+            copy->hidden_from = 0;
+        return true;
+    }
+    if (copy->options->remove_extra) {
+        struct extra extra = {copy, level};
+        if (level->seen_count)
+            qsort(level->seen, level->seen_count, sizeof *level->seen, compare_names);
+        if (!copy->target->ops->list(copy->target, remove_if_extra, &extra, err))
+            return because(err, "%s", item->path);
+    }
+    if (!copy_target_attr(copy, item, &attr, err))
+        return false;
+    /* Attributes come last: a default ACL must not be inherited by what is copied into it. */
+    bool ok = copy->options->dry_run || copy_xattrs(copy, item, err);
+    ok = copy->target->ops->leave(copy->target, &attr, err) && ok;
+    return ok || copy_object_failed(copy, item, true, err);
+}
+
+/* ---- the loop ----------------------------------------------------------------------------------------- */
+
+bool copy_items(struct copy *copy, struct error *err)
+{
+    struct copy_item *item;
+    for (;;) {
+        if (!copy->source->ops->next(copy->source, &item, err))
+            return false;
+        bool ok = true;
+        switch (item->event) {
+        case WALK_END:
+            return true;
+        case WALK_FILE:
+            ok = copy_file(copy, item, err);
+            break;
+        case WALK_DIR:
+            ok = copy_dir(copy, item, err);
+            break;
+        case WALK_LEAVE:
+            ok = leave_dir(copy, item, err);
+            break;
+        case WALK_FAULT:
+            ok = copy->scanning || copy_object_failed(copy, item, false, &item->fault);
+            if (!ok)
+                *err = item->fault;
+            break;
+        }
+        if (!ok)
+            return false;
+    }
+}

@@ -1,0 +1,55 @@
+/*
+ * One running copy, private to copy.c (what is copied where) and copy_loop.c (one thing after the other). The
+ * path in the target is one buffer, with its length at every depth; the first name of every file with several
+ * is remembered, so that the others become links to it.
+ */
+#ifndef DISH_COPY_LOOP_H
+#define DISH_COPY_LOOP_H
+
+#include "copy_ends.h"
+
+enum { COPY_BUFFER = 1 << 20 };
+
+struct first_name {
+    uint64_t space, id; /* id 0: an empty slot */
+    char *path;         /* in the target, from its base */
+};
+
+struct level {
+    size_t path_len; /* of the directory at this depth */
+    bool created;    /* it was not there before */
+    char **seen;     /* names the source has (mirror that removes) */
+    size_t seen_count, seen_capacity;
+};
+
+struct copy {
+    struct session *session;
+    const struct copy_options *options;
+    struct copy_tally *tally;
+    struct copy_source *source;
+    struct copy_target *target;
+    const char *top_name; /* what the current source is called in the target */
+    bool scanning;        /* only looking for losses */
+    bool lacking;         /* the target may lose something */
+    unsigned hidden_from; /* dry run: below a directory that would be made; 0: not */
+    char *path;           /* in the target */
+    size_t path_capacity;
+    struct level *levels;
+    size_t level_capacity, level_count;
+    struct first_name *first;
+    size_t first_count, first_capacity;
+    uint64_t total; /* bytes to come, 0: unknown */
+    uint8_t *buffer;
+};
+
+/* Everything the source shows. */
+bool copy_items(struct copy *, struct error *) DISH_CHECKED;
+/* The attributes that an item gets in the target. */
+bool copy_target_attr(const struct copy *, const struct copy_item *, struct fs_attr *,
+                      struct error *) DISH_CHECKED;
+/* The object failed and the copy goes on (true), unless going on makes no sense. */
+bool copy_object_failed(struct copy *, const struct copy_item *, bool in_target, struct error *) DISH_CHECKED;
+void copy_forget_first_names(struct copy *);
+void copy_level_clear(struct level *);
+
+#endif

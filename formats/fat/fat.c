@@ -1,0 +1,242 @@
+/* The FAT driver: probing, opening, and the table through which the engine reaches the rest. */
+#include "fat.h"
+#include "localtime.h"
+
+#include <stdio.h>
+
+enum { META_BYTES = 16 * 1024 * 1024 };
+
+static unsigned fat_probe(struct device *dev)
+{
+    uint8_t boot[512];
+    struct fat_geometry g;
+    struct error ignored;
+    if (dev->size < sizeof boot || !device_read(dev, 0, boot, sizeof boot, &ignored))
+        return 0;
+    bool signature = load_le16(boot + 510) == 0xAA55;
+    bool typed = signature && (memcmp(boot + fat_boot16_off_BS_FilSysType, "FAT1", 4) == 0 ||
+                               memcmp(boot + fat_boot32_off_BS_FilSysType, "FAT32", 5) == 0);
+    bool jump = boot[0] == 0xEB || boot[0] == 0xE9;
+    if (!fat_parse_boot(dev, boot, &g, &ignored))
+        return typed && jump ? 40 : 0;
+    return 32 + 16 * signature + 8 * jump + 24 * typed;
+}
+
+/* The volume flags: one in the boot sector, two in FAT entry 1 (FATGEN, "FAT Volume Initialization"). */
+static bool read_state(struct fat *fat, struct error *err)
+{
+    struct cache_block *block;
+    uint32_t value;
+    if (!cache_get(fat->meta, 0, &block, err))
+        return false;
+    uint8_t state = *fat_boot_state(&fat->g, block->data);
+    cache_release(fat->meta, block);
+    if (!fat_get(fat, 1, &value, err))
+        return false;
+    bool clean = fat->g.bits == 12 || (value & (fat->g.bits == 16 ? 0x8000 : 0x08000000));
+    if ((state & STATE_DIRTY) || !clean)
+        snprintf(fat->fs.note, sizeof fat->fs.note,
+                 "the volume was not unmounted cleanly; fsck shows whether something was lost");
+    return true;
+}
+
+static void set_limits(struct fat *fat)
+{
+    int64_t shift = localtime_offset() * 60;
+    fat->limits = (struct fs_limits){
+        .max_file_size = MAX_FILE_SIZE,
+        .max_name = MAX_NAME,
+        .name_utf16 = true,
+        .case_insensitive = true,
+        .time_ns = 2000000000,
+        .time_min = 315532800 - shift,  /* 1980-01-01 00:00:00 local */
+        .time_max = 4354819198 - shift, /* 2107-12-31 23:59:58 local */
+        .local_times = true,
+    };
+    fat->fs.limits = &fat->limits;
+}
+
+/* What may be changed: nothing on a volume that reaches past the device. */
+static void set_change(struct fat *fat)
+{
+    uint64_t size = fat->g.sectors * fat->g.sector_size;
+    fat->fs.change = FS_IN_PLACE;
+    fat->fs.why[0] = '\0';
+    if (size > fat->fs.device->size) {
+        fat->fs.change = FS_NEVER;
+        snprintf(fat->fs.why, sizeof fat->fs.why, "the volume has %llu bytes, the device only %llu",
+                 (unsigned long long)size, (unsigned long long)fat->fs.device->size);
+    }
+}
+
+static bool load(struct fat *fat, struct error *err)
+{
+    uint8_t boot[512];
+    struct device *dev = fat->fs.device;
+    if (dev->size < sizeof boot)
+        return fail(err, E_DAMAGED, "the device is too small for a FAT volume");
+    if (!device_read(dev, 0, boot, sizeof boot, err) || !fat_parse_boot(dev, boot, &fat->g, err))
+        return false;
+    if (fat->g.data_off > dev->size)
+        return damaged(err, dev, 0, "the device ends before the clusters begin");
+    fat->fs.type = fat->g.bits == 12 ? "fat12" : fat->g.bits == 16 ? "fat16" : "fat32";
+    fat->fs.note[0] = '\0';
+    set_limits(fat);
+    set_change(fat);
+    fat->codepage = codepage_default();
+    fat->meta = cache_new(dev, fat->g.sector_size, META_BYTES, NULL, NULL, err);
+    return fat->meta && fat_table_open(fat, err) && read_state(fat, err) && fat_read_label(fat, err);
+}
+
+static void unload(struct fat *fat)
+{
+    fat_dirs_drop(fat);
+    fat_nodes_drop(fat);
+    fat_space_drop(fat);
+    fat_table_close(fat);
+    cache_free(fat->meta);
+    fat->meta = NULL;
+    fat->hint_id = 0;
+}
+
+static void fat_close(struct fs *fs)
+{
+    struct fat *fat = fat_of(fs);
+    unload(fat);
+    fat_space_free(fat);
+    free(fat);
+}
+
+static bool fat_open(struct device *dev, bool read_only, struct fs **out, struct error *err)
+{
+    struct fat *fat = mem_new(sizeof *fat, err);
+    if (!fat)
+        return false;
+    fat->fs = (struct fs){.driver = &fat_driver, .device = dev, .root = ROOT_ID};
+    fat->read_only = read_only;
+    if (!load(fat, err)) {
+        fat_close(&fat->fs);
+        return false;
+    }
+    *out = &fat->fs;
+    return true;
+}
+
+static bool fat_flush(struct fs *fs, struct error *err)
+{
+    struct fat *fat = fat_of(fs);
+    if (!fat_fsinfo_store(fat, err))
+        return false;
+    fat_table_unpin(fat);
+    ranges_clear(&fat->space.fresh);
+    fat->hint_id = 0;
+    return cache_flush(fat->table, err) && cache_flush(fat->meta, err);
+}
+
+static bool fat_reload(struct fs *fs, struct error *err)
+{
+    unload(fat_of(fs));
+    return load(fat_of(fs), err);
+}
+
+static void fat_committed(struct fs *fs)
+{
+    fat_space_committed(fat_of(fs));
+}
+
+static bool fat_statfs(struct fs *fs, struct fs_stat *stat, struct error *err)
+{
+    struct fat *fat = fat_of(fs);
+    if (!fat_space_load(fat, err))
+        return false;
+    *stat = (struct fs_stat){.block_size = fat->g.cluster_size,
+                             .blocks = fat->g.clusters,
+                             .free_blocks = fat->space.free,
+                             .available_blocks = fat->space.free};
+    return true;
+}
+
+static bool fat_free_runs(struct fs *fs, bool (*emit)(uint64_t off, uint64_t len, void *arg), void *arg,
+                          struct error *err)
+{
+    struct fat *fat = fat_of(fs);
+    uint32_t end = fat->g.clusters + 2, start = 0;
+    if (!fat_space_load(fat, err))
+        return false;
+    for (uint32_t c = 2; c <= end; c++) {
+        bool is_free = c < end && fat_space_is_free(fat, c);
+        if (is_free && start == 0)
+            start = c;
+        if (is_free || start == 0)
+            continue;
+        if (!emit(fat_cluster_off(fat, start), (uint64_t)(c - start) << fat->g.cluster_shift, arg))
+            return true;
+        start = 0;
+    }
+    return true;
+}
+
+static void report_cache(struct report *report, const char *key, const struct cache *cache)
+{
+    struct cache_stats stats = cache_stats(cache);
+    report_open(report, key);
+    report_number(report, "hits", stats.hits);
+    report_number(report, "misses", stats.misses);
+    report_number(report, "writes", stats.writes);
+    report_size(report, "bytes", stats.bytes);
+    report_size(report, "max-bytes", stats.max_bytes);
+    report_close(report);
+}
+
+static void fat_cache_report(struct fs *fs, struct report *report)
+{
+    struct fat *fat = fat_of(fs);
+    report_cache(report, "fat", fat->table);
+    report_cache(report, "directories", fat->meta);
+    report_number(report, "fat-scans", fat->space.scans);
+    report_number(report, "chains", fat->node_count);
+}
+
+static const char *const types[] = {"vfat", "fat12", "fat16", "fat32", "msdos", NULL};
+
+const struct fs_driver fat_driver = {
+    .head = {.name = "fat",
+             .title = "FAT12, FAT16 and FAT32 with long names",
+             .spec = "Microsoft FAT32 File System Specification 1.03",
+             .type = DRIVER_FILESYSTEM,
+             .probe = fat_probe,
+             .make_options = fat_make_options,
+             .layouts = fat_layouts,
+             .locate = fat_locate,
+             .owner = fat_owner},
+    .types = types,
+    .mkfs = fat_mkfs,
+    .open = fat_open,
+    .statfs = fat_statfs,
+    .lookup = fat_lookup,
+    .getattr = fat_getattr,
+    .readdir = fat_readdir,
+    .parent = fat_parent,
+    .map = fat_map,
+    .read = fat_read,
+    .describe = fat_describe,
+    .deleted = fat_deleted,
+    .undelete = fat_undelete,
+    .free_runs = fat_free_runs,
+    .info = fat_info,
+    .check = fat_check,
+    .create = fat_create,
+    .remove = fat_remove,
+    .rename = fat_rename,
+    .setattr = fat_setattr,
+    .write = fat_write,
+    .truncate = fat_truncate,
+    .allocate = fat_allocate,
+    .set_label = fat_set_label,
+    .set_uuid = fat_set_uuid,
+    .flush = fat_flush,
+    .reload = fat_reload,
+    .committed = fat_committed,
+    .cache_report = fat_cache_report,
+    .close = fat_close,
+};

@@ -1,0 +1,503 @@
+/*
+ * FAT12, FAT16 and FAT32 with long names.
+ *
+ *   sector 0      1         6 (FAT32)       BPB_RsvdSecCnt
+ *  +-------------+---------+---------------+--------+--------+----------------------+------------------------+
+ *  | boot sector | FSInfo  | copies of the | FAT 0  | FAT 1  | root directory       | clusters 2, 3, ... | |
+ * with BPB    | (FAT32) | two before    |        | (copy) | (FAT12, FAT16)       | files and directories  |
+ *  +-------------+---------+---------------+--------+--------+----------------------+------------------------+
+ *
+ *  FAT entry n says what follows cluster n: 0 free, the next cluster, "bad", or an end mark. A directory is
+ * an array of 32-byte entries; a long name lies in entries of its own (attribute 0x0F), last part first,
+ * directly before the short entry that it belongs to. The width of the FAT follows from the number of
+ * clusters.
+ *
+ * Specification: Microsoft FAT32 File System Specification, version 1.03 (cited as FATGEN).
+ *
+ * In memory (struct fat):
+ *  - table: the FAT's blocks (cache.h) over a device that writes every copy;
+ *  - meta:  sectors of boot region and directories (cache.h);
+ *  - space: one bit for each cluster, built once a session by one scan of the FAT;
+ *  - nodes: for each chain in use the runs of clusters that it consists of, as far as it was walked;
+ *  - dirs:  for each directory in use an index from names to slots.
+ * All of them are only copies of what is on the device or dirty in the two caches.
+ */
+#ifndef DISH_FAT_H
+#define DISH_FAT_H
+
+#include "alloc.h"
+#include "bytes.h"
+#include "cache.h"
+#include "codepage.h"
+#include "driver.h"
+#include "ranges.h"
+
+#include <stdlib.h>
+
+/* ---- structures on disk ----------------------------------------------------------------------------------
+ */
+
+#define FAT_BPB(F, T)                                                                                        \
+    F(T, 0, 3, RAW, BS_jmpBoot, kind_bytes, "jump to the boot code")                                         \
+    F(T, 3, 8, RAW, BS_OEMName, kind_text, "name of the system that formatted the volume")                   \
+    F(T, 11, 2, LE, BPB_BytsPerSec, kind_dec, "bytes in a sector: 512, 1024, 2048 or 4096")                  \
+    F(T, 13, 1, LE, BPB_SecPerClus, kind_dec, "sectors in a cluster: a power of two")                        \
+    F(T, 14, 2, LE, BPB_RsvdSecCnt, kind_dec, "sectors before the first FAT, this one included")             \
+    F(T, 16, 1, LE, BPB_NumFATs, kind_dec, "copies of the FAT")                                              \
+    F(T, 17, 2, LE, BPB_RootEntCnt, kind_dec, "entries in the fixed root directory; 0 on FAT32")             \
+    F(T, 19, 2, LE, BPB_TotSec16, kind_dec, "sectors of the volume, or 0: see BPB_TotSec32")                 \
+    F(T, 21, 1, LE, BPB_Media, kind_hex, "media byte: 0xf8 fixed, 0xf0 removable")                           \
+    F(T, 22, 2, LE, BPB_FATSz16, kind_dec, "sectors of one FAT, or 0: see BPB_FATSz32")                      \
+    F(T, 24, 2, LE, BPB_SecPerTrk, kind_dec, "sectors on a track, for the BIOS")                             \
+    F(T, 26, 2, LE, BPB_NumHeads, kind_dec, "heads, for the BIOS")                                           \
+    F(T, 28, 4, LE, BPB_HiddSec, kind_dec, "sectors on the disk before the volume")                          \
+    F(T, 32, 4, LE, BPB_TotSec32, kind_dec, "sectors of the volume when BPB_TotSec16 is 0")
+
+#define FAT_BOOT16(F, T)                                                                                     \
+    FAT_BPB(F, T)                                                                                            \
+    F(T, 36, 1, LE, BS_DrvNum, kind_hex, "BIOS drive number")                                                \
+    F(T, 37, 1, LE, BS_Reserved1, fat_kind_state, "state of the volume")                                     \
+    F(T, 38, 1, LE, BS_BootSig, kind_hex, "0x29: the three fields that follow are present")                  \
+    F(T, 39, 4, LE, BS_VolID, kind_hex, "volume id")                                                         \
+    F(T, 43, 11, RAW, BS_VolLab, kind_text, "volume label, as in the root directory")                        \
+    F(T, 54, 8, RAW, BS_FilSysType, kind_text, "a text for people; it does not decide the width")            \
+    F(T, 62, 448, RAW, BS_BootCode, kind_bytes, "boot code")                                                 \
+    F(T, 510, 2, LE, Signature_word, kind_hex, "0xaa55")
+
+#define FAT_BOOT32(F, T)                                                                                     \
+    FAT_BPB(F, T)                                                                                            \
+    F(T, 36, 4, LE, BPB_FATSz32, kind_dec, "sectors of one FAT")                                             \
+    F(T, 40, 2, LE, BPB_ExtFlags, kind_hex, "bit 7: only the FAT in bits 0-3 is active")                     \
+    F(T, 42, 2, LE, BPB_FSVer, kind_hex, "version: 0")                                                       \
+    F(T, 44, 4, LE, BPB_RootClus, kind_dec, "first cluster of the root directory")                           \
+    F(T, 48, 2, LE, BPB_FSInfo, kind_dec, "sector of the FSInfo structure")                                  \
+    F(T, 50, 2, LE, BPB_BkBootSec, kind_dec, "sector of the copy of the boot sector; 0: none")               \
+    F(T, 52, 12, RAW, BPB_Reserved, kind_reserved, "zeros")                                                  \
+    F(T, 64, 1, LE, BS_DrvNum, kind_hex, "BIOS drive number")                                                \
+    F(T, 65, 1, LE, BS_Reserved1, fat_kind_state, "state of the volume")                                     \
+    F(T, 66, 1, LE, BS_BootSig, kind_hex, "0x29: the three fields that follow are present")                  \
+    F(T, 67, 4, LE, BS_VolID, kind_hex, "volume id")                                                         \
+    F(T, 71, 11, RAW, BS_VolLab, kind_text, "volume label, as in the root directory")                        \
+    F(T, 82, 8, RAW, BS_FilSysType, kind_text, "a text for people; it does not decide the width")            \
+    F(T, 90, 420, RAW, BS_BootCode32, kind_bytes, "boot code")                                               \
+    F(T, 510, 2, LE, Signature_word, kind_hex, "0xaa55")
+
+#define FAT_FSINFO(F, T)                                                                                     \
+    F(T, 0, 4, LE, FSI_LeadSig, kind_hex, "0x41615252")                                                      \
+    F(T, 4, 480, RAW, FSI_Reserved1, kind_reserved, "zeros")                                                 \
+    F(T, 484, 4, LE, FSI_StrucSig, kind_hex, "0x61417272")                                                   \
+    F(T, 488, 4, LE, FSI_Free_Count, kind_dec, "free clusters; 0xffffffff: unknown")                         \
+    F(T, 492, 4, LE, FSI_Nxt_Free, kind_dec, "where to look for free clusters first")                        \
+    F(T, 496, 12, RAW, FSI_Reserved2, kind_reserved, "zeros")                                                \
+    F(T, 508, 4, LE, FSI_TrailSig, kind_hex, "0xaa550000")
+
+#define FAT_ENTRY(F, T)                                                                                      \
+    F(T, 0, 11, RAW, DIR_Name, kind_text, "short name, 8 and 3 bytes in the OEM code page")                  \
+    F(T, 11, 1, LE, DIR_Attr, fat_kind_attr, "attributes")                                                   \
+    F(T, 12, 1, LE, DIR_NTRes, fat_kind_case, "parts of the short name shown in lower case")                 \
+    F(T, 13, 1, LE, DIR_CrtTimeTenth, kind_dec, "hundredths of a second to add to DIR_CrtTime")              \
+    F(T, 14, 2, LE, DIR_CrtTime, fat_kind_time, "time of creation, local")                                   \
+    F(T, 16, 2, LE, DIR_CrtDate, fat_kind_date, "date of creation")                                          \
+    F(T, 18, 2, LE, DIR_LstAccDate, fat_kind_date, "date of the last access")                                \
+    F(T, 20, 2, LE, DIR_FstClusHI, kind_dec, "first cluster, high half (FAT32)")                             \
+    F(T, 22, 2, LE, DIR_WrtTime, fat_kind_time, "time of the last write, local")                             \
+    F(T, 24, 2, LE, DIR_WrtDate, fat_kind_date, "date of the last write")                                    \
+    F(T, 26, 2, LE, DIR_FstClusLO, kind_dec, "first cluster, low half")                                      \
+    F(T, 28, 4, LE, DIR_FileSize, kind_dec, "bytes; 0 for a directory")
+
+#define FAT_LONG(F, T)                                                                                       \
+    F(T, 0, 1, LE, LDIR_Ord, kind_hex, "number of this part; 0x40 marks the last one")                       \
+    F(T, 1, 10, RAW, LDIR_Name1, kind_utf16le, "units 1 to 5 of this part")                                  \
+    F(T, 11, 1, LE, LDIR_Attr, fat_kind_attr, "0x0f")                                                        \
+    F(T, 12, 1, LE, LDIR_Type, kind_dec, "0")                                                                \
+    F(T, 13, 1, LE, LDIR_Chksum, kind_hex, "checksum of the short name")                                     \
+    F(T, 14, 12, RAW, LDIR_Name2, kind_utf16le, "units 6 to 11")                                             \
+    F(T, 26, 2, LE, LDIR_FstClusLO, kind_dec, "0")                                                           \
+    F(T, 28, 4, RAW, LDIR_Name3, kind_utf16le, "units 12 and 13")
+
+LAYOUT_ACCESSORS(fat_bpb, FAT_BPB)
+LAYOUT_ACCESSORS(fat_boot16, FAT_BOOT16)
+LAYOUT_ACCESSORS(fat_boot32, FAT_BOOT32)
+LAYOUT_ACCESSORS(fat_fsinfo, FAT_FSINFO)
+LAYOUT_ACCESSORS(fat_entry, FAT_ENTRY)
+LAYOUT_ACCESSORS(fat_long, FAT_LONG)
+
+enum {
+    ENTRY_SIZE = 32,
+    SHORT_NAME = 11,
+    LONG_UNITS = 13, /* units in one long entry */
+    MAX_NAME = 255,  /* units */
+    MAX_SLOTS = 65536,
+    MAX_NAME_SLOTS = 21, /* 20 long entries and the short one */
+    ROOT_ID = 1,
+};
+
+enum fat_attr {
+    FAT_READ_ONLY = 0x01,
+    FAT_HIDDEN = 0x02,
+    FAT_SYSTEM = 0x04,
+    FAT_VOLUME = 0x08,
+    FAT_DIRECTORY = 0x10,
+    FAT_ARCHIVE = 0x20,
+    FAT_LONG_NAME = 0x0F,
+    FAT_LONG_MASK = 0x3F,
+};
+
+enum { LOWER_BASE = 0x08, LOWER_EXT = 0x10 }; /* DIR_NTRes */
+enum { SLOT_END = 0x00, SLOT_FREE = 0xE5, SLOT_E5 = 0x05 };
+enum { LAST_LONG = 0x40 };
+enum { STATE_DIRTY = 1, STATE_ERRORS = 2 }; /* BS_Reserved1 */
+
+/* FAT entries, independent of the width. */
+#define CLUSTER_FREE 0u
+#define CLUSTER_BAD 0x0FFFFFF7u
+#define CLUSTER_END 0x0FFFFFFFu
+
+/* Clusters that the FAT of a width can address. */
+#define FAT12_LIMIT 4085u
+#define FAT16_LIMIT 65525u
+#define FAT32_LIMIT 0x0FFFFFF5u
+
+#define MAX_FILE_SIZE 0xFFFFFFFFu
+
+/* ---- an open volume --------------------------------------------------------------------------------------
+ */
+
+struct fat_geometry {
+    unsigned bits; /* 12, 16 or 32 */
+    uint32_t sector_size, cluster_size;
+    unsigned cluster_shift;
+    uint32_t reserved, fats, fat_sectors, root_entries;
+    uint32_t clusters;   /* of the data region; they are numbered from 2 */
+    uint32_t root;       /* first cluster of the root directory; 0: the fixed one */
+    uint32_t fsinfo;     /* sector; 0: none */
+    uint32_t backup;     /* sector of the boot sector's copy; 0: none */
+    uint32_t active_fat; /* the copy that is read */
+    bool mirrored;       /* changes go to all copies */
+    uint8_t media;
+    uint64_t sectors, fat_off, fat_len, root_off, root_len, data_off; /* bytes, but for sectors */
+};
+
+/* A run of a chain: clusters `index`.. of the file are clusters `cluster`.. of the volume. */
+struct fat_run {
+    uint32_t index, cluster, len;
+};
+
+/* A chain as far as it was walked. Keyed by its first cluster, so it needs no update when names change. */
+struct fat_node {
+    uint32_t first;
+    struct fat_run *runs;
+    size_t count, capacity;
+    uint32_t walked;       /* clusters that the walk has passed */
+    uint32_t last;         /* the last of them */
+    bool complete;         /* the chain ends there */
+    bool truncated;        /* runs stops short of `walked`: too many to keep */
+    struct fat_node *next; /* in its bucket */
+    struct fat_node *newer, *older;
+};
+
+struct fat_dir;
+
+enum { NODE_BUCKETS = 1024 };
+
+struct fat {
+    struct fs fs;
+    struct fs_limits limits;
+    struct fat_geometry g;
+    const struct codepage *codepage;
+    bool read_only;
+
+    struct device *table_device;
+    struct cache *table, *meta;
+    struct cache_block *window; /* the block of the FAT looked at last; pinned */
+
+    struct fat_space {
+        bool loaded, changed; /* changed: FSInfo is out of date */
+        uint64_t *busy;       /* bit n: cluster n is in use, bad, or freed since the last commit */
+        uint32_t free, bad;   /* clusters free (held ones too) and marked bad */
+        uint32_t cursor;      /* where the next search begins */
+        uint32_t longest;     /* no free run is longer */
+        struct ranges freed;  /* freed since the last commit; survives reload */
+        struct ranges held;   /* of them: free now */
+        struct ranges fresh;  /* allocated by the running command out of space that was free before it */
+        uint64_t scans;       /* how often the FAT was read whole */
+    } space;
+
+    struct fat_node *nodes[NODE_BUCKETS], *newest_node, *oldest_node;
+    size_t node_count, run_count;
+    struct fat_dir *dirs; /* most recently used first */
+    fs_id hint_id;        /* the file created last, and the clusters it is expected to get */
+    uint32_t hint_clusters;
+};
+
+static inline struct fat *fat_of(struct fs *fs)
+{
+    return (struct fat *)fs;
+}
+
+static inline bool fat_valid_cluster(const struct fat *fat, uint32_t cluster)
+{
+    return cluster >= 2 && cluster - 2 < fat->g.clusters;
+}
+
+static inline uint64_t fat_cluster_off(const struct fat *fat, uint32_t cluster)
+{
+    return fat->g.data_off + ((uint64_t)(cluster - 2) << fat->g.cluster_shift);
+}
+
+/* Clusters that hold `bytes`. */
+static inline uint32_t fat_clusters_for(const struct fat *fat, uint64_t bytes)
+{
+    return (uint32_t)((bytes + fat->g.cluster_size - 1) >> fat->g.cluster_shift);
+}
+
+/* ---- boot.c: BPB, FSInfo ---------------------------------------------------------------------------------
+ */
+
+extern const struct kind fat_kind_state, fat_kind_attr, fat_kind_case, fat_kind_time, fat_kind_date;
+extern const struct layout fat_boot16_layout, fat_boot32_layout, fat_fsinfo_layout;
+
+/* Judge a boot sector (512 bytes at least). E_DAMAGED names the field. device_size 0: unknown. */
+bool fat_parse_boot(struct device *, const uint8_t *boot, struct fat_geometry *, struct error *) DISH_CHECKED;
+/* Offsets in the boot sector that differ between the two forms. */
+uint8_t *fat_boot_state(const struct fat_geometry *, uint8_t *boot);
+uint8_t *fat_boot_label(const struct fat_geometry *, uint8_t *boot);
+uint8_t *fat_boot_volume_id(const struct fat_geometry *, uint8_t *boot);
+bool fat_boot_has_label(const struct fat_geometry *, uint8_t *boot);
+/* Change the boot sector and its copy alike. */
+bool fat_boot_patch(struct fat *, uint32_t off, const void *bytes, uint32_t n, struct error *) DISH_CHECKED;
+bool fat_fsinfo_store(struct fat *, struct error *) DISH_CHECKED;
+
+/* ---- table.c: the file allocation table ------------------------------------------------------------------
+ */
+
+bool fat_table_open(struct fat *, struct error *) DISH_CHECKED;
+void fat_table_close(struct fat *);
+/* Let go of the pinned block; before a flush or drop of the cache. */
+void fat_table_unpin(struct fat *);
+/* Entry n (0 .. clusters + 1): CLUSTER_FREE, CLUSTER_BAD, CLUSTER_END or a number that may be out of range.
+ */
+bool fat_get(struct fat *, uint32_t n, uint32_t *value, struct error *) DISH_CHECKED;
+bool fat_set(struct fat *, uint32_t n, uint32_t value, struct error *) DISH_CHECKED;
+/* What follows a cluster of a chain: a valid cluster or CLUSTER_END. Anything else is E_DAMAGED. */
+bool fat_next(struct fat *, uint32_t cluster, uint32_t *next, struct error *) DISH_CHECKED;
+/* Byte offset of entry n in the volume (of the active copy). */
+uint64_t fat_entry_off(const struct fat *, uint32_t n);
+
+/* ---- space.c: free clusters ------------------------------------------------------------------------------
+ */
+
+bool fat_space_load(struct fat *, struct error *) DISH_CHECKED;
+void fat_space_drop(struct fat *);
+void fat_space_committed(struct fat *);
+void fat_space_free(struct fat *);
+bool fat_space_is_free(const struct fat *, uint32_t cluster); /* loaded; counts held ones as free */
+/*
+ * Take a run of at most `want` free clusters, at `goal` (0: anywhere) when that is free, and mark it in the
+ * map; the FAT is the caller's. E_NOSPACE.
+ */
+bool fat_space_take(struct fat *, uint32_t want, uint32_t goal, uint32_t *start, uint32_t *len,
+                    struct error *) DISH_CHECKED;
+/* Where a run of `want` free clusters begins, nothing taken; false when there is none. */
+bool fat_space_find(struct fat *, uint32_t want, uint32_t *start);
+/* Take one certain free cluster (of a deleted file); its contents are kept. */
+bool fat_space_claim(struct fat *, uint32_t cluster, struct error *) DISH_CHECKED;
+/* Free the chain that begins at `first`, FAT entries included; a damaged one as far as it goes. */
+bool fat_chain_free(struct fat *, uint32_t first, struct error *) DISH_CHECKED;
+/* WRITE_FRESH when the running command took all of the run out of free space. */
+enum write_class fat_write_class(const struct fat *, uint32_t cluster, uint32_t count);
+
+/* ---- chain.c: cluster chains -----------------------------------------------------------------------------
+ */
+
+bool fat_node_open(struct fat *, uint32_t first, struct fat_node **out, struct error *) DISH_CHECKED;
+void fat_node_forget(struct fat *, uint32_t first);
+void fat_nodes_drop(struct fat *);
+/* The run that starts at cluster `index` of the chain: *len is 0 past the end. */
+bool fat_node_map(struct fat *, struct fat_node *, uint32_t index, uint32_t *cluster, uint32_t *len,
+                  struct error *) DISH_CHECKED;
+/* Walk to the end: the number of clusters. */
+bool fat_node_length(struct fat *, struct fat_node *, uint32_t *clusters, struct error *) DISH_CHECKED;
+/*
+ * Append clusters until the chain has `total`; *first is set when it was 0. `likely` is the length that is to
+ * be expected later (a place with room for it is preferred). Fails with E_NOSPACE before anything is taken.
+ */
+bool fat_chain_grow(struct fat *, uint32_t *first, uint32_t total, uint32_t likely,
+                    struct error *) DISH_CHECKED;
+/* Cut to `total` clusters; *first becomes 0 when that is 0. */
+bool fat_chain_cut(struct fat *, uint32_t *first, uint32_t total, struct error *) DISH_CHECKED;
+
+/* ---- name.c: names ---------------------------------------------------------------------------------------
+ */
+
+struct fat_name {
+    uint16_t units[MAX_NAME + 1];
+    unsigned count;
+};
+
+/* Text to units; E_NAME says why a FAT volume cannot hold the name. */
+bool fat_name_parse(const char *text, struct fat_name *, struct error *) DISH_CHECKED;
+/* For looking up: false without an error when no entry can have this name. */
+bool fat_name_convert(const char *text, struct fat_name *);
+uint8_t fat_name_checksum(const uint8_t short_name[SHORT_NAME]);
+/* The name that a short entry shows: case bits applied. */
+void fat_short_decode(const struct fat *, const uint8_t *entry, struct fat_name *);
+/* The 11 bytes that the name has when it is one in 8.3 form. */
+bool fat_short_encode(const struct fat *, const struct fat_name *, uint8_t short_name[SHORT_NAME]);
+/*
+ * A short name for a long one, with a numeric tail when needed. taken() tells which exist in the directory.
+ * *need_long: the short name does not say it all. *case_bits: DIR_NTRes.
+ */
+typedef bool fat_taken_fn(void *arg, const uint8_t short_name[SHORT_NAME], bool *taken, struct error *);
+bool fat_short_make(const struct fat *, const struct fat_name *, fat_taken_fn *taken, void *arg,
+                    uint8_t short_name[SHORT_NAME], uint8_t *case_bits, bool *need_long,
+                    struct error *) DISH_CHECKED;
+/* Label text to 11 bytes. E_NAME. */
+bool fat_label_encode(const struct codepage *, const char *text, uint8_t label[SHORT_NAME],
+                      struct error *) DISH_CHECKED;
+void fat_label_decode(const struct codepage *, const uint8_t label[SHORT_NAME], char *text, size_t size);
+bool fat_bad_short(const uint8_t short_name[SHORT_NAME]);
+
+/* ---- entry.c: directory entries --------------------------------------------------------------------------
+ */
+
+/* The short entry with this id; release the block after use. The root has none: E_INVALID. */
+bool fat_entry_get(struct fat *, fs_id, struct cache_block **, uint8_t **entry, struct error *) DISH_CHECKED;
+uint32_t fat_entry_cluster(const struct fat *, const uint8_t *entry);
+void fat_entry_set_cluster(const struct fat *, uint8_t *entry, uint32_t cluster);
+/* Copies of what most calls need; the root gets a made-up entry. E_DAMAGED for a first cluster out of range.
+ */
+bool fat_entry_load(struct fat *, fs_id, uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
+bool fat_entry_store(struct fat *, fs_id, const uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
+void fat_time_encode(struct fs_time, uint16_t *date, uint16_t *time, uint8_t *tenth);
+struct fs_time fat_time_decode(uint16_t date, uint16_t time, uint8_t tenth);
+void fat_entry_set_times(uint8_t *entry, const struct fs_attr *, unsigned mask);
+bool fat_getattr(struct fs *, fs_id, struct fs_attr *, struct error *);
+bool fat_setattr(struct fs *, fs_id, const struct fs_attr *, unsigned mask, struct error *);
+
+/* ---- dir.c: reading directories --------------------------------------------------------------------------
+ */
+
+enum fat_item_kind {
+    ITEM_FILE,    /* a file or directory */
+    ITEM_DOT,     /* . or .. */
+    ITEM_LABEL,   /* the volume label */
+    ITEM_DELETED, /* a short entry marked free */
+    ITEM_ORPHAN,  /* long entries that belong to no short entry */
+};
+
+struct fat_item {
+    enum fat_item_kind kind;
+    uint32_t first_slot, slot; /* the first long entry or the short one; the short one (orphans: the last) */
+    uint64_t off;              /* bytes in the volume of the short entry (orphans: of the first) */
+    uint8_t raw[ENTRY_SIZE];
+    struct fat_name name;
+    bool has_long;
+    const char *fault;
+};
+
+/* A name in a directory's index. */
+struct fat_ref {
+    uint32_t hash, alias_hash;
+    uint32_t first_slot, slot;
+    uint32_t next, alias_next; /* index + 1 of the next in the bucket; free ones are chained by next */
+};
+
+struct fat_dir {
+    uint32_t first; /* cluster; 0: the fixed root */
+    fs_id id;
+    uint32_t slots; /* capacity */
+    uint32_t end;   /* slots from here on were never used */
+    bool indexed;
+    struct fat_ref *refs;
+    size_t ref_count, ref_capacity;
+    uint32_t free_ref;
+    uint32_t *buckets, *alias_buckets, bucket_count;
+    uint64_t *used;                    /* bit: the slot is taken */
+    uint32_t hint[MAX_NAME_SLOTS + 1]; /* no run of n free slots begins before hint[n] */
+    struct fat_dir *next;
+};
+
+typedef bool fat_item_fn(struct fat *, struct fat_dir *, const struct fat_item *, void *arg, struct error *);
+
+/* The directory with this id, from the cache or read; valid until the next fat_dir_open(). */
+bool fat_dir_open(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
+bool fat_dir_open_cluster(struct fat *, uint32_t first, fs_id, struct fat_dir **,
+                          struct error *) DISH_CHECKED;
+/* The same with its names indexed. */
+bool fat_dir_index(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
+void fat_dir_forget(struct fat *, uint32_t first);
+void fat_dirs_drop(struct fat *);
+/*
+ * Emit every item by rising slot; the callback returns false to stop, with err->kind set when it failed. It
+ * must not open other directories, which might drop this one.
+ */
+bool fat_dir_scan(struct fat *, struct fat_dir *, fat_item_fn *, void *arg, struct error *) DISH_CHECKED;
+/* Offset of a slot in the volume; E_DAMAGED or E_INVALID past the end. */
+bool fat_slot_off(struct fat *, struct fat_dir *, uint32_t slot, uint64_t *off, struct error *) DISH_CHECKED;
+bool fat_slot_get(struct fat *, struct fat_dir *, uint32_t slot, struct cache_block **, uint8_t **raw,
+                  struct error *) DISH_CHECKED;
+/* The item of an indexed name: NULL-kind E_NOENT when absent. Long name or alias. */
+bool fat_dir_find(struct fat *, struct fat_dir *, const struct fat_name *, struct fat_item *,
+                  struct error *) DISH_CHECKED;
+bool fat_dir_alias_taken(struct fat *, struct fat_dir *, const uint8_t short_name[SHORT_NAME], bool *taken,
+                         struct error *) DISH_CHECKED;
+bool fat_ref_add(struct fat_dir *, const struct fat_item *, struct error *) DISH_CHECKED;
+void fat_ref_remove(struct fat *, struct fat_dir *, uint32_t slot);
+uint32_t fat_alias_hash(const uint8_t short_name[SHORT_NAME]);
+void fat_slots_mark(struct fat_dir *, uint32_t slot, uint32_t count, bool used);
+void fat_item_text(const struct fat_item *, char *text, size_t size);
+bool fat_lookup(struct fs *, fs_id dir, const char *name, fs_id *out, struct error *);
+bool fat_readdir(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error *);
+bool fat_parent(struct fs *, fs_id dir, fs_id *out, struct error *);
+bool fat_deleted(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error *);
+
+/* ---- dirop.c: changing directories -----------------------------------------------------------------------
+ */
+
+/* Add a name with the attributes of `entry` (its name bytes are set here). */
+bool fat_dir_add(struct fat *, struct fat_dir *, const struct fat_name *, uint8_t entry[ENTRY_SIZE],
+                 fs_id *out, struct error *) DISH_CHECKED;
+bool fat_dir_delete(struct fat *, struct fat_dir *, uint32_t first_slot, uint32_t slot,
+                    struct error *) DISH_CHECKED;
+/* A new directory's cluster with . and .. in it. */
+bool fat_dir_make(struct fat *, uint32_t parent, const uint8_t entry[ENTRY_SIZE], uint32_t *first,
+                  struct error *) DISH_CHECKED;
+bool fat_create(struct fs *, fs_id dir, const char *name, const struct fs_attr *, const char *target,
+                fs_id *out, struct error *);
+bool fat_remove(struct fs *, fs_id dir, const char *name, struct error *);
+bool fat_rename(struct fs *, fs_id from, const char *name, fs_id to, const char *new_name, fs_id *out,
+                struct error *);
+bool fat_undelete(struct fs *, fs_id, fs_id dir, const char *name, struct error *);
+/* Label and volume id as they are on the volume, into fs. */
+bool fat_read_label(struct fat *, struct error *) DISH_CHECKED;
+/* "1234-ABCD" or 8 digits. E_INVALID. */
+bool fat_parse_volume_id(const char *text, uint32_t *id, struct error *) DISH_CHECKED;
+bool fat_set_label(struct fs *, const char *label, struct error *);
+bool fat_set_uuid(struct fs *, const char *uuid, struct error *);
+
+/* ---- file.c: contents ------------------------------------------------------------------------------------
+ */
+
+bool fat_map(struct fs *, fs_id, uint64_t off, struct extent *, struct error *);
+bool fat_read(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct error *);
+bool fat_write(struct fs *, fs_id, uint64_t off, const void *buf, size_t n, struct error *);
+bool fat_truncate(struct fs *, fs_id, uint64_t size, struct error *);
+bool fat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode, struct error *);
+
+/* ---- the rest --------------------------------------------------------------------------------------------
+ */
+
+extern const struct fs_driver fat_driver;
+extern const struct option fat_make_options[];
+bool fat_mkfs(struct device *, const struct mkfs_params *, struct error *);
+
+bool fat_check(struct fs *, struct check *, struct error *);
+
+extern const struct layout *const fat_layouts[];
+bool fat_locate(void *opened, const char *structure, const char *args, struct place *, struct error *);
+bool fat_owner(void *opened, uint64_t off, struct owner *, struct error *);
+bool fat_describe(struct fs *, fs_id, uint64_t off, struct report *, struct error *);
+bool fat_info(struct fs *, bool verbose, struct report *, struct error *);
+
+#endif

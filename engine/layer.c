@@ -15,8 +15,10 @@
 enum { MAX_CHAIN_DEPTH = 256 };
 
 struct layer {
-    struct device dev;
+    struct device dev; /* dev.below is what it shows: the container, or a snapshot in it */
     struct device *file;
+    struct device *container;
+    const struct container_driver *driver;
     struct layer_context context;
     struct chain link;
     struct container_open open;
@@ -28,16 +30,36 @@ static bool layer_read(struct device *dev, uint64_t off, void *buf, size_t n, st
     return device_read(dev->below, off, buf, n, err);
 }
 
+static bool layer_write(struct device *dev, uint64_t off, const void *buf, size_t n, enum write_class class,
+                        struct error *err)
+{
+    return device_write(dev->below, off, buf, n, class, err);
+}
+
+static bool layer_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class class,
+                       struct error *err)
+{
+    return device_zero(dev->below, off, n, class, err);
+}
+
 static void layer_close(struct device *dev)
 {
     struct layer *layer = (struct layer *)dev;
-    device_close(layer->dev.below);
+    if (layer->dev.below != layer->container)
+        device_close(layer->dev.below);
+    device_close(layer->container);
     device_close(layer->file);
     free(layer->path);
     free(layer);
 }
 
-static const struct device_ops layer_ops = {.name = "layer", .read = layer_read, .close = layer_close};
+static const struct device_ops layer_ops = {
+    .name = "layer",
+    .read = layer_read,
+    .write = layer_write,
+    .zero = layer_zero,
+    .close = layer_close,
+};
 
 static bool find_loop(const struct chain *chain, const struct stat *st, const char *path, struct error *err)
 {
@@ -68,40 +90,69 @@ static bool open_stage(struct session *session, const char *path, bool writable,
     return true;
 }
 
+static struct layer *layer_new(struct session *session, const struct chain *above, const char *path,
+                               struct error *err)
+{
+    struct layer *layer = mem_new(sizeof *layer, err);
+    if (!layer)
+        return NULL;
+    layer->dev.ops = &layer_ops;
+    layer->link.above = above;
+    layer->context = (struct layer_context){.session = session, .chain = &layer->link};
+    layer->path = mem_string(path, err);
+    if (layer->path)
+        return layer;
+    free(layer);
+    return NULL;
+}
+
+/* Show a device (the container or a snapshot in it) as the layer's contents. */
+static void layer_show(struct layer *layer, struct device *shown, bool read_only)
+{
+    layer->dev.below = shown;
+    layer->dev.size = shown->size;
+    layer->dev.block_size = shown->block_size;
+    layer->dev.read_only = read_only;
+}
+
+static bool layer_open_container(struct layer *layer, const char *format, struct error *err)
+{
+    struct session *session = layer->context.session;
+    if (!open_stage(session, layer->path, false, &layer->file, err) ||
+        !container_find(session, layer->file, format, &layer->driver, err))
+        return false;
+    layer_open_options(&layer->open, &layer->context, layer->path, true);
+    /* A backing file whose format was only guessed may be a guest's raw bytes: what it names is not opened. */
+    if (layer->link.above && !format)
+        layer->open.no_backing = true;
+    return layer->driver->open(layer->file, &layer->open, &layer->container, err) ||
+           because(err, "%s", layer->path);
+}
+
 static bool layer_open_in(struct layer_context *above, const char *path, const char *format,
-                          struct device **out, struct error *err)
+                          const char *snapshot, struct device **out, struct error *err)
 {
     struct stat st;
     if (stat(path, &st) != 0)
         return fail_errno(err, errno, "%s", path);
     if (!find_loop(above->chain, &st, path, err))
         return false;
-    struct layer *layer = mem_new(sizeof *layer, err);
+    struct layer *layer = layer_new(above->session, above->chain, path, err);
     if (!layer)
         return false;
-    layer->link = (struct chain){above->chain, (uint64_t)st.st_dev, (uint64_t)st.st_ino};
-    layer->context = (struct layer_context){.session = above->session, .chain = &layer->link};
-    layer->path = mem_string(path, err);
-    const struct container_driver *driver;
-    bool ok = layer->path && open_stage(above->session, path, false, &layer->file, err) &&
-              container_find(above->session, layer->file, format, &driver, err);
-    if (ok) {
-        layer_open_options(&layer->open, &layer->context, layer->path, true);
-        /* A layer whose format was only guessed may not name further files: its content could be a guest's.
-         */
-        layer->open.no_backing = layer->open.no_backing || !format;
-        ok = driver->open(layer->file, &layer->open, &layer->dev.below, err) || because(err, "%s", path);
-    }
+    layer->link.device = (uint64_t)st.st_dev;
+    layer->link.inode = (uint64_t)st.st_ino;
+    struct device *shown = NULL;
+    bool ok = layer_open_container(layer, format, err);
+    if (ok && snapshot && !layer->driver->snapshot_open)
+        ok = fail(err, E_UNSUPPORTED, "%s images have no snapshots", layer->driver->head.name);
+    else if (ok && snapshot)
+        ok = layer->driver->snapshot_open(layer->container, snapshot, &shown, err);
     if (!ok) {
-        device_close(layer->file);
-        free(layer->path);
-        free(layer);
+        layer_close(&layer->dev);
         return false;
     }
-    layer->dev.ops = &layer_ops;
-    layer->dev.size = layer->dev.below->size;
-    layer->dev.block_size = layer->dev.below->block_size;
-    layer->dev.read_only = true;
+    layer_show(layer, shown ? shown : layer->container, true);
     *out = &layer->dev;
     return true;
 }
@@ -112,7 +163,7 @@ static bool open_layer(const struct container_open *open, const char *path, cons
     if (!format)
         open->warn(open, "%s: the format of the backing file '%s' is not recorded; it is probed", open->path,
                    path);
-    return layer_open_in(open->arg, path, format, out, err);
+    return layer_open_in(open->arg, path, format, NULL, out, err);
 }
 
 /* The companion as it was, for an old state of the image. */
@@ -197,14 +248,40 @@ bool container_find(struct session *session, struct device *file, const char *fo
     return *out || fail(err, E_UNSUPPORTED, "no known image format");
 }
 
-bool session_open_disk(struct session *session, const char *path, const char *format, struct device **disk,
-                       struct error *err)
+bool session_open_disk(struct session *session, const char *path, const char *format, const char *snapshot,
+                       struct device **disk, struct error *err)
 {
     struct layer_context context = {.session = session};
-    struct stat st;
-    if (stat(path, &st) != 0)
-        return fail_errno(err, errno, "%s", path);
-    return layer_open_in(&context, path, format, disk, err);
+    return layer_open_in(&context, path, format, snapshot, disk, err);
+}
+
+bool session_make_disk(struct session *session, const char *path, bool overwrite,
+                       const struct container_driver *driver, uint64_t size, const struct options *make,
+                       struct device **disk, struct error *err)
+{
+    /* The file gets its name when it is complete: no syncs are needed to keep an old one safe. */
+    const struct stage_options options = {.durability = DURABILITY_OFF};
+    struct layer *layer = layer_new(session, NULL, path, err);
+    if (!layer)
+        return false;
+    layer->driver = driver;
+    layer_open_options(&layer->open, &layer->context, layer->path, false);
+    if (!stage_create(path, overwrite, &options, &layer->file, err) ||
+        !driver->create(layer->file, size, make, &layer->open, err) ||
+        !driver->open(layer->file, &layer->open, &layer->container, err)) {
+        layer_close(&layer->dev);
+        return false;
+    }
+    layer_show(layer, layer->container, false);
+    *disk = &layer->dev;
+    return true;
+}
+
+bool session_publish_disk(struct device *disk, struct error *err)
+{
+    struct layer *layer = (struct layer *)disk;
+    return device_flush(layer->container, err) && stage_mark(layer->file, err) &&
+           stage_commit(layer->file, err);
 }
 
 void session_close_disk(struct device *disk)

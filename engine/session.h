@@ -111,10 +111,21 @@ const struct container_driver *session_container(const struct session *, const c
 const struct fs_driver *session_filesystem(const struct session *, const char *type);
 const struct table_driver *session_table(const struct session *, const char *name);
 
-/* Open any layer read-only outside the session's images (compare, convert source, backing chains); close top
- * down. */
-bool session_open_disk(struct session *, const char *path, const char *format, struct device **disk,
+/*
+ * A whole layer read-only outside the session's images (compare, source of convert, backing chains), or a
+ * snapshot in it. format NULL: probed; a probed layer follows no backing file. Close it with
+ * session_close_disk().
+ */
+bool session_open_disk(struct session *, const char *path, const char *format, const char *snapshot,
+                       struct device **disk, struct error *) DISH_CHECKED;
+/*
+ * A new image outside the session's images and transaction. It gets its name by session_publish_disk();
+ * closed before that it leaves nothing. The container itself is disk->below.
+ */
+bool session_make_disk(struct session *, const char *path, bool overwrite, const struct container_driver *,
+                       uint64_t size, const struct options *, struct device **disk,
                        struct error *) DISH_CHECKED;
+bool session_publish_disk(struct device *disk, struct error *) DISH_CHECKED;
 void session_close_disk(struct device *disk);
 
 /* ---- volumes ---- */

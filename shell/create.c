@@ -69,7 +69,7 @@ static bool size_of_backing(struct session *session, const struct options *optio
     struct device *disk;
     if (!backing)
         return fail(err, E_USAGE, "a size is needed (create FILE SIZE)");
-    if (!session_open_disk(session, backing, options_text(options, "backing_fmt", NULL), &disk, err))
+    if (!session_open_disk(session, backing, options_text(options, "backing_fmt", NULL), NULL, &disk, err))
         return false;
     *size = disk->size;
     session_close_disk(disk);

@@ -336,7 +336,7 @@ static bool run_poke(struct session *session, struct call *call, struct output *
     call->args[0] = first;
     enum poke_mode mode = call_has(call, "raw") ? POKE_RAW : POKE_SEALED;
     ok = ok && place_poke(&place, field, call->args[call->argc - 1], mode, err) &&
-         session_reload_layers(session, err);
+         session_drop_caches(session, err);
     free(structure);
     free(field);
     return ok;

@@ -1,0 +1,40 @@
+/* Faults of the image, and the mark that keeps everybody from writing to it afterwards. */
+#include "qcow2.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/*
+ * The mark must outlive the command, which is about to be taken back. So only the eight bytes of the feature
+ * field are written, past the cache and as fresh: they go straight to the host file, where version 3 readers
+ * find them. A dry run and a version 2 image (which has no such bit) are only remembered here.
+ */
+static void mark(struct qcow2 *q)
+{
+    uint8_t raw[8];
+    struct error ignored;
+    if (q->lost)
+        return;
+    q->lost = true;
+    snprintf(q->refused_write, sizeof q->refused_write,
+             "the image was found to be corrupt; `check --repair all` repairs it");
+    if (q->h.version < 3 || q->file->read_only)
+        return;
+    q->h.incompatible_features |= INCOMPAT_CORRUPT;
+    store_be64(raw, q->h.incompatible_features);
+    if (!device_write(q->file, qcow2_header_off_incompatible_features, raw, sizeof raw, WRITE_FRESH,
+                      &ignored))
+        return;
+}
+
+bool qcow2_corrupt(struct qcow2 *q, uint64_t off, struct error *err, const char *fmt, ...)
+{
+    char text[sizeof err->message];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (q->prepared)
+        mark(q);
+    return damaged(err, q->file, off, "%s", text);
+}

@@ -1,0 +1,106 @@
+/* The snapshot table. It is read anew for each use, for it is small and rarely asked for. */
+#include "alloc.h"
+#include "qcow2.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static void free_snapshot(struct qcow2_snapshot *snapshot)
+{
+    free(snapshot->id);
+    free(snapshot->name);
+    free(snapshot->extra);
+}
+
+void qcow2_snapshots_free(struct qcow2_snapshot_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free_snapshot(&list->items[i]);
+    free(list->items);
+    *list = (struct qcow2_snapshot_list){0};
+}
+
+/* Bytes of the table at *at; the text is owned by the snapshot. */
+static bool read_text(struct qcow2 *q, uint64_t *at, uint16_t len, char **out, struct error *err)
+{
+    *out = mem_new((size_t)len + 1, err);
+    if (!*out || !qcow2_meta_read(q, *at, *out, len, err))
+        return false;
+    *at += len;
+    return true;
+}
+
+static bool check_snapshot(struct qcow2 *q, const struct qcow2_snapshot *s, struct error *err)
+{
+    if (s->l1_size > MAX_L1_BYTES / 8)
+        return damaged(err, q->file, s->off,
+                       "snapshot table entry: an L1 table of %" PRIu32 " entries is too large", s->l1_size);
+    if (s->l1_offset % q->cluster_size || s->l1_offset > MAX_HOST_OFFSET - MAX_L1_BYTES)
+        return damaged(err, q->file, s->off,
+                       "snapshot table entry: L1 table offset 0x%" PRIx64 " is not valid", s->l1_offset);
+    return true;
+}
+
+static void read_extra(const struct qcow2 *q, struct qcow2_snapshot *s)
+{
+    s->vm_state_size =
+        s->extra_len >= 8 ? qcow2_snapshot_extra_vm_state_size_large(s->extra) : s->vm_state_size32;
+    s->disk_size = s->extra_len >= 16 ? qcow2_snapshot_extra_disk_size(s->extra) : q->h.size;
+    s->icount = s->extra_len >= SNAPSHOT_EXTRA_ICOUNT ? qcow2_snapshot_extra_icount(s->extra) : UINT64_MAX;
+}
+
+static bool read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *s, struct error *err)
+{
+    uint8_t raw[SNAPSHOT_SIZE];
+    if (!qcow2_meta_read(q, *at, raw, sizeof raw, err))
+        return false;
+    *s = (struct qcow2_snapshot){
+        .off = *at,
+        .l1_offset = qcow2_snapshot_l1_table_offset(raw),
+        .l1_size = (uint32_t)qcow2_snapshot_l1_size(raw),
+        .id_len = (uint16_t)qcow2_snapshot_id_str_size(raw),
+        .name_len = (uint16_t)qcow2_snapshot_name_size(raw),
+        .date_sec = (uint32_t)qcow2_snapshot_date_sec(raw),
+        .date_nsec = (uint32_t)qcow2_snapshot_date_nsec(raw),
+        .vm_clock_nsec = qcow2_snapshot_vm_clock_nsec(raw),
+        .vm_state_size32 = (uint32_t)qcow2_snapshot_vm_state_size(raw),
+        .extra_len = (uint32_t)qcow2_snapshot_extra_data_size(raw),
+    };
+    if (s->extra_len > MAX_SNAPSHOT_EXTRA)
+        return damaged(err, q->file, *at,
+                       "snapshot table entry: %" PRIu32 " bytes of extra data are too many (%u)",
+                       s->extra_len, MAX_SNAPSHOT_EXTRA);
+    *at += SNAPSHOT_SIZE;
+    s->extra = mem_new(s->extra_len, err);
+    if (!s->extra || !qcow2_meta_read(q, *at, s->extra, s->extra_len, err))
+        return false;
+    *at += s->extra_len;
+    read_extra(q, s);
+    if (!read_text(q, at, s->id_len, &s->id, err) || !read_text(q, at, s->name_len, &s->name, err))
+        return false;
+    *at = round_up(*at, 8);
+    return check_snapshot(q, s, err);
+}
+
+bool qcow2_snapshots_load(struct qcow2 *q, struct qcow2_snapshot_list *list, struct error *err)
+{
+    uint64_t start = q->h.snapshots_offset, at = start;
+    *list = (struct qcow2_snapshot_list){0};
+    for (uint32_t i = 0; i < q->h.nb_snapshots; i++) {
+        struct qcow2_snapshot snapshot = {0};
+        bool ok = interrupt_check(err) &&
+                  mem_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items, err);
+        if (ok && at - start > MAX_SNAPSHOT_TABLE)
+            ok = damaged(err, q->file, start, "the snapshot table is too large (64 MiB at most)");
+        if (ok && at >= q->file->size)
+            ok = damaged(err, q->file, start, "the snapshot table reaches past the end of the file");
+        if (!ok || !read_snapshot(q, &at, &snapshot, err)) {
+            free_snapshot(&snapshot);
+            qcow2_snapshots_free(list);
+            return because(err, "snapshot %" PRIu32, i);
+        }
+        list->items[list->count++] = snapshot;
+    }
+    list->bytes = at - start;
+    return true;
+}

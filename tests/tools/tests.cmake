@@ -1,0 +1,2 @@
+add_executable(blkcat ${CMAKE_CURRENT_SOURCE_DIR}/tools/blkcat.c)
+target_link_libraries(blkcat PRIVATE formats engine)

@@ -3,8 +3,15 @@
  * completion files come from it. The flags say what the dispatcher prepares, so that no command asks whether
  * an image is open or writable, opens a savepoint or drops a cache itself.
  *
- * A command is one file shell/NAME.c that defines `const struct command NAME_command` and one line in
- * commands.def.
+ * To add a command: one file shell/NAME.c that defines `const struct command NAME_command` (a name with dashes,
+ * "qcow2-info", is qcow2_info_command) and one line COMMAND(NAME) in commands.def. Nothing else: usage, --help,
+ * `help`, Tab, the manual page and the completion files of bash, zsh and fish follow. The command prints to its
+ * struct output only, never exits, and returns false with err set when it failed. The dispatcher
+ *   - has parsed the options (-rf, -o value, --long=value, --; options may follow arguments), expanded variables
+ *     and globs by the type of each argument, and checked how many there are;
+ *   - prints the error as `dish: SCRIPT:LINE: COMMAND: MESSAGE`: the message names the object and says what was
+ *     found ("2:/nope: no such file or directory"); an empty message is not printed (it was said already);
+ *   - takes back everything the command did to the images when it fails, and makes it one undo step otherwise.
  */
 #ifndef DISH_COMMAND_H
 #define DISH_COMMAND_H
@@ -54,9 +61,14 @@ struct flag {
 enum command_flags {
     NEEDS_IMAGE = 1,   /* an image is open */
     CHANGES = 2,       /* may change images: savepoint around it; refused with -r */
-    RAW_WORDS = 4,     /* options are not parsed: all words are arguments (echo, time, source |...) */
+    RAW_WORDS = 4,     /* options are not parsed: all words are arguments (echo, find ...) */
     READS_INPUT = 8,   /* may read its standard input (heredoc, <) */
     NO_SAVEPOINT = 16, /* it is about transactions itself (commit, undo ...) */
+    ALSO_READS = 32,   /* with CHANGES: some of its uses change nothing; with -r the engine refuses the others */
+    TAKES_BYTES = 64,  /* arguments may hold NUL bytes: see call.lengths */
+    PREFIX = 128,      /* its arguments are another command (time): see shell_run_rest() */
+    FINDS_DAMAGE = 256, /* E_DAMAGED is its verdict: exit status 4 */
+    FROM_HOST = 512,   /* `NAME |HOST COMMAND` hands it the host command: see call.host */
 };
 
 struct call;
@@ -80,6 +92,7 @@ struct call {
     const struct command *command;
     const char *invoked_as; /* the word typed: an alias can behave differently */
     char **args;            /* arguments without options; args[argc] is NULL */
+    size_t *lengths;        /* of the arguments in bytes */
     int argc;
     struct given {
         const struct flag *flag;
@@ -87,6 +100,13 @@ struct call {
     } * given; /* options in the order typed */
     int given_count;
     struct shell *shell; /* for commands about the session itself (source, alias, set, history) */
+    /* private to the shell: */
+    struct io *io;
+    const struct word *rest; /* of a PREFIX command: the words after it, as written */
+    size_t rest_count;
+    const char *host;      /* of a FROM_HOST command */
+    bool help;             /* --help was given */
+    struct error complaint; /* the first that call_complain() printed */
 };
 
 /* How often an option was given, by letter or long name. */
@@ -108,6 +128,11 @@ void call_complain(struct call *, const char *object, const struct error *);
 bool call_result(const struct call *, struct error *) DISH_CHECKED;
 /* A sentence on standard error that is not a failure ("3 owners could not be kept"). Silent with -q. */
 void call_note(struct call *, const char *fmt, ...) DISH_PRINTF(2, 3);
+/*
+ * Run another command inside this one (find -exec): its words are taken as they are, its changes belong to this
+ * command. Nothing is printed when it fails; err says why.
+ */
+bool call_run(struct call *, char **words, int count, struct output *, struct error *) DISH_CHECKED;
 bool call_verbose(const struct call *);
 bool call_quiet(const struct call *);
 

@@ -63,7 +63,7 @@ bool parser_bad(struct parser *p, size_t at, struct error *err, const char *fmt,
         uint32_t code;
         size_t len = utf8_next(p->text + i, at - i, &code);
         int columns = len ? utf8_columns(code) : 1;
-        for (int k = 0; k < columns || (k == 0 && p->text[i] == '\t'); k++)
+        for (int k = columns < 0 ? -1 : columns; k != 0; k += k < 0 ? 1 : -1)
             text_char(&caret, p->text[i] == '\t' ? '\t' : ' ');
         p->bad.column++;
         i += len ? len : 1;

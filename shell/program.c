@@ -1,0 +1,171 @@
+#include "program.h"
+
+#include "bytes.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const struct program_option program_options[] = {
+    {'r', "read-only", NULL, false, NULL, "never write to an image"},
+    {'U', "force-share", NULL, false, NULL,
+     "read an image although another process holds it for writing; implies -r"},
+    {'c', "command", "TEXT", false, NULL, "run TEXT (repeatable), then exit"},
+    {'f', "file", "FILE", true, NULL, "run the commands of FILE (- is standard input), then exit"},
+    {'k', "keep-going", NULL, false, NULL, "go on after a failing command"},
+    {'n', "dry-run", NULL, false, NULL, "run everything, print what would change, commit nothing"},
+    {'x', "echo", NULL, false, NULL, "print each command before it runs"},
+    {'j', "json", NULL, false, NULL, "print data, and errors, as JSON"},
+    {'q', "quiet", NULL, false, NULL, "no progress, no summaries"},
+    {'v', "verbose", NULL, false, NULL, "say more"},
+    {OPTION_FORMAT, "format", "FMT", false, "raw|qcow2", "do not probe the format of the images"},
+    {OPTION_NO_BACKING, "no-backing", NULL, false, NULL, "do not open backing files"},
+    {OPTION_DATA_FILE, "allow-data-file", NULL, false, NULL, "open external data files"},
+    {OPTION_COLOR, "color", "WHEN", false, "auto|always|never", "whether to print colours"},
+    {'h', "help", NULL, false, NULL, "print this and exit"},
+    {'V', "version", NULL, false, NULL, "print the version and exit"},
+    {0},
+};
+enum { OPTION_COUNT = ARRAY_LEN(program_options) - 1 };
+
+static bool complain(const char *fmt, const char *what)
+{
+    fputs("dish: ", stderr);
+    fprintf(stderr, fmt, what);
+    fputs("\ndish: `dish --help` lists the options\n", stderr);
+    return false;
+}
+
+static void getopt_tables(struct option *longs, char *shorts)
+{
+    char *at = shorts;
+    *at++ = '-'; /* words that are no options come in their order */
+    *at++ = ':';
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const struct program_option *row = &program_options[i];
+        longs[i] = (struct option){row->name, row->value ? required_argument : no_argument, NULL, row->code};
+        if (row->code >= 256)
+            continue;
+        *at++ = (char)row->code;
+        if (row->value)
+            *at++ = ':';
+    }
+    *at = 0;
+    longs[OPTION_COUNT] = (struct option){"print", required_argument, NULL, OPTION_PRINT};
+    longs[OPTION_COUNT + 1] = (struct option){0};
+}
+
+static bool set_color(struct invocation *to, const char *when)
+{
+    static const char *const words[] = {
+        [COLOR_AUTO] = "auto", [COLOR_ALWAYS] = "always", [COLOR_NEVER] = "never"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(words[i], when) == 0) {
+            to->shell.color = (enum color_when)i;
+            return true;
+        }
+    return complain("--color=%s: auto, always or never is meant", when);
+}
+
+static bool take_option(struct invocation *to, int code, const char *value)
+{
+    switch (code) {
+    case 1:
+        to->images[to->image_count++] = value;
+        return true;
+    case 'r':
+        return to->session.read_only = true;
+    case 'U':
+        return to->session.force_share = to->session.read_only = true;
+    case 'c':
+    case 'f':
+        to->scripts[to->script_count++] = (struct script){.is_file = code == 'f', .text = value, .source.fd = -1};
+        return true;
+    case 'k':
+        return to->shell.keep_going = true;
+    case 'n':
+        return to->shell.dry_run = to->session.dry_run = true;
+    case 'x':
+        return to->shell.echo = true;
+    case 'j':
+        return to->shell.json = true;
+    case 'q':
+        return to->shell.quiet = true;
+    case 'v':
+        return to->shell.verbose = true;
+    case OPTION_FORMAT:
+        to->session.format = value;
+        return true;
+    case OPTION_NO_BACKING:
+        return to->session.no_backing = true;
+    case OPTION_DATA_FILE:
+        return to->session.allow_data_file = true;
+    case OPTION_COLOR:
+        return set_color(to, value);
+    case OPTION_PRINT:
+        to->print = value;
+        return true;
+    case 'h':
+        return to->help = true;
+    default:
+        return to->version = true;
+    }
+}
+
+bool invocation_parse(struct invocation *to, int argc, char **argv)
+{
+    struct option longs[OPTION_COUNT + 2];
+    char shorts[2 * OPTION_COUNT + 3];
+    getopt_tables(longs, shorts);
+    to->images = calloc((size_t)argc + 1, sizeof *to->images);
+    to->scripts = calloc((size_t)argc + 1, sizeof *to->scripts);
+    if (!to->images || !to->scripts)
+        return complain("%s", "out of memory");
+    opterr = 0;
+    for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        char letter[3] = {'-', (char)optopt, 0};
+        const char *word = optopt > 0 && optopt < 256 ? letter : argv[optind - 1];
+        if (code == '?')
+            return complain("unknown option %s", word);
+        if (code == ':')
+            return complain("option %s needs a value", word);
+        if (!take_option(to, code, optarg))
+            return false;
+    }
+    to->command = argv + optind;
+    to->command_count = argc - optind;
+    return true;
+}
+
+void invocation_free(struct invocation *invocation)
+{
+    for (size_t i = 0; i < invocation->script_count; i++)
+        source_close(&invocation->scripts[i].source);
+    free(invocation->scripts);
+    free(invocation->images);
+}
+
+void program_help(struct text *out)
+{
+    text_string(out, "usage: dish [OPTION...] [[NAME=]IMAGE...] [-- COMMAND [ARG...]]\n\n"
+                     "A shell for disk images: look into them, change them, build them. Commands come from the\n"
+                     "terminal, from a script on standard input, or from -c, -f and --. What a script changes is\n"
+                     "committed at its end, all or none.\n\n");
+    for (const struct program_option *row = program_options; row->name; row++) {
+        char left[64];
+        if (row->code < 256)
+            snprintf(left, sizeof left, "-%c, --%s%s%s", row->code, row->name, row->value ? "=" : "",
+                     row->value ? row->value : "");
+        else
+            snprintf(left, sizeof left, "    --%s%s%s", row->name, row->value ? "=" : "",
+                     row->value ? row->value : "");
+        text_printf(out, "  %-24s %s\n", left, row->help);
+    }
+    text_string(out, "\nExit status: 0 everything worked, 1 a command or the commit failed, 2 wrong usage or syntax,\n"
+                     "3 an image could not be opened, 4 damage was found, 130 interrupted.\n\n"
+                     "Examples:\n"
+                     "  dish disk.qcow2                       a session at the terminal; `help` lists the commands\n"
+                     "  dish disk.qcow2 -- ls -l /etc         one command\n"
+                     "  dish disk.qcow2 < script.dish         a script: all or nothing\n"
+                     "  dish --json -c info disk.qcow2 | jq   for programs\n");
+}

@@ -1,8 +1,11 @@
-#include "program.h"
+/* getopt.h and the engine both have a struct option: the former gets another name here. */
+#define option getopt_option
+#include <getopt.h>
+#undef option
 
 #include "bytes.h"
+#include "program.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,14 +39,14 @@ static bool complain(const char *fmt, const char *what)
     return false;
 }
 
-static void getopt_tables(struct option *longs, char *shorts)
+static void getopt_tables(struct getopt_option *longs, char *shorts)
 {
     char *at = shorts;
     *at++ = '-'; /* words that are no options come in their order */
     *at++ = ':';
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct program_option *row = &program_options[i];
-        longs[i] = (struct option){row->name, row->value ? required_argument : no_argument, NULL, row->code};
+        longs[i] = (struct getopt_option){row->name, row->value ? required_argument : no_argument, NULL, row->code};
         if (row->code >= 256)
             continue;
         *at++ = (char)row->code;
@@ -51,8 +54,8 @@ static void getopt_tables(struct option *longs, char *shorts)
             *at++ = ':';
     }
     *at = 0;
-    longs[OPTION_COUNT] = (struct option){"print", required_argument, NULL, OPTION_PRINT};
-    longs[OPTION_COUNT + 1] = (struct option){0};
+    longs[OPTION_COUNT] = (struct getopt_option){"print", required_argument, NULL, OPTION_PRINT};
+    longs[OPTION_COUNT + 1] = (struct getopt_option){0};
 }
 
 static bool set_color(struct invocation *to, const char *when)
@@ -114,7 +117,7 @@ static bool take_option(struct invocation *to, int code, const char *value)
 
 bool invocation_parse(struct invocation *to, int argc, char **argv)
 {
-    struct option longs[OPTION_COUNT + 2];
+    struct getopt_option longs[OPTION_COUNT + 2];
     char shorts[2 * OPTION_COUNT + 3];
     getopt_tables(longs, shorts);
     to->images = calloc((size_t)argc + 1, sizeof *to->images);

@@ -151,7 +151,7 @@ static void take_back(struct shell *shell)
 int shell_finish(struct shell *shell, bool complete)
 {
     struct error err;
-    static char *diff[] = {(char[]){"diff"}, NULL};
+    char *diff[] = {(char[]){"diff"}, NULL};
     shell->script = NULL;
     if (shell->quit && shell->discard_on_quit) {
         complete = true;

@@ -45,7 +45,7 @@ struct shell {
     bool autocommit, vi_keys;
     unsigned depth;                     /* of source */
     bool committed;                     /* the script has committed before */
-    const char *commit_place;           /* "deploy.dish:12", where it did last; owned */
+    char *commit_place;           /* "deploy.dish:12", where it did last; owned */
     struct named_text *variables;       /* names given by `set NAME=VALUE`, for listing; the values are in the
                                            environment */
     struct named_text *aliases;         /* given by `alias` */

@@ -9,13 +9,20 @@
 static const struct {
     const char *name, *text;
 } built_in[] = {
-    {"copy-in", "put -r -a"},    {"copy-out", "get -r -a"},
-    {"download", "get"},         {"dump", "get"},
-    {"list-filesystems", "volumes"}, {"ll", "ls -la"},
-    {"ln-s", "ln -s"},           {"mkdir-p", "mkdir -p"},
-    {"part-add", "partition add"}, {"part-init", "partition init"},
-    {"part-list", "partition list"}, {"rdump", "get -r -a"},
-    {"rm-rf", "rm -rf"},         {"upload", "put"},
+    {"copy-in", "put -r -a"},
+    {"copy-out", "get -r -a"},
+    {"download", "get"},
+    {"dump", "get"},
+    {"list-filesystems", "volumes"},
+    {"ll", "ls -la"},
+    {"ln-s", "ln -s"},
+    {"mkdir-p", "mkdir -p"},
+    {"part-add", "partition add"},
+    {"part-init", "partition init"},
+    {"part-list", "partition list"},
+    {"rdump", "get -r -a"},
+    {"rm-rf", "rm -rf"},
+    {"upload", "put"},
     {"write-append", "write -a"},
 };
 

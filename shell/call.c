@@ -1,4 +1,5 @@
-/* One invocation: words are sorted into options and arguments, checked against the command's row, expanded. */
+/* One invocation: words are sorted into options and arguments, checked against the command's row, expanded.
+ */
 #include "shell.h"
 
 #include "alloc.h"
@@ -60,7 +61,9 @@ const struct arg *arg_at(const struct arg *rows, size_t n, size_t count)
     size_t extra = count > least ? count - least : 0;
     for (const struct arg *row = rows; row && row->name; row++) {
         bool needed = row->count == ARG_ONE || row->count == ARG_MANY;
-        size_t more = row->count == ARG_ONE ? 0 : row->count == ARG_OPTIONAL ? MIN_OF(extra, (size_t)1) : extra;
+        size_t more = row->count == ARG_ONE        ? 0
+                      : row->count == ARG_OPTIONAL ? MIN_OF(extra, (size_t)1)
+                                                   : extra;
         if (n < needed + more)
             return row;
         n -= needed + more;
@@ -247,7 +250,8 @@ static bool check_count(const struct sorting *sorting, size_t count, struct erro
     return usage_error(command, err, "missing %s", row->name);
 }
 
-/* Words of a command that sorts them itself: the first row's type up to its expression, then the last row's. */
+/* Words of a command that sorts them itself: the first row's type up to its expression, then the last row's.
+ */
 static enum arg_type raw_type(const struct command *command, const struct value *value, bool *expression)
 {
     const struct arg *row = command->args;
@@ -284,8 +288,8 @@ bool call_prepare(struct shell *shell, struct arena *arena, const struct raw_cal
                   struct error *err)
 {
     static char *none[1];
-    *call = (struct call){
-        .command = raw->command, .invoked_as = raw->invoked_as, .shell = shell, .args = none};
+    *call =
+        (struct call){.command = raw->command, .invoked_as = raw->invoked_as, .shell = shell, .args = none};
     struct sorting sorting = {.shell = shell, .arena = arena, .raw = raw, .call = call};
     call->args = NULL;
     if (!sort_words(&sorting, err) || (!call->help && !expand_arguments(&sorting, err)))

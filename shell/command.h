@@ -3,15 +3,17 @@
  * completion files come from it. The flags say what the dispatcher prepares, so that no command asks whether
  * an image is open or writable, opens a savepoint or drops a cache itself.
  *
- * To add a command: one file shell/NAME.c that defines `const struct command NAME_command` (a name with dashes,
- * "qcow2-info", is qcow2_info_command) and one line COMMAND(NAME) in commands.def. Nothing else: usage, --help,
- * `help`, Tab, the manual page and the completion files of bash, zsh and fish follow. The command prints to its
- * struct output only, never exits, and returns false with err set when it failed. The dispatcher
- *   - has parsed the options (-rf, -o value, --long=value, --; options may follow arguments), expanded variables
- *     and globs by the type of each argument, and checked how many there are;
- *   - prints the error as `dish: SCRIPT:LINE: COMMAND: MESSAGE`: the message names the object and says what was
- *     found ("2:/nope: no such file or directory"); an empty message is not printed (it was said already);
- *   - takes back everything the command did to the images when it fails, and makes it one undo step otherwise.
+ * To add a command: one file shell/NAME.c that defines `const struct command NAME_command` (a name with
+ * dashes, "qcow2-info", is qcow2_info_command) and one line COMMAND(NAME) in commands.def. Nothing else:
+ * usage, --help, `help`, Tab, the manual page and the completion files of bash, zsh and fish follow. The
+ * command prints to its struct output only, never exits, and returns false with err set when it failed. The
+ * dispatcher
+ *   - has parsed the options (-rf, -o value, --long=value, --; options may follow arguments), expanded
+ * variables and globs by the type of each argument, and checked how many there are;
+ *   - prints the error as `dish: SCRIPT:LINE: COMMAND: MESSAGE`: the message names the object and says what
+ * was found ("2:/nope: no such file or directory"); an empty message is not printed (it was said already);
+ *   - takes back everything the command did to the images when it fails, and makes it one undo step
+ * otherwise.
  */
 #ifndef DISH_COMMAND_H
 #define DISH_COMMAND_H
@@ -64,11 +66,12 @@ enum command_flags {
     RAW_WORDS = 4,     /* options are not parsed: all words are arguments (echo, find ...) */
     READS_INPUT = 8,   /* may read its standard input (heredoc, <) */
     NO_SAVEPOINT = 16, /* it is about transactions itself (commit, undo ...) */
-    ALSO_READS = 32,   /* with CHANGES: some of its uses change nothing; with -r the engine refuses the others */
-    TAKES_BYTES = 64,  /* arguments may hold NUL bytes: see call.lengths */
-    PREFIX = 128,      /* its arguments are another command (time): see shell_run_rest() */
+    ALSO_READS =
+        32, /* with CHANGES: some of its uses change nothing; with -r the engine refuses the others */
+    TAKES_BYTES = 64,   /* arguments may hold NUL bytes: see call.lengths */
+    PREFIX = 128,       /* its arguments are another command (time): see shell_run_rest() */
     FINDS_DAMAGE = 256, /* E_DAMAGED is its verdict: exit status 4 */
-    FROM_HOST = 512,   /* `NAME |HOST COMMAND` hands it the host command: see call.host */
+    FROM_HOST = 512,    /* `NAME |HOST COMMAND` hands it the host command: see call.host */
 };
 
 struct call;
@@ -104,8 +107,8 @@ struct call {
     struct io *io;
     const struct word *rest; /* of a PREFIX command: the words after it, as written */
     size_t rest_count;
-    const char *host;      /* of a FROM_HOST command */
-    bool help;             /* --help was given */
+    const char *host;       /* of a FROM_HOST command */
+    bool help;              /* --help was given */
     struct error complaint; /* the first that call_complain() printed */
 };
 
@@ -129,8 +132,8 @@ bool call_result(const struct call *, struct error *) DISH_CHECKED;
 /* A sentence on standard error that is not a failure ("3 owners could not be kept"). Silent with -q. */
 void call_note(struct call *, const char *fmt, ...) DISH_PRINTF(2, 3);
 /*
- * Run another command inside this one (find -exec): its words are taken as they are, its changes belong to this
- * command. Nothing is printed when it fails; err says why.
+ * Run another command inside this one (find -exec): its words are taken as they are, its changes belong to
+ * this command. Nothing is printed when it fails; err says why.
  */
 bool call_run(struct call *, char **words, int count, struct output *, struct error *) DISH_CHECKED;
 bool call_verbose(const struct call *);

@@ -44,7 +44,8 @@ const struct command *command_find(const char *name, size_t len)
 
 /* ---- typing errors ----------------------------------------------------------------------------------- */
 
-/* The edits (insert, drop, replace, swap neighbours) between two words; more than `most` counts as most + 1. */
+/* The edits (insert, drop, replace, swap neighbours) between two words; more than `most` counts as most + 1.
+ */
 static unsigned edits(const char *a, const char *b, unsigned most)
 {
     enum { LONGEST = 40 };
@@ -108,7 +109,8 @@ void command_usage(const struct command *command, struct text *out)
         if (flag->letter && flag->value)
             text_printf(out, " [-%c %s]", flag->letter, flag->value);
         else if (!flag->letter)
-            text_printf(out, " [--%s%s%s]", flag->name, flag->value ? "=" : "", flag->value ? flag->value : "");
+            text_printf(out, " [--%s%s%s]", flag->name, flag->value ? "=" : "",
+                        flag->value ? flag->value : "");
     }
     for (const struct arg *row = command->args; row && row->name; row++) {
         static const char *const shapes[] = {

@@ -1,6 +1,7 @@
 /*
- * Words become values: variables are put in, and globs are expanded where the argument's kind says, in an image
- * or on the host. A variable's value is one piece of one word: it is neither split nor searched for globs.
+ * Words become values: variables are put in, and globs are expanded where the argument's kind says, in an
+ * image or on the host. A variable's value is one piece of one word: it is neither split nor searched for
+ * globs.
  */
 #include "shell.h"
 
@@ -204,8 +205,8 @@ static bool glob_image(struct shell *shell, const struct value *value, struct ma
     matching->prefix = value->text;
     matching->prefix_len = prefix;
     matching->cut = pattern[0] == '/' ? 0 : strlen(cwd) + (strcmp(cwd, "/") != 0);
-    bool good = text_ok(&absolute, err) &&
-                path_glob(location.volume, text_get(&absolute), take_match, matching, err);
+    bool good =
+        text_ok(&absolute, err) && path_glob(location.volume, text_get(&absolute), take_match, matching, err);
     text_free(&absolute);
     location_free(&location);
     return good;

@@ -154,15 +154,16 @@ static bool run_history(struct session *session, struct call *call, struct outpu
     return true;
 }
 
-static const struct arg history_args[] = {
-    {"N", ARG_NUMBER, ARG_OPTIONAL, "only the last N commands", NULL}, {0}};
+static const struct arg history_args[] = {{"N", ARG_NUMBER, ARG_OPTIONAL, "only the last N commands", NULL},
+                                          {0}};
 static const struct flag history_flags[] = {{'c', "clear", NULL, ARG_WORD, "forget all of it"}, {0}};
 
 const struct command history_command = {
     .name = "history",
     .group = "Session",
     .summary = "list the commands typed",
-    .details = "They are kept across sessions, readable only by you; a line that begins with a blank is not kept.",
+    .details =
+        "They are kept across sessions, readable only by you; a line that begins with a blank is not kept.",
     .args = history_args,
     .flags = history_flags,
     .run = run_history,

@@ -202,7 +202,8 @@ static void show_list(struct shell *shell, const struct candidates *found, bool 
         output_name(out, text);
         if (!last || *note)
             output_printf(out, "%*s", (int)(widest + 2 - MIN_OF(display_width(text), widest)), "");
-        output_printf(out, "%.*s%s", (int)(width > widest + 3 ? width - widest - 3 : 0), note, last ? "\n" : "");
+        output_printf(out, "%.*s%s", (int)(width > widest + 3 ? width - widest - 3 : 0), note,
+                      last ? "\n" : "");
     }
     if (found->cut || shown < found->count)
         output_printf(out, "... and more\n");

@@ -38,10 +38,10 @@ static bool run_lcd(struct session *session, struct call *call, struct output *o
     return true;
 }
 
-static const struct arg lcd_args[] = {
-    {"DIRECTORY", ARG_HOST, ARG_OPTIONAL, "on the host; the home directory when left out, - the one before",
-     NULL},
-    {0}};
+static const struct arg lcd_args[] = {{"DIRECTORY", ARG_HOST, ARG_OPTIONAL,
+                                       "on the host; the home directory when left out, - the one before",
+                                       NULL},
+                                      {0}};
 
 const struct command lcd_command = {
     .name = "lcd",
@@ -121,20 +121,22 @@ static bool run_bang(struct session *session, struct call *call, struct output *
         text_string(&text, call->args[i]);
     }
     output_flush(out);
-    bool good = text_ok(&text, err) && host_run(text_get(&text), NULL, call->shell->stdin_is_script,
-                                                output_fd(out), &status, err);
+    bool good = text_ok(&text, err) &&
+                host_run(text_get(&text), NULL, call->shell->stdin_is_script, output_fd(out), &status, err);
     text_free(&text);
     return good;
 }
 
 static const struct arg bang_args[] = {
-    {"HOST COMMAND", ARG_WORD, ARG_MANY, "handed to sh as it stands, up to ; && || or the line's end", NULL}, {0}};
+    {"HOST COMMAND", ARG_WORD, ARG_MANY, "handed to sh as it stands, up to ; && || or the line's end", NULL},
+    {0}};
 
 const struct command bang_command = {
     .name = "!",
     .group = "Session",
     .summary = "run a command on the host",
-    .details = "Its failure is an error of the script. Compound commands (for, while, { }, ( )) are kept together.",
+    .details =
+        "Its failure is an error of the script. Compound commands (for, while, { }, ( )) are kept together.",
     .examples = "!make\n!for f in *.c; do wc -l $f; done",
     .args = bang_args,
     .needs = RAW_WORDS,

@@ -1,4 +1,5 @@
-/* The program: which formats there are, what was asked for on the command line, and in what order it is done. */
+/* The program: which formats there are, what was asked for on the command line, and in what order it is done.
+ */
 #include "program.h"
 
 #include <langinfo.h>
@@ -71,9 +72,10 @@ static bool load_scripts(struct shell *shell, struct invocation *invocation)
         struct script *script = &invocation->scripts[i];
         struct error err;
         bool is_stdin = script->is_file && strcmp(script->text, "-") == 0;
-        bool good = is_stdin          ? source_stdin(&script->source, &err)
-                    : script->is_file ? source_file(&script->source, script->text, &err)
-                                      : source_text(&script->source, "-c", script->text, strlen(script->text), &err);
+        bool good = is_stdin ? source_stdin(&script->source, &err)
+                    : script->is_file
+                        ? source_file(&script->source, script->text, &err)
+                        : source_text(&script->source, "-c", script->text, strlen(script->text), &err);
         shell->stdin_is_script |= is_stdin;
         if (!good) {
             shell_report_error(shell, NULL, &err);

@@ -51,7 +51,8 @@ static bool find_place(const struct shell *shell, const struct error *err, struc
     struct error ignored;
     if (!err->device)
         return false;
-    *place = (struct fault_place){.layer = err->layer ? err->layer : err->device->ops->name, .off = err->offset};
+    *place =
+        (struct fault_place){.layer = err->layer ? err->layer : err->device->ops->name, .off = err->offset};
     struct device *device = (struct device *)(uintptr_t)err->device; /* mapping changes only its statistics */
     if (err->offset >= device->size || !device_map_to_bottom(device, err->offset, &extent, &ignored))
         return true;

@@ -18,7 +18,7 @@ enum { BUFFER_SIZE = 65536 };
 struct output {
     int fd;
     bool terminal, lazy /* a regular file: nobody watches */, json, color;
-    bool closed;    /* the reader has gone */
+    bool closed;     /* the reader has gone */
     int write_error; /* errno of the first failed write */
     size_t used;
     struct report *report; /* of the running command; one of the two below */

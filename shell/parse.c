@@ -392,7 +392,8 @@ static bool read_join(struct parser *p, enum join *join, bool *more, struct erro
         return false;
     while (*more && at_end(p) && !p->cursor) { /* a line that ends in && goes on */
         if (p->pos >= p->len && !parser_more(p, false, err))
-            return err->kind == E_OK && parser_bad(p, sign, err, "a command must follow %.2s", p->text + sign);
+            return err->kind == E_OK &&
+                   parser_bad(p, sign, err, "a command must follow %.2s", p->text + sign);
         p->pos++;
         if (!skip_blanks(p, err))
             return false;
@@ -411,9 +412,9 @@ static bool heredoc_body(struct parser *p, struct redirect *redirect, struct tex
         err->kind = E_OK;
         if (p->ended || !source_line(p->source, false, &line, &len, err)) {
             p->ended = true;
-            return err->kind == E_OK && parser_bad(p, redirect->start, err,
-                                                   "the text for this does not end: no line is just %s",
-                                                   redirect->delimiter);
+            return err->kind == E_OK &&
+                   parser_bad(p, redirect->start, err, "the text for this does not end: no line is just %s",
+                              redirect->delimiter);
         }
         size_t full = len + p->source->crlf;
         while (redirect->strip_tabs && len > 0 && *line == '\t') {

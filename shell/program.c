@@ -46,7 +46,8 @@ static void getopt_tables(struct getopt_option *longs, char *shorts)
     *at++ = ':';
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct program_option *row = &program_options[i];
-        longs[i] = (struct getopt_option){row->name, row->value ? required_argument : no_argument, NULL, row->code};
+        longs[i] =
+            (struct getopt_option){row->name, row->value ? required_argument : no_argument, NULL, row->code};
         if (row->code >= 256)
             continue;
         *at++ = (char)row->code;
@@ -82,7 +83,8 @@ static bool take_option(struct invocation *to, int code, const char *value)
         return to->session.force_share = to->session.read_only = true;
     case 'c':
     case 'f':
-        to->scripts[to->script_count++] = (struct script){.is_file = code == 'f', .text = value, .source.fd = -1};
+        to->scripts[to->script_count++] =
+            (struct script){.is_file = code == 'f', .text = value, .source.fd = -1};
         return true;
     case 'k':
         return to->shell.keep_going = true;
@@ -150,10 +152,11 @@ void invocation_free(struct invocation *invocation)
 
 void program_help(struct text *out)
 {
-    text_string(out, "usage: dish [OPTION...] [[NAME=]IMAGE...] [-- COMMAND [ARG...]]\n\n"
-                     "A shell for disk images: look into them, change them, build them. Commands come from the\n"
-                     "terminal, from a script on standard input, or from -c, -f and --. What a script changes is\n"
-                     "committed at its end, all or none.\n\n");
+    text_string(out,
+                "usage: dish [OPTION...] [[NAME=]IMAGE...] [-- COMMAND [ARG...]]\n\n"
+                "A shell for disk images: look into them, change them, build them. Commands come from the\n"
+                "terminal, from a script on standard input, or from -c, -f and --. What a script changes is\n"
+                "committed at its end, all or none.\n\n");
     for (const struct program_option *row = program_options; row->name; row++) {
         char left[64];
         if (row->code < 256)
@@ -164,11 +167,13 @@ void program_help(struct text *out)
                      row->value ? row->value : "");
         text_printf(out, "  %-24s %s\n", left, row->help);
     }
-    text_string(out, "\nExit status: 0 everything worked, 1 a command or the commit failed, 2 wrong usage or syntax,\n"
-                     "3 an image could not be opened, 4 damage was found, 130 interrupted.\n\n"
-                     "Examples:\n"
-                     "  dish disk.qcow2                       a session at the terminal; `help` lists the commands\n"
-                     "  dish disk.qcow2 -- ls -l /etc         one command\n"
-                     "  dish disk.qcow2 < script.dish         a script: all or nothing\n"
-                     "  dish --json -c info disk.qcow2 | jq   for programs\n");
+    text_string(
+        out,
+        "\nExit status: 0 everything worked, 1 a command or the commit failed, 2 wrong usage or syntax,\n"
+        "3 an image could not be opened, 4 damage was found, 130 interrupted.\n\n"
+        "Examples:\n"
+        "  dish disk.qcow2                       a session at the terminal; `help` lists the commands\n"
+        "  dish disk.qcow2 -- ls -l /etc         one command\n"
+        "  dish disk.qcow2 < script.dish         a script: all or nothing\n"
+        "  dish --json -c info disk.qcow2 | jq   for programs\n");
 }

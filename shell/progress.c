@@ -60,7 +60,8 @@ static void draw(const char *what, uint64_t done, uint64_t total, double seconds
         bar[0] = '[';
         for (unsigned i = 0; i < CELLS; i++)
             bar[1 + i] = i < full ? '=' : i == full ? '>' : ' ';
-        snprintf(bar + 1 + CELLS, sizeof bar - 1 - CELLS, "] %3u%% ", (unsigned)((__uint128_t)done * 100 / total));
+        snprintf(bar + 1 + CELLS, sizeof bar - 1 - CELLS, "] %3u%% ",
+                 (unsigned)((__uint128_t)done * 100 / total));
         if (per_second > 0)
             left_text((double)(total - done) / per_second, left);
     }

@@ -1,6 +1,6 @@
 /*
- * Reports as text: keys and values aligned, lists of objects as tables, what is nested below its key. Keys are
- * shown with blanks for hyphens.
+ * Reports as text: keys and values aligned, lists of objects as tables, what is nested below its key. Keys
+ * are shown with blanks for hyphens.
  */
 #include "reports.h"
 
@@ -264,7 +264,10 @@ static void print_object(struct output *out, const struct text_node *object, uns
             width = MAX_OF(width, display_width(child->key) + 1);
     for (const struct text_node *child = object->first; child; child = child->next) {
         output_printf(out, "%*s", (int)indent, "");
-        put_key(out, child->key, is_leaf(child) ? width : child->first ? 0 : (unsigned)strlen(child->key) + 1);
+        put_key(out, child->key,
+                is_leaf(child) ? width
+                : child->first ? 0
+                               : (unsigned)strlen(child->key) + 1);
         if (is_leaf(child))
             output_printf(out, "%s\n", text_get(&child->value));
         else if (!child->first)

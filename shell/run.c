@@ -366,15 +366,16 @@ static bool run_dish(struct shell *shell, struct frame *frame, const struct simp
 /* Run one command and all that belongs to it. Sets $?; false: it failed. */
 static bool run_simple(struct shell *shell, const struct simple *simple)
 {
-    struct frame frame = {.io = {.out = shell->out, .input_fd = -1}, .saved_errors = -1, .name = simple->text};
+    struct frame frame = {
+        .io = {.out = shell->out, .input_fd = -1}, .saved_errors = -1, .name = simple->text};
     struct error err = {0};
     struct frame *outer = shell->frame;
     shell->frame = &frame;
     shell->line = shell->script ? simple->line : 0;
     if (shell->options.echo)
         shell_echo(shell, simple->text);
-    bool good = interrupt_check(&err) &&
-                (simple->host ? run_host(shell, &frame, simple->host, &err) : run_dish(shell, &frame, simple, &err));
+    bool good = interrupt_check(&err) && (simple->host ? run_host(shell, &frame, simple->host, &err)
+                                                       : run_dish(shell, &frame, simple, &err));
     progress_clear();
     good = settle(shell, &frame, simple->text, good, &err);
     shell->line = shell->script ? simple->line : 0;

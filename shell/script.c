@@ -123,8 +123,7 @@ bool shell_commit(struct shell *shell, struct error *err)
         return false;
     free(shell->commit_place);
     struct error ignored;
-    shell->commit_place =
-        shell->script ? mem_printf(&ignored, "%s:%u", shell->script, shell->line) : NULL;
+    shell->commit_place = shell->script ? mem_printf(&ignored, "%s:%u", shell->script, shell->line) : NULL;
     shell->committed = true;
     return true;
 }
@@ -133,19 +132,19 @@ bool shell_commit(struct shell *shell, struct error *err)
 static void take_back(struct shell *shell)
 {
     struct error err;
-    bool pending = session_pending(shell->session);
+    bool pending = session_pending(shell->session), any = shell->session->images != NULL;
+    bool several = any && shell->session->images->next;
     if (pending && !session_rollback(shell->session, &err))
         shell_report_error(shell, "rollback", &err);
-    if (!shell->session->images || !(pending || shell->changing || shell->stdin_is_script))
+    if (!any || !(pending || shell->changing || shell->stdin_is_script))
         return;
-    const char *what = shell->session->images->next ? "the images hold" : "the image holds";
     if (shell->committed && shell->commit_place)
         shell_say(shell, "everything after the last commit (%s) was taken back", shell->commit_place);
     else if (shell->committed)
         shell_say(shell, "everything after the last commit was taken back");
     else
-        shell_say(shell, "nothing was changed: %s what %s held before", what,
-                  shell->session->images->next ? "they" : "it");
+        shell_say(shell, "nothing was changed: %s",
+                  several ? "the images hold what they held before" : "the image holds what it held before");
 }
 
 int shell_finish(struct shell *shell, bool complete)

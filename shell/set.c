@@ -205,7 +205,8 @@ const struct command set_command = {
     .summary = "show or change settings and variables",
     .details = "set NAME VALUE changes a setting:\n"
                "  autocommit on|off            commit after every command that changes something\n"
-               "  durability full|normal|off   full syncs everything; normal keeps the order only; off writes through\n"
+               "  durability full|normal|off   full syncs everything; normal keeps the order only; off "
+               "writes through\n"
                "  echo, json, keep-going, quiet, verbose on|off   as the options -x -j -k -q -v\n"
                "  editor emacs|vi              keys of the line editor\n"
                "set NAME=VALUE gives a variable for $NAME, which host commands see in their environment.",

@@ -1,6 +1,6 @@
 /*
- * The shell around the commands: what is set, where a script stands, how lines run. Only the shell's own files
- * and the commands about the session itself use it; other commands need command.h alone.
+ * The shell around the commands: what is set, where a script stands, how lines run. Only the shell's own
+ * files and the commands about the session itself use it; other commands need command.h alone.
  */
 #ifndef DISH_SHELL_H
 #define DISH_SHELL_H
@@ -43,16 +43,16 @@ struct shell {
     bool stdin_is_script;
     bool quit, discard_on_quit, commit_on_quit;
     bool autocommit, vi_keys;
-    unsigned depth;                     /* of source */
-    bool committed;                     /* the script has committed before */
+    unsigned depth;               /* of source */
+    bool committed;               /* the script has committed before */
     char *commit_place;           /* "deploy.dish:12", where it did last; owned */
-    struct named_text *variables;       /* names given by `set NAME=VALUE`, for listing; the values are in the
-                                           environment */
-    struct named_text *aliases;         /* given by `alias` */
-    struct editor *editor;              /* the line editor, when interactive */
-    struct frame *frame;                /* of the running command; private to run.c */
-    bool changing;                      /* the command that failed last was one that changes images */
-    char *previous_directory;           /* for `lcd -` */
+    struct named_text *variables; /* names given by `set NAME=VALUE`, for listing; the values are in the
+                                     environment */
+    struct named_text *aliases;   /* given by `alias` */
+    struct editor *editor;        /* the line editor, when interactive */
+    struct frame *frame;          /* of the running command; private to run.c */
+    bool changing;                /* the command that failed last was one that changes images */
+    char *previous_directory;     /* for `lcd -` */
 };
 
 struct drivers;

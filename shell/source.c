@@ -13,7 +13,7 @@
 enum {
     READ_SIZE = 65536,
     WHOLE_MAX = 16 * 1024 * 1024, /* a script on a pipe is checked whole up to this length */
-    PATIENCE_MS = 100,            /* how long a pipe's writer may take before it counts as one that waits for us */
+    PATIENCE_MS = 100, /* how long a pipe's writer may take before it counts as one that waits for us */
 };
 
 /* Add what one read() gives. *got 0: the end. */

@@ -45,13 +45,15 @@ static bool run_source(struct session *session, struct call *call, struct output
 }
 
 static const struct arg source_args[] = {
-    {"FILE", ARG_HOST, ARG_OPTIONAL, "a host file of commands, or |HOST COMMAND that prints them", NULL}, {0}};
+    {"FILE", ARG_HOST, ARG_OPTIONAL, "a host file of commands, or |HOST COMMAND that prints them", NULL},
+    {0}};
 
 const struct command source_command = {
     .name = "source",
     .group = "Session",
     .summary = "run the commands of a file, or those that a host command prints",
-    .details = "The syntax of all of it is checked before any of it runs. It stops at its first failing command.",
+    .details =
+        "The syntax of all of it is checked before any of it runs. It stops at its first failing command.",
     .examples = "source setup.dish\nsource |python3 generate.py",
     .args = source_args,
     .needs = FROM_HOST,

@@ -86,7 +86,8 @@ static bool run_status(struct session *session, struct call *call, struct output
 }
 
 static const struct flag status_flags[] = {
-    {'v', "verbose", NULL, ARG_WORD, "also what caches hold and what was read and written in each layer"}, {0}};
+    {'v', "verbose", NULL, ARG_WORD, "also what caches hold and what was read and written in each layer"},
+    {0}};
 
 const struct command status_command = {
     .name = "status",

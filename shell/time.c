@@ -46,7 +46,8 @@ static bool run_time(struct session *session, struct call *call, struct output *
     shell_say(call->shell,
               "time: %.3f s wall, %.3f s user, %.3f s system; %" PRIu64 " bytes read, %" PRIu64
               " bytes written in images",
-              after.wall - before.wall, after.user - before.user, after.system - before.system, read, written);
+              after.wall - before.wall, after.user - before.user, after.system - before.system, read,
+              written);
     return good;
 }
 

@@ -123,10 +123,9 @@ static bool run_symlink(struct session *session, struct call *call, struct outpu
     return call_run(call, words, 4, out, err);
 }
 
-static const struct arg symlink_args[] = {
-    {"LINK", ARG_PATH_NEW, ARG_ONE, "the name to make", NULL},
-    {"TARGET", ARG_WORD, ARG_ONE, "what it points to", NULL},
-    {0}};
+static const struct arg symlink_args[] = {{"LINK", ARG_PATH_NEW, ARG_ONE, "the name to make", NULL},
+                                          {"TARGET", ARG_WORD, ARG_ONE, "what it points to", NULL},
+                                          {0}};
 
 const struct command symlink_command = {
     .name = "symlink",

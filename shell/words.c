@@ -326,7 +326,8 @@ bool word_heredoc(struct parser *p, struct redirect *redirect, const char *text,
     if (redirect->verbatim)
         return add_piece(p, word, PIECE_QUOTED, text, len, err);
     /* Its variables are read by the words' own reader, from a text of its own. */
-    struct parser inner = {.source = p->source, .arena = p->arena, .text = (char *)(uintptr_t)text, .len = len};
+    struct parser inner = {
+        .source = p->source, .arena = p->arena, .text = (char *)(uintptr_t)text, .len = len};
     bool good = true;
     while (good && inner.pos < len) {
         char c = text[inner.pos], after = inner.pos + 1 < len ? text[inner.pos + 1] : 0;

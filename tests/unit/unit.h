@@ -67,6 +67,7 @@ static inline void write_file(const char *path, const void *bytes, size_t n)
 static inline uint8_t *slurp(const char *path, size_t *n)
 {
     FILE *file = fopen(path, "rb");
+    *n = 0;
     if (!file)
         return NULL;
     assert_int_equal(fseek(file, 0, SEEK_END), 0);

@@ -109,13 +109,6 @@ static bool host_read(struct device *dev, uint64_t off, void *buf, size_t n, str
     return true;
 }
 
-static bool host_write(struct device *dev, uint64_t off, const void *buf, size_t n, enum write_class class,
-                       struct error *err)
-{
-    (void)class;
-    return host_file_write_vector(dev, off, &(struct iovec){(void *)(uintptr_t)buf, n}, 1, err);
-}
-
 enum { VECTOR_MAX = 256 };
 
 /* One call's worth: the buffers that are left after `skip` bytes of the first. Returns bytes or -1. */
@@ -133,20 +126,10 @@ static ssize_t write_some(struct host_file *file, uint64_t off, const struct iov
     return done == 0 ? -1 : done;
 }
 
-bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec *vector, size_t count,
-                            struct error *err)
+/* Send all buffers; the file grows when it must. */
+static bool write_all(struct host_file *file, uint64_t off, const struct iovec *vector, size_t count,
+                      struct error *err)
 {
-    struct host_file *file = file_of(dev);
-    uint64_t total = 0;
-    for (size_t i = 0; i < count; i++)
-        total += vector[i].iov_len;
-    if (file->block_device && !range_inside(off, total, dev->size))
-        return fail(err, E_TOOBIG,
-                    "write of %" PRIu64 " bytes at 0x%" PRIx64 " reaches past the end of the device", total,
-                    off);
-    uint64_t end = off + total;
-    if (!host_hook(HOST_WRITE, host_file_real_path(dev), off, total, err))
-        return false;
     size_t skip = 0;
     for (;;) {
         while (count > 0 && skip >= vector->iov_len) {
@@ -155,7 +138,7 @@ bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec
             count--;
         }
         if (count == 0)
-            break;
+            return true;
         ssize_t done = write_some(file, off, vector, count, skip);
         if (done < 0 && errno == EINTR)
             continue;
@@ -163,11 +146,33 @@ bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec
             return fail_at(err, file, off, "write");
         off += (uint64_t)done;
         skip += (size_t)done;
+        file->dev.size = MAX_OF(file->dev.size, off);
     }
-    dev->size = MAX_OF(dev->size, end);
+}
+
+static bool host_write(struct device *dev, uint64_t off, const void *buf, size_t n, enum write_class class,
+                       struct error *err)
+{
+    struct iovec vector = {(void *)(uintptr_t)buf, n};
+    (void)class;
+    return host_hook(HOST_WRITE, host_file_real_path(dev), off, n, err) &&
+           write_all(file_of(dev), off, &vector, 1, err);
+}
+
+bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec *vector, size_t count,
+                            struct error *err)
+{
+    struct host_file *file = file_of(dev);
+    uint64_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += vector[i].iov_len;
+    if (!range_inside(off, total, file->block_device ? dev->size : INT64_MAX))
+        return fail(err, E_TOOBIG, "%s: a write of %" PRIu64 " bytes at 0x%" PRIx64 " reaches past the end",
+                    file->path, total, off);
     dev->stats.writes++;
     dev->stats.write_bytes += total;
-    return true;
+    return host_hook(HOST_WRITE, host_file_real_path(dev), off, total, err) &&
+           write_all(file, off, vector, count, err);
 }
 
 static bool host_resize(struct device *dev, uint64_t size, struct error *err)

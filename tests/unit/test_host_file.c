@@ -81,9 +81,15 @@ static void test_vectors_of_any_shape(void **state)
     struct device *dev = open_writable();
     must(device_resize(dev, 100 + total, &err), &err);
     must(host_file_write_vector(dev, 100, vector, COUNT, &err), &err);
-    assert_false(host_file_write_vector(dev, 101, vector, COUNT, &err));
     must(device_read(dev, 100, back, total, &err), &err);
     assert_memory_equal(back, bytes, total);
+    /* A regular file grows. */
+    must(host_file_write_vector(dev, 5000, vector, COUNT, &err), &err);
+    assert_int_equal(dev->size, 5000 + total);
+    must(device_read(dev, 5000, back, total, &err), &err);
+    assert_memory_equal(back, bytes, total);
+    assert_false(host_file_write_vector(dev, INT64_MAX - 10, vector, COUNT, &err));
+    assert_int_equal(err.kind, E_TOOBIG);
     device_close(dev);
 }
 

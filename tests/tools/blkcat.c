@@ -25,6 +25,7 @@ struct tool {
     const struct container_driver *driver;
     struct container_open open;
     bool read_only;
+    uint64_t before; /* savepoint that the last command but undo started from */
 };
 
 /* A backing layer: the disk and the file below it go together. */
@@ -431,7 +432,7 @@ static bool run_rollback(const struct call *call, struct error *err)
 static bool run_undo(const struct call *call, struct error *err)
 {
     struct tool *tool = call->tool;
-    return stage_go(tool->file, stage_generation(tool->file) - 1, err) && device_reload(tool->disk, err);
+    return stage_go(tool->file, tool->before, err) && device_reload(tool->disk, err);
 }
 
 static bool run_reopen(const struct call *call, struct error *err)
@@ -473,6 +474,8 @@ static bool run(const struct call *call, struct error *err)
             continue;
         if (!tool->disk && strcmp(call->word[0], "create") != 0 && !open_image(tool, damaged_too, err))
             return false;
+        if (tool->file && strcmp(call->word[0], "undo") != 0)
+            tool->before = stage_generation(tool->file);
         bool ok = commands[i].run(call, err);
         if (ok && tool->disk)
             ok = device_flush(tool->disk, err) && stage_mark(tool->file, err);

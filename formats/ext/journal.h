@@ -8,7 +8,7 @@
 #ifndef EXT_JOURNAL_H
 #define EXT_JOURNAL_H
 
-#include "layout.h"
+#include "ext.h"
 
 #define JBD_MAGIC 0xC03B3998u
 
@@ -34,8 +34,6 @@ enum {
 
 /* Tag flags of a descriptor block. */
 enum { JBD_TAG_ESCAPED = 1, JBD_TAG_SAME_UUID = 2, JBD_TAG_DELETED = 4, JBD_TAG_LAST = 8 };
-
-extern const struct kind jbd_kind_type, jbd_kind_incompat;
 
 #define JBD_HEADER(F, T)                                                                                     \
     F(T, 0x00, 4, BE, h_magic, kind_hex, "0xc03b3998")                                                       \
@@ -83,5 +81,70 @@ enum { JBD_SUPER_SIZE = 1024 };
     F(T, 0x30, 8, BE, h_commit_sec, kind_time, "when it was committed")                                      \
     F(T, 0x38, 4, BE, h_commit_nsec, kind_dec, "nanoseconds of it")
 LAYOUT_ACCESSORS(jbd_commit, JBD_COMMIT_BLOCK)
+
+/* Checksum at the end of descriptor and revoke blocks (v2, v3). */
+enum { JBD_TAIL_SIZE = 4, JBD_HEADER_SIZE = 12, JBD_REVOKE_HEADER = 16 };
+
+/* A run of the journal's file. */
+struct ext_journal_run {
+    uint64_t first; /* block of the file */
+    uint64_t start; /* block of the volume */
+    uint64_t len;
+};
+
+struct ext_journal {
+    struct ext_fs *ext;
+    struct device *base; /* the volume's device, below any overlay */
+    struct ext_journal_run *runs;
+    size_t run_count, run_capacity;
+    uint8_t super[JBD_SUPER_SIZE];
+    uint32_t blocks;     /* of the file, as far as the journal goes (s_maxlen) */
+    uint32_t first, end; /* the log is the ring first..end */
+    uint32_t fast_first; /* fast commits: fast_first..blocks; 0: there is no such area */
+    uint32_t sequence;   /* first transaction in the log */
+    uint32_t start;      /* where it begins; 0: the log is empty */
+    unsigned checksums;  /* version: 0 none, 1 in commit blocks, 2, 3 */
+    bool wide;           /* 64-bit block numbers */
+    uint32_t seed;       /* of checksums */
+    uint32_t end_tid;    /* after the log was scanned: the transaction that is not there any more */
+    uint64_t replayed;   /* blocks written */
+    bool damaged;        /* some block of a transaction had to be left out */
+    uint8_t *block;      /* one block of scratch */
+};
+
+/* ---- journal.c: the journal itself ---- */
+
+/* Find the journal's file and superblock. E_UNSUPPORTED: it lies on another device, or unknown features. */
+bool ext_journal_open(struct ext_fs *, struct ext_journal *, struct error *) DISH_CHECKED;
+void ext_journal_close(struct ext_journal *);
+/* The block of the volume that holds a block of the journal. */
+bool ext_journal_locate(const struct ext_journal *, uint32_t block, uint64_t *volume_block,
+                        struct error *) DISH_CHECKED;
+bool ext_journal_read(const struct ext_journal *, uint32_t block, uint8_t *bytes,
+                      struct error *) DISH_CHECKED;
+/* An empty journal whose next transaction is `sequence`. */
+bool ext_journal_reset(struct ext_journal *, uint32_t sequence, struct error *) DISH_CHECKED;
+
+/* ---- journal_log.c: replay of the log ---- */
+
+/* Replay into the overlay, or in place (overlay NULL). Sets end_tid, replayed and damaged. */
+bool ext_journal_replay(struct ext_journal *, struct device *overlay, struct error *) DISH_CHECKED;
+
+/* ---- journal_fast.c: replay of fast commits ---- */
+
+/* Those that belong after end_tid, into target (a device on which the log is replayed already). */
+bool ext_fast_replay(struct ext_journal *, struct device *target, struct error *) DISH_CHECKED;
+
+/* ---- journal_overlay.c ---- */
+
+/*
+ * A device that shows base with some blocks replaced: by other blocks of base (nothing is copied) or by what
+ * was written to it (kept in memory). base is not changed and not owned.
+ */
+struct device *ext_overlay_new(struct device *base, uint32_t block_size, struct error *) DISH_CHECKED;
+/* From now on `block` reads as base's block `from`; escaped: but for its first 4 bytes, the journal's magic.
+ */
+bool ext_overlay_map(struct device *overlay, uint64_t block, uint64_t from, bool escaped,
+                     struct error *) DISH_CHECKED;
 
 #endif

@@ -47,6 +47,9 @@ enum { EXT_QUOTA_LEAF_HEADER = 16 };
 LAYOUT_ACCESSORS(ext_qe, EXT_QUOTA_ENTRY)
 enum { EXT_QUOTA_ENTRY_SIZE = 72 };
 
+uint32_t ext_quota_magic(enum ext_quota_type);
+/* Inodes that no quota counts: the reserved ones but /, those of the volume itself, and attribute values. */
+bool ext_quota_exempt(const struct ext_fs *, uint32_t ino, const uint8_t *inode);
 /* The inode of a type's file by the superblock; 0: there is none. */
 uint32_t ext_quota_ino(const uint8_t *super, enum ext_quota_type);
 void ext_quota_set_ino(uint8_t *super, enum ext_quota_type, uint32_t ino);

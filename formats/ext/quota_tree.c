@@ -11,7 +11,11 @@ enum {
     LEAF_ENTRIES = (EXT_QUOTA_BLOCK - EXT_QUOTA_LEAF_HEADER) / EXT_QUOTA_ENTRY_SIZE
 };
 
-static const uint32_t magics[EXT_QUOTA_TYPES] = {0xD9C01F11, 0xD9C01927, 0xD9C03F14};
+uint32_t ext_quota_magic(enum ext_quota_type type)
+{
+    static const uint32_t magics[EXT_QUOTA_TYPES] = {0xD9C01F11, 0xD9C01927, 0xD9C03F14};
+    return magics[type];
+}
 
 uint32_t ext_quota_ino(const uint8_t *super, enum ext_quota_type type)
 {
@@ -93,7 +97,7 @@ bool ext_quota_build(enum ext_quota_type type, const uint8_t *entries, size_t co
         free(t.bytes);
         return false;
     }
-    ext_qh_set_dqh_magic(t.bytes, magics[type]);
+    ext_qh_set_dqh_magic(t.bytes, ext_quota_magic(type));
     ext_qh_set_dqh_version(t.bytes, 1);
     ext_qh_set_dqi_bgrace(t.bytes, EXT_QUOTA_GRACE);
     ext_qh_set_dqi_igrace(t.bytes, EXT_QUOTA_GRACE);

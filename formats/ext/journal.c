@@ -88,7 +88,7 @@ bool ext_journal_locate(const struct ext_journal *j, uint32_t block, uint64_t *v
 
 bool ext_journal_read(const struct ext_journal *j, uint32_t block, uint8_t *bytes, struct error *err)
 {
-    uint64_t at;
+    uint64_t at = 0;
     return ext_journal_locate(j, block, &at, err) &&
            device_read(j->base, ext_offset(j->ext, at), bytes, j->ext->block_size, err);
 }
@@ -141,7 +141,7 @@ static bool load_super(struct ext_journal *j, struct error *err)
 {
     const uint8_t *s = j->super;
     const struct ext_journal_run *last = &j->runs[j->run_count - 1];
-    uint64_t at, off;
+    uint64_t at = 0, off;
     if (!ext_journal_locate(j, 0, &at, err))
         return false;
     off = ext_offset(j->ext, at);
@@ -185,7 +185,7 @@ void ext_journal_close(struct ext_journal *j)
 
 bool ext_journal_reset(struct ext_journal *j, uint32_t sequence, struct error *err)
 {
-    uint64_t at;
+    uint64_t at = 0;
     jbd_super_set_s_start(j->super, 0);
     jbd_super_set_s_sequence(j->super, sequence);
     jbd_super_set_s_errno(j->super, 0);

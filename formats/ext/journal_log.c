@@ -179,7 +179,7 @@ static bool replay_block(struct replay *r, uint32_t from, const struct tag *tag,
     struct ext_journal *j = r->j;
     struct ext_fs *ext = j->ext;
     bool escaped = tag->flags & JBD_TAG_ESCAPED;
-    uint64_t source;
+    uint64_t source = 0;
     if (is_revoked(r, tag->block))
         return true;
     if (tag->block >= ext->blocks ||

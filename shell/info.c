@@ -19,7 +19,6 @@ static bool report_container(struct image *image, bool verbose, struct report *r
 {
     report_bytes(report, "filename", image->path, strlen(image->path));
     report_text(report, "format", image->container->head.name);
-    report_size(report, "virtual-size", image->disk->size);
     report_size(report, "actual-size", size_on_host(image));
     return !image->container->info || image->container->info(image->disk, verbose, report, err);
 }

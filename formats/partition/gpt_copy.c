@@ -31,8 +31,21 @@ static bool signature_at(struct device *disk, uint64_t off)
            device_read(disk, off, magic, sizeof magic, &ignored) && memcmp(magic, GPT_MAGIC, 8) == 0;
 }
 
+/* The last sector that the protective record covers: where the backup lay when it was made. 0: unknown. */
+static uint64_t protected_end(const uint8_t *sector0)
+{
+    for (unsigned i = 0; i < MBR_RECORDS; i++) {
+        const uint8_t *record = mbr_record(sector0, i);
+        if (mbr_record_OSType(record) == MBR_TYPE_PROTECTIVE)
+            return mbr_record_StartingLBA(record) + mbr_record_SizeInLBA(record) - 1;
+    }
+    return 0;
+}
+
 uint32_t gpt_sector_size(struct device *disk)
 {
+    uint8_t sector0[MBR_SIZE];
+    struct error ignored;
     uint32_t hint = disk->block_size == 4096 ? 4096 : 512, other = hint == 512 ? 4096 : 512;
     const uint32_t sizes[] = {hint, other};
     for (unsigned i = 0; i < 2; i++)
@@ -40,6 +53,11 @@ uint32_t gpt_sector_size(struct device *disk)
             return sizes[i];
     for (unsigned i = 0; i < 2; i++)
         if (disk->size >= 4 * sizes[i] && signature_at(disk, (disk->size / sizes[i] - 1) * sizes[i]))
+            return sizes[i];
+    if (disk->size < MBR_SIZE || !sector0_read(disk, sector0, &ignored))
+        return 0;
+    for (unsigned i = 0; i < 2; i++)
+        if (protected_end(sector0) > 1 && signature_at(disk, protected_end(sector0) * sizes[i]))
             return sizes[i];
     return 0;
 }
@@ -152,12 +170,7 @@ static bool find_backup(struct gpt *gpt, struct device *disk, uint32_t sector_si
 {
     uint64_t last = disk->size / sector_size - 1;
     uint64_t said = gpt->primary.present ? gpt_header_AlternateLBA(gpt->primary.header) : last;
-    uint64_t tries[3] = {said, last, last};
-    for (unsigned i = 0; i < MBR_RECORDS; i++) {
-        const uint8_t *record = mbr_record(gpt->sector0, i);
-        if (mbr_record_OSType(record) == MBR_TYPE_PROTECTIVE)
-            tries[2] = mbr_record_StartingLBA(record) + mbr_record_SizeInLBA(record) - 1;
-    }
+    const uint64_t tries[] = {said, last, protected_end(gpt->sector0)};
     for (unsigned i = 0; i < ARRAY_LEN(tries); i++) {
         if (tries[i] < 2 || tries[i] > last || (i > 0 && tries[i] == gpt->backup.lba))
             continue;

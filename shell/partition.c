@@ -234,24 +234,13 @@ static const struct verb *find_verb(const char *name, struct error *err)
     return NULL;
 }
 
-/* The words that guestfish has: part-init, part-add, part-list; its device argument is ignored. */
-static const char *verb_of_alias(const struct call *call, int *first)
-{
-    *first = 0;
-    if (strncmp(call->invoked_as, "part-", 5) != 0) {
-        *first = call->argc > 0;
-        return call->argc > 0 ? call->args[0] : "list";
-    }
-    if (call->argc > 0 && strncmp(call->args[0], "/dev/", 5) == 0)
-        *first = 1;
-    return strcmp(call->invoked_as, "part-del") == 0 ? "delete" : call->invoked_as + 5;
-}
-
 static bool run(struct session *session, struct call *call, struct output *out, struct error *err)
 {
-    int first;
-    const char *name = verb_of_alias(call, &first);
-    const struct verb *verb = find_verb(name, err);
+    int first = call->argc > 0;
+    const struct verb *verb = find_verb(first ? call->args[0] : "list", err);
+    /* guestfish names a device in its part-add and part-init; an image has only one disk. */
+    if (call->argc > 1 && strncmp(call->args[1], "/dev/", 5) == 0)
+        first++;
     if (!verb || !check_use(verb, call, call->argc - first, err))
         return false;
     struct partition partition = {
@@ -301,6 +290,6 @@ const struct command partition_command = {
     .args = args,
     .flags = flags,
     .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | READS_INPUT | FINDS_DAMAGE,
-    .aliases = "part part-init part-add part-list part-del",
+    .aliases = "part",
     .run = run,
 };

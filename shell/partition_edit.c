@@ -6,6 +6,34 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As guestfish has it: p|l|e FIRST LAST in sectors, where a negative LAST counts from the disk's end. */
+static bool is_guestfish(const struct partition *partition)
+{
+    const char *word = partition->args[0];
+    return partition->argc == 3 && strlen(word) == 1 && strchr("ple", word[0]);
+}
+
+static bool guestfish_request(struct partition *partition, struct part_request *request, struct error *err)
+{
+    const struct table *table = partition->table;
+    uint64_t sectors = table->disk->size / table->sector_size;
+    char *end1, *end2;
+    unsigned long long first = strtoull(partition->args[1], &end1, 10);
+    long long last = strtoll(partition->args[2], &end2, 10);
+    if (last < 0 && (uint64_t)-last <= sectors)
+        last = (long long)(sectors - (uint64_t)-last);
+    if (*end1 || *end2 || last < 0 || (uint64_t)last >= sectors || first > (uint64_t)last)
+        return fail(err, E_INVALID, "sectors %s to %s are not a range on this disk (0 to %" PRIu64 ")",
+                    partition->args[1], partition->args[2], sectors - 1);
+    *request = (struct part_request){
+        .start = first * table->sector_size,
+        .size = ((uint64_t)last - first + 1) * table->sector_size,
+        .type = partition->args[0][0] == 'e' ? "extended" : NULL,
+        .logical = partition->args[0][0] == 'l',
+    };
+    return true;
+}
+
 static bool parse_request(struct partition *partition, struct part_request *request, struct error *err)
 {
     const char *size = partition->args[0], *start = call_value(partition->call, "start");
@@ -19,6 +47,8 @@ static bool parse_request(struct partition *partition, struct part_request *requ
         .uuid = call_value(partition->call, "uuid"),
         .logical = call_has(partition->call, "logical") > 0,
     };
+    if (is_guestfish(partition))
+        return guestfish_request(partition, request, err);
     if (number && !partition_number(partition, number, &request->number, err))
         return false;
     return (strcmp(size, "rest") == 0 ||

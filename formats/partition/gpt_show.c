@@ -177,7 +177,7 @@ static void copy_regions(const struct table *table, const struct gpt_copy *copy,
     const uint8_t *h = copy->header_ok ? copy->header : gpt->used->header;
     uint64_t off = copy->lba * table->sector_size, array = gpt_array_size(h), size = gpt_header_HeaderSize(h);
     *header = (struct region){.off = off,
-                              .len = size,
+                              .len = table->sector_size,
                               .layout = &gpt_header_layout,
                               .size = (uint32_t)size,
                               .index = backup ? BACKUP_INDEX : 0,
@@ -199,7 +199,7 @@ static void make_regions(const struct table *table, struct region *regions)
 {
     const struct gpt *gpt = table->data;
     regions[REGION_SECTOR0] = (struct region){
-        .len = MBR_SIZE, .layout = &mbr_sector_layout, .size = MBR_SIZE, .title = "protective MBR"};
+        .len = table->sector_size, .layout = &mbr_sector_layout, .size = MBR_SIZE, .title = "protective MBR"};
     copy_regions(table, &gpt->primary, false, &regions[REGION_HEADER], &regions[REGION_ENTRIES]);
     copy_regions(table, &gpt->backup, true, &regions[REGION_BACKUP], &regions[REGION_BACKUP_ENTRIES]);
 }

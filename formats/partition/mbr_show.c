@@ -86,11 +86,11 @@ static const struct layout ebr_layout = {
 
 const struct layout *const mbr_layouts[] = {&mbr_sector_layout, &ebr_layout, NULL};
 
-static struct region sector_region(uint64_t off, uint64_t index)
+static struct region sector_region(const struct table *table, uint64_t off, uint64_t index)
 {
     bool first = off == 0;
     return (struct region){.off = off,
-                           .len = MBR_SIZE,
+                           .len = table->sector_size,
                            .size = MBR_SIZE,
                            .layout = first ? &mbr_sector_layout : &ebr_layout,
                            .index = index,
@@ -106,9 +106,9 @@ bool mbr_owner(void *opened, uint64_t off, struct owner *owner, struct error *er
     size_t count = 0;
     if (!regions)
         return false;
-    regions[count++] = sector_region(0, 0);
+    regions[count++] = sector_region(table, 0, 0);
     for (uint64_t at = 0; ranges_next(&mbr->visited, at, &range); at = range.start + 1)
-        regions[count++] = sector_region(range.start * table->sector_size, range.start);
+        regions[count++] = sector_region(table, range.start * table->sector_size, range.start);
     bool ok = regions_owner(table, regions, count, off, owner, err);
     free(regions);
     return ok;
@@ -125,7 +125,7 @@ static bool locate_ebr(const struct table *table, const char *args, struct place
     if (*args && (!part || !(part->flags & PART_LOGICAL)))
         return fail(err, E_NOENT, "'%s' is not the number of a logical partition", args);
     uint64_t off = part ? part->entry_off / table->sector_size * table->sector_size : extended->off;
-    struct region region = sector_region(off, off / table->sector_size);
+    struct region region = sector_region(table, off, off / table->sector_size);
     region_place(table, &region, 0, place);
     if (part)
         snprintf(place->title, sizeof place->title, "extended boot record of partition %u", part->number);
@@ -135,7 +135,7 @@ static bool locate_ebr(const struct table *table, const char *args, struct place
 bool mbr_locate(void *opened, const char *structure, const char *args, struct place *place, struct error *err)
 {
     const struct table *table = opened;
-    struct region region = sector_region(0, 0);
+    struct region region = sector_region(table, 0, 0);
     if (strcmp(structure, "ebr") == 0)
         return locate_ebr(table, args, place, err);
     if (structure[0] != '\0' && strcmp(structure, "mbr") != 0)

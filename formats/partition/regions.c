@@ -24,14 +24,16 @@ static void owned_by_region(const struct table *table, const struct region *regi
                             struct owner *out)
 {
     uint64_t index = (off - region->off) / region->size, inside = (off - region->off) % region->size;
-    out->kind = OWNER_STRUCTURE;
-    out->len = region->size - inside;
-    region_place(table, region, index, &out->place);
-    snprintf(out->text, sizeof out->text, "%s", out->place.title);
-    if (!region->layout || region->off + (index + 1) * region->size > region->off + region->len) {
+    bool whole = region->array ? (index + 1) * region->size <= region->len : index == 0;
+    if (whole) {
+        out->kind = OWNER_STRUCTURE;
+        out->len = region->size - inside;
+        region_place(table, region, index, &out->place);
+        snprintf(out->text, sizeof out->text, "%s", out->place.title);
+    } else {
         out->kind = OWNER_RESERVED;
         out->len = region->off + region->len - off;
-        out->place = (struct place){0};
+        snprintf(out->text, sizeof out->text, "rest of the sector behind the %s", region->title);
     }
 }
 

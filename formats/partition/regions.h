@@ -7,7 +7,7 @@
 
 #include "table.h"
 
-/* A structure on the disk, or an array of like ones. */
+/* A structure on the disk with what is reserved behind it, or an array of like ones. */
 struct region {
     uint64_t off, len;           /* bytes on the disk */
     const struct layout *layout; /* NULL: bytes without fields */

@@ -148,6 +148,8 @@ struct container_driver {
     /* Change the reference only (unsafe rebase); backing NULL or "": none. */
     bool (*set_backing)(struct device *, const char *backing, const char *format, struct error *);
     struct device *(*backing)(struct device *); /* the opened backing layer or NULL */
+    /* Hold nothing any more: everything shows through from the backing file. */
+    bool (*make_empty)(struct device *, struct error *);
     bool (*amend)(struct device *, const struct options *, struct error *);
     /* Write n guest bytes (one cluster) compressed; false with E_UNSUPPORTED where it cannot. */
     bool (*write_compressed)(struct device *, uint64_t off, const void *buf, size_t n, struct error *);

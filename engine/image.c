@@ -91,6 +91,18 @@ void image_take_down(struct image *image)
     image->layers = NULL;
 }
 
+bool image_reopen(struct image *image, struct error *err)
+{
+    const char *format = image->container->head.name;
+    bool probed = image->format_probed;
+    image_take_down(image);
+    image->file->no_fresh = stage_pending(image->file) || stage_dirty(image->file);
+    image->session->name_epoch++;
+    bool ok = image_build(image, format, err);
+    image->format_probed = probed;
+    return ok;
+}
+
 bool image_rescan(struct image *image, struct error *err)
 {
     free_table(&image->table);
@@ -134,6 +146,7 @@ void image_committed(struct image *image)
             volume->fs->driver->committed(volume->fs);
     }
     device_committed(image->disk);
+    image->file->no_fresh = false;
     image->restructured = false;
     image->is_new = false;
 }

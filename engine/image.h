@@ -29,6 +29,13 @@ bool container_find(struct session *, struct device *file, const char *format,
 bool image_build(struct image *, const char *format, struct error *) DISH_CHECKED;
 /* Everything above image->file and the companions goes; the files stay. */
 void image_take_down(struct image *);
+/*
+ * Take down and build again, after the chain below changed. Space freed since the last commit is no longer
+ * known: until then nothing counts as fresh.
+ */
+bool image_reopen(struct image *, struct error *err) DISH_CHECKED;
+/* The host path and driver of a layer opened by open_layer(). */
+const char *layer_path(const struct device *layer, const struct container_driver **);
 /* After the bytes below changed (undo, revert): all layers read themselves again. */
 bool image_reload(struct image *, struct error *) DISH_CHECKED;
 bool image_flush(struct image *, struct error *) DISH_CHECKED;

@@ -249,6 +249,13 @@ bool container_find(struct session *session, struct device *file, const char *fo
     return *out || fail(err, E_UNSUPPORTED, "no known image format");
 }
 
+const char *layer_path(const struct device *dev, const struct container_driver **driver)
+{
+    const struct layer *layer = (const struct layer *)dev;
+    *driver = layer->driver;
+    return layer->path;
+}
+
 bool session_open_disk(struct session *session, const char *path, const char *format, const char *snapshot,
                        struct device **disk, struct error *err)
 {

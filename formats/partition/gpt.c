@@ -231,7 +231,9 @@ static bool start_table(struct table *table, const struct options *options, stru
         return false;
     copy->header_ok = copy->entries_ok = true;
     gpt->used = copy;
-    sector0_clean(sector0_judge(table->disk, gpt->sector0, table->sector_size), gpt->sector0);
+    enum sector0 what = sector0_judge(table->disk, gpt->sector0, table->sector_size);
+    if (!sector0_clean(table->disk, what, gpt->sector0, err))
+        return false;
     gpt->sector0_kind = SECTOR0_EMPTY;
     table->first = gpt_header_FirstUsableLBA(copy->header) * table->sector_size;
     table->end = (gpt_header_LastUsableLBA(copy->header) + 1) * table->sector_size;

@@ -197,7 +197,9 @@ static bool start_table(struct table *table, const struct options *options, stru
                     table->disk->size);
     if (!sector0_read(table->disk, mbr->sector, err))
         return false;
-    sector0_clean(sector0_judge(table->disk, mbr->sector, table->sector_size), mbr->sector);
+    enum sector0 what = sector0_judge(table->disk, mbr->sector, table->sector_size);
+    if (!sector0_clean(table->disk, what, mbr->sector, err))
+        return false;
     mbr_set_UniqueMBRDiskSignature(mbr->sector, signature);
     set_uuids(table);
     return drop_gpt_headers(table->disk, err) && mbr_store(table, err);

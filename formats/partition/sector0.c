@@ -1,6 +1,6 @@
 #include "sector0.h"
 
-enum { NTFS_OEM_OFF = 3, EXT_SUPER_OFF = 1024 };
+enum { NTFS_OEM_OFF = 3, EXT_SUPER_OFF = 1024, EXT_SUPER_SIZE = 1024 };
 
 bool sector0_read(struct device *disk, void *sector, struct error *err)
 {
@@ -95,12 +95,13 @@ void mbr_store_chs(uint8_t chs[3], uint64_t lba)
     chs[2] = (uint8_t)cylinder;
 }
 
-void sector0_clean(enum sector0 what, void *sector)
+bool sector0_clean(struct device *disk, enum sector0 what, void *sector, struct error *err)
 {
     if (what == SECTOR0_SUPERFLOPPY)
         memset(sector, 0, MBR_SIZE);
     memset((uint8_t *)sector + MBR_BOOT_CODE, 0, MBR_SIZE - MBR_BOOT_CODE);
     mbr_set_Signature(sector, MBR_SIGNATURE);
+    return !has_ext_superblock(disk) || device_zero(disk, EXT_SUPER_OFF, EXT_SUPER_SIZE, WRITE_UPDATE, err);
 }
 
 bool sector0_boot_code(struct device *disk, uint8_t *sector, uint8_t *code, size_t *len, bool write,

@@ -72,10 +72,10 @@ bool sector0_read(struct device *disk, void *sector, struct error *) DISH_CHECKE
 void mbr_store_chs(uint8_t chs[3], uint64_t lba);
 
 /*
- * What sector 0 keeps when a new table is made: the boot code, unless it is a filesystem's boot sector, which
- * would go on looking like that filesystem.
+ * Make sector 0 (in memory) an empty table: the boot code stays, unless it is a filesystem's boot sector, which would
+ * go on looking like that filesystem. An ext superblock behind it is taken off the disk for the same reason.
  */
-void sector0_clean(enum sector0, void *sector);
+bool sector0_clean(struct device *disk, enum sector0, void *sector, struct error *) DISH_CHECKED;
 
 /* What struct table_driver's boot_code() does; sector is the driver's copy of sector 0 and is kept up to
  * date. */

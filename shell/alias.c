@@ -69,6 +69,11 @@ void named_text_free(struct named_text **list)
     }
 }
 
+const char *alias_built_in(size_t i)
+{
+    return i < ARRAY_LEN(built_in) ? built_in[i].name : NULL;
+}
+
 const char *alias_find(const struct shell *shell, const char *name)
 {
     for (const struct named_text *alias = shell->aliases; alias; alias = alias->next)

@@ -72,6 +72,17 @@ const struct arg *arg_at(const struct arg *rows, size_t n, size_t count)
     return NULL;
 }
 
+const struct arg *verb_rows(const struct command *command, const char *first, size_t *skip)
+{
+    *skip = 0;
+    for (const struct verb_args *verb = command->verbs; first && verb && verb->verb; verb++)
+        if (strcmp(verb->verb, first) == 0) {
+            *skip = 1;
+            return verb->args;
+        }
+    return command->args;
+}
+
 static bool usage_error(const struct command *command, struct error *err, const char *fmt, ...)
     DISH_PRINTF(3, 4);
 static bool usage_error(const struct command *command, struct error *err, const char *fmt, ...)
@@ -269,9 +280,11 @@ static bool expand_arguments(struct sorting *sorting, struct error *err)
     bool raw = command->needs & RAW_WORDS, expression = false;
     if (!raw && !check_count(sorting, sorting->positional_count, err))
         return false;
-    for (size_t i = 0; i < sorting->positional_count; i++) {
+    size_t count = sorting->positional_count, skip;
+    const struct arg *rows = verb_rows(command, count ? sorting->positional[0]->text : NULL, &skip);
+    for (size_t i = 0; i < count; i++) {
         const struct value *value = sorting->positional[i];
-        const struct arg *row = raw ? NULL : arg_at(command->args, i, sorting->positional_count);
+        const struct arg *row = raw || i < skip ? NULL : arg_at(rows, i - skip, count - skip);
         enum arg_type type = raw ? raw_type(command, value, &expression) : row ? row->type : ARG_WORD;
         int before = sorting->call->argc;
         if (!expand_argument(sorting->shell, sorting->arena, value, type, add_argument, sorting, err))

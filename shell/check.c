@@ -139,7 +139,7 @@ const struct command check_command = {
     .examples = "check\ncheck --repair=leaks\ncheck --repair=all --data",
     .args = check_args,
     .flags = flags,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | FINDS_DAMAGE,
     .run = run_check,
 };
 
@@ -171,6 +171,6 @@ const struct command fsck_command = {
     .examples = "fsck 2\nfsck --repair 2",
     .args = fsck_args,
     .flags = fsck_flags,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | FINDS_DAMAGE,
     .run = run_fsck,
 };

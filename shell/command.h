@@ -38,8 +38,10 @@ enum arg_type {
     ARG_PART_TYPE,
     ARG_SNAPSHOT,
     ARG_BITMAP,
-    ARG_COMMAND, /* the name of a dish command */
-    ARG_WORD,    /* choices are in `values`, if any */
+    ARG_COMMAND,   /* the name of a dish command */
+    ARG_CONTAINER, /* the name of an image format */
+    ARG_OPTIONS,   /* key=value,... of the image format or filesystem that the command makes */
+    ARG_WORD,      /* choices are in `values`, if any */
 };
 
 enum arg_count { ARG_ONE, ARG_OPTIONAL, ARG_MANY /* one or more */, ARG_ANY /* none or more */ };
@@ -50,6 +52,12 @@ struct arg {
     enum arg_count count;
     const char *help;   /* one line */
     const char *values; /* words for Tab, separated by '|', or NULL */
+};
+
+/* Arguments that depend on a first word: `partition add SIZE`. */
+struct verb_args {
+    const char *verb;       /* NULL ends the list */
+    const struct arg *args; /* of the words after the verb */
 };
 
 struct flag {
@@ -78,14 +86,15 @@ struct call;
 
 struct command {
     const char *name;
-    const char *group;        /* "Images", "Partitions", "Filesystems", "Files", "Teaching", "Session" */
-    const char *summary;      /* one line, no full stop, imperative */
-    const char *details;      /* paragraphs for `help NAME`, or NULL */
-    const char *examples;     /* lines, or NULL */
-    const struct arg *args;   /* ends with name NULL; NULL: takes none */
-    const struct flag *flags; /* ends with help NULL; NULL: takes none; --help is everybody's */
-    unsigned needs;           /* enum command_flags */
-    const char *aliases;      /* other names, separated by blanks, or NULL */
+    const char *group;             /* "Images", "Partitions", "Filesystems", "Files", "Teaching", "Session" */
+    const char *summary;           /* one line, no full stop, imperative */
+    const char *details;           /* paragraphs for `help NAME`, or NULL */
+    const char *examples;          /* lines, or NULL */
+    const struct arg *args;        /* ends with name NULL; NULL: takes none */
+    const struct flag *flags;      /* ends with help NULL; NULL: takes none; --help is everybody's */
+    unsigned needs;                /* enum command_flags */
+    const char *aliases;           /* other names, separated by blanks, or NULL */
+    const struct verb_args *verbs; /* for Tab and globs, where the first argument decides; or NULL */
     /* False with err set: the command failed and its changes are taken back. */
     bool (*run)(struct session *, struct call *, struct output *, struct error *);
 };

@@ -51,10 +51,10 @@ static const struct arg convert_args[] = {
 };
 
 static const struct flag convert_flags[] = {
-    {'f', "format", "FORMAT", ARG_WORD, "format of DEST: qcow2 (default) or raw"},
-    {'F', "source-format", "FORMAT", ARG_WORD, "format of SRC: do not probe"},
+    {'f', "format", "FORMAT", ARG_CONTAINER, "format of DEST: qcow2 (default) or raw"},
+    {'F', "source-format", "FORMAT", ARG_CONTAINER, "format of SRC: do not probe"},
     {'c', "compress", NULL, ARG_WORD, "compress the clusters"},
-    {'o', "options", "KEY=VALUE,...", ARG_WORD, "options of DEST's format"},
+    {'o', "options", "KEY=VALUE,...", ARG_OPTIONS, "options of DEST's format"},
     {'l', "snapshot", "SNAPSHOT", ARG_SNAPSHOT, "the contents of an internal snapshot of SRC"},
     {0, "force", NULL, ARG_WORD, "replace DEST when it exists"},
     {0},

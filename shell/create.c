@@ -12,10 +12,10 @@ static const struct arg args[] = {
 };
 
 static const struct flag flags[] = {
-    {'f', "format", "FORMAT", ARG_WORD, "qcow2 or raw (by the file's extension; otherwise qcow2)"},
+    {'f', "format", "FORMAT", ARG_CONTAINER, "qcow2 or raw (by the file's extension; otherwise qcow2)"},
     {'b', "backing", "FILE", ARG_HOST, "backing file that holds what was never written"},
-    {'F', "backing-format", "FORMAT", ARG_WORD, "format of the backing file"},
-    {'o', "options", "KEY=VALUE,...", ARG_WORD, "options of the format, as qemu-img's"},
+    {'F', "backing-format", "FORMAT", ARG_CONTAINER, "format of the backing file"},
+    {'o', "options", "KEY=VALUE,...", ARG_OPTIONS, "options of the format, as qemu-img's"},
     {0},
 };
 

@@ -44,13 +44,13 @@ static void on_signal(int number)
 static int read_byte(EditLine *line, char *byte)
 {
     for (;;) {
+        if (interrupt_pending())
+            return -1;
         ssize_t n = read(STDIN_FILENO, byte, 1);
         if (n == 1)
             return 1;
         if (n == 0 || errno != EINTR)
             return 0;
-        if (interrupt_pending())
-            return -1;
         if (resized) {
             resized = 0;
             el_resize(line);
@@ -225,11 +225,7 @@ static unsigned char on_tab(EditLine *line, int key)
     el_get(line, EL_CLIENTDATA, &shell);
     const LineInfo *info = el_line(line);
     if (complete_at(shell, info->buffer, (size_t)(info->cursor - info->buffer), &found)) {
-        size_t common = complete_common(&found);
-        bool only = found.count == 1;
-        if (found.count > 0 && !found.cut)
-            complete_insertion(&found, found.items[0].text + found.typed, common - found.typed, only,
-                               only && found.items[0].more, &insertion);
+        complete_insertion(&found, &insertion);
         if (insert(line, &insertion)) {
             shell->editor->tabs = 0;
             result = CC_REFRESH;

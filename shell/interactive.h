@@ -28,20 +28,32 @@ struct candidate {
 struct candidates {
     struct candidate *items;
     size_t count, capacity;
-    bool cut;         /* there are more than were looked at */
-    size_t typed;     /* bytes of the word that were typed, without quotes */
-    size_t shown;     /* bytes of each text that a list need not show (the directory) */
-    char help[400];   /* one line about what belongs here */
-    struct text word; /* the word typed, without quotes */
-    enum quoting quoting;
+    bool cut;       /* there are more than were looked at */
+    size_t shown;   /* bytes of each text that a list need not show (the directory) */
+    char help[520]; /* one line about what belongs here */
+    char *typed;    /* the word as far as it was typed, without quotes */
+    size_t typed_len;
+    enum quoting quoting; /* open at the cursor */
 };
 /* For the text before the cursor. False: nothing can be said. */
 bool complete_at(struct shell *, const char *text, size_t len, struct candidates *);
 void candidates_free(struct candidates *);
-/* The bytes that go on a word as typed: quoted as it was begun; `last`: the word ends. */
-void complete_insertion(const struct candidates *, const char *rest, size_t len, bool last, bool more,
-                        struct text *);
-/* The bytes that all candidates begin with. */
-size_t complete_common(const struct candidates *);
+/* The bytes to insert at the cursor: what is common to all candidates, quoted as the word was begun. */
+void complete_insertion(const struct candidates *, struct text *);
+
+/* Adds a word when what was typed is its beginning. */
+void candidate_add(struct candidates *, const char *text, const char *note, bool more);
+void candidate_printf(struct candidates *, const char *note, bool more, const char *fmt, ...)
+    DISH_PRINTF(4, 5);
+
+/* ---- complete_path.c: files ---- */
+void complete_host(struct candidates *);
+void complete_image(struct shell *, struct candidates *, bool places);
+/* ---- complete_word.c: everything that is not a file ---- */
+void complete_words(struct candidates *, const char *values);
+void complete_commands(struct shell *, struct candidates *);
+void complete_volumes(struct shell *, struct candidates *);
+/* `words` are the arguments of the command so far, for what depends on them. */
+void complete_type(struct shell *, struct candidates *, enum arg_type, char *const *words, size_t count);
 
 #endif

@@ -42,7 +42,7 @@ const struct command label_command = {
     .summary = "show or set a volume's label",
     .examples = "label 2\nlabel 2 root",
     .args = label_args,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS,
     .run = run_label,
 };
 
@@ -71,7 +71,7 @@ const struct command uuid_command = {
     .summary = "show or set a volume's UUID or volume id",
     .examples = "uuid 2\nuuid 2 random\nuuid 1 1234-ABCD",
     .args = uuid_args,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS,
     .run = run_uuid,
 };
 
@@ -124,6 +124,6 @@ const struct command tune_command = {
     .summary = "change features and tunables of a filesystem",
     .examples = "tune 2\ntune 2 ^has_journal\ntune 2 reserved=1",
     .args = tune_args,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS,
     .run = run_tune,
 };

@@ -15,7 +15,7 @@ static const struct arg args[] = {
 static const struct flag flags[] = {
     {'L', "label", "LABEL", ARG_WORD, "volume label"},
     {'U', "uuid", "UUID", ARG_WORD, "UUID, or the volume id (FAT: eight hex digits)"},
-    {'O', "options", "KEY=VALUE,...", ARG_WORD, "options and features of the format"},
+    {'O', "options", "KEY=VALUE,...", ARG_OPTIONS, "options and features of the format"},
     {'d', "directory", "HOSTDIR", ARG_HOST, "fill the volume with what a host directory holds"},
     {0, "force", NULL, ARG_WORD, "also over an existing filesystem or partition table"},
     {0},

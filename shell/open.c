@@ -12,7 +12,7 @@ static const struct arg open_args[] = {
 };
 
 static const struct flag open_flags[] = {
-    {'f', "format", "FORMAT", ARG_WORD, "do not probe the format"},
+    {'f', "format", "FORMAT", ARG_CONTAINER, "do not probe the format"},
     {0},
 };
 

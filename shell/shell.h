@@ -118,6 +118,8 @@ bool call_prepare(struct shell *, struct arena *, const struct raw_call *, struc
                   struct error *) DISH_CHECKED;
 /* The type that the n-th of `count` arguments has; *row NULL: there may not be that many. */
 const struct arg *arg_at(const struct arg *rows, size_t n, size_t count);
+/* The rows for the arguments of a command whose first argument is this (or NULL), and how many to skip. */
+const struct arg *verb_rows(const struct command *, const char *first, size_t *skip);
 const struct flag *flag_long(const struct command *, const char *name, size_t len);
 const struct flag *flag_short(const struct command *, char letter);
 
@@ -188,6 +190,7 @@ bool output_colored(const struct output *);
 void help_print(const struct command *, struct output *);
 /* alias.c: the text of an alias, the person's or a built-in one; NULL: there is none. */
 const char *alias_find(const struct shell *, const char *name);
+const char *alias_built_in(size_t i); /* the name of the i-th; NULL: there are no more */
 /* A list of names with texts; text NULL removes. */
 bool named_text_set(struct named_text **, const char *name, const char *text, struct error *) DISH_CHECKED;
 void named_text_free(struct named_text **);

@@ -93,7 +93,7 @@ const struct command snapshot_command = {
     .examples = "snapshot\nsnapshot create before-update\nsnapshot apply before-update\nconvert -l "
                 "before-update disk.qcow2 old.raw",
     .args = snapshot_args,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS,
     .run = run_snapshot,
 };
 
@@ -183,7 +183,7 @@ const struct command bitmap_command = {
     .examples = "bitmap\nbitmap add backup -g 64K\nbitmap merge all backup",
     .args = bitmap_args,
     .flags = bitmap_flags,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS,
     .run = run_bitmap,
 };
 

@@ -1,0 +1,51 @@
+# bash completion for dish; printed by `dish --print=bash`
+_dish()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i command=
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi
+    done
+    if ((i + 1 == COMP_CWORD)); then
+        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes symlink show explain poke where what cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
+        return
+    fi
+    if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then
+        case $command in
+        create) COMPREPLY=($(compgen -W '--format --backing --backing-format --options' -- "$cur"));;
+        open) COMPREPLY=($(compgen -W '--format' -- "$cur"));;
+        close) COMPREPLY=($(compgen -W '--discard' -- "$cur"));;
+        info) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
+        qcow2-info) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
+        convert) COMPREPLY=($(compgen -W '--format --source-format --compress --options --snapshot --force' -- "$cur"));;
+        resize) COMPREPLY=($(compgen -W '--shrink' -- "$cur"));;
+        bitmap) COMPREPLY=($(compgen -W '--granularity --disabled' -- "$cur"));;
+        check) COMPREPLY=($(compgen -W '--repair --data --container' -- "$cur"));;
+        compare) COMPREPLY=($(compgen -W '--strict' -- "$cur"));;
+        map) COMPREPLY=($(compgen -W '--svg --html' -- "$cur"));;
+        status) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
+        diff) COMPREPLY=($(compgen -W '--last' -- "$cur"));;
+        partition) COMPREPLY=($(compgen -W '--image --start --align --number --uuid --flags --logical --options --append --force' -- "$cur"));;
+        mkfs) COMPREPLY=($(compgen -W '--label --uuid --options --directory --force' -- "$cur"));;
+        fsck) COMPREPLY=($(compgen -W '--repair --data' -- "$cur"));;
+        df) COMPREPLY=($(compgen -W '--human-readable --inodes' -- "$cur"));;
+        show) COMPREPLY=($(compgen -W '--hex' -- "$cur"));;
+        poke) COMPREPLY=($(compgen -W '--raw' -- "$cur"));;
+        help) COMPREPLY=($(compgen -W '--keyword' -- "$cur"));;
+        history) COMPREPLY=($(compgen -W '--clear' -- "$cur"));;
+        set) COMPREPLY=($(compgen -W '--unset' -- "$cur"));;
+        alias) COMPREPLY=($(compgen -W '--delete' -- "$cur"));;
+        quit) COMPREPLY=($(compgen -W '--commit --discard' -- "$cur"));;
+        esac
+        return
+    fi
+    case $prev in
+    --format) COMPREPLY=($(compgen -W 'raw qcow2' -- "$cur")); return;;
+    --color) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return;;
+    esac
+    if ((i >= COMP_CWORD)) && [[ $cur == -* ]]; then
+        COMPREPLY=($(compgen -W '-r --read-only -U --force-share -c --command= -f --file= -k --keep-going -n --dry-run -x --echo -j --json -q --quiet -v --verbose --format= --no-backing --allow-data-file --color= -h --help -V --version ' -- "$cur"))
+    else
+        COMPREPLY=($(compgen -f -- "$cur"))
+    fi
+}
+complete -o filenames -o bashdefault -F _dish dish

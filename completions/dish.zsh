@@ -1,0 +1,86 @@
+#compdef dish
+# zsh completion for dish; printed by `dish --print=zsh`
+_dish() {
+    local -a commands
+    commands=(
+        'create:make a new image and open it'
+        'open:open image files'
+        'close:close an image'
+        'images:list the open images'
+        'info:show the stack\: container, partition table, filesystems'
+        'qcow2-info:show header, features, tables and counts of a qcow2 image'
+        'convert:write an image anew in another format or with other options'
+        'resize:change the size of the virtual disk'
+        'snapshot:list, create, apply and delete internal snapshots'
+        'bitmap:list and change persistent dirty bitmaps'
+        'amend:change options of the image'\''s format'
+        'compact:give free space back to the host'
+        'check:check the image in all its layers, and repair it'
+        'compare:compare the contents of two images'
+        'map:draw how the disk'\''s space is used'
+        'commit:make the changes durable, all or none'
+        'rollback:drop everything since the last commit'
+        'undo:take back the last changing commands'
+        'redo:bring back what undo took'
+        'status:list the commands that wait for a commit'
+        'diff:list what changed on disk since the last commit'
+        'partition:show and change the partition table'
+        'use:make a volume the current one'
+        'mkfs:make a filesystem on a volume'
+        'fsck:check a filesystem, and repair it'
+        'df:show the free space of the filesystems'
+        'freefrag:show how fragmented the free space is'
+        'label:show or set a volume'\''s label'
+        'uuid:show or set a volume'\''s UUID or volume id'
+        'tune:change features and tunables of a filesystem'
+        'resizefs:grow or shrink a filesystem inside its volume'
+        'volumes:list the volumes and their filesystems'
+        'symlink:make a symbolic link, named first as in debugfs'
+        'show:print an on-disk structure field by field'
+        'explain:say what a structure or field means'
+        'poke:change one field of an on-disk structure'
+        'where:follow a file'\''s bytes through every layer'
+        'what:say whose byte this is, layer by layer'
+        'cache:show what is cached, or forget it'
+        'lsdel:list deleted files that can still be seen'
+        'undel:bring a deleted file back under a new name'
+        'help:explain commands'
+        'history:list the commands typed'
+        'set:show or change settings and variables'
+        'alias:give commands other names'
+        'echo:print words'
+        'source:run the commands of a file, or those that a host command prints'
+        'time:run a command and tell its time'
+        'lcd:change the host'\''s current directory'
+        'lpwd:print the host'\''s current directory'
+        'lls:list files on the host'
+        '!:run a command on the host'
+        'quit:commit and leave'
+    )
+    local at=${words[(i)--]}
+    if (( at == CURRENT - 1 )); then
+        _describe command commands
+    elif (( at < CURRENT )); then
+        _files
+    else
+        _arguments -s \
+            '*'{-r,--read-only}'[never write to an image]' \
+            '*'{-U,--force-share}'[read an image although another process holds it for writing; implies -r]' \
+            '*'{-c+,--command=}'[run TEXT (repeatable), then exit]:TEXT:' \
+            '*'{-f+,--file=}'[run the commands of FILE (- is standard input), then exit]:FILE:_files' \
+            '*'{-k,--keep-going}'[go on after a failing command]' \
+            '*'{-n,--dry-run}'[run everything, print what would change, commit nothing]' \
+            '*'{-x,--echo}'[print each command before it runs]' \
+            '*'{-j,--json}'[print data, and errors, as JSON]' \
+            '*'{-q,--quiet}'[no progress, no summaries]' \
+            '*'{-v,--verbose}'[say more]' \
+            '--format=[do not probe the format of the images]:FMT:(raw qcow2)' \
+            '--no-backing[do not open backing files]' \
+            '--allow-data-file[open external data files]' \
+            '--color=[whether to print colours]:WHEN:(auto always never)' \
+            '*'{-h,--help}'[print this and exit]' \
+            '*'{-V,--version}'[print the version and exit]' \
+            '*:image:_files'
+    fi
+}
+_dish "$@"

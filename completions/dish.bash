@@ -6,7 +6,7 @@ _dish()
         if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi
     done
     if ((i + 1 == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes symlink show explain poke where what cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
+        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes symlink show explain poke where what cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
         return
     fi
     if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then
@@ -19,6 +19,7 @@ _dish()
         convert) COMPREPLY=($(compgen -W '--format --source-format --compress --options --snapshot --force' -- "$cur"));;
         resize) COMPREPLY=($(compgen -W '--shrink' -- "$cur"));;
         bitmap) COMPREPLY=($(compgen -W '--granularity --disabled' -- "$cur"));;
+        rebase) COMPREPLY=($(compgen -W '--backing --backing-format --unsafe' -- "$cur"));;
         check) COMPREPLY=($(compgen -W '--repair --data --container' -- "$cur"));;
         compare) COMPREPLY=($(compgen -W '--strict' -- "$cur"));;
         map) COMPREPLY=($(compgen -W '--svg --html' -- "$cur"));;

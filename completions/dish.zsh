@@ -15,6 +15,8 @@ _dish() {
         'bitmap:list and change persistent dirty bitmaps'
         'amend:change options of the image'\''s format'
         'compact:give free space back to the host'
+        'rebase:give an image another backing file, or none'
+        'commit-backing:write an image'\''s own data into its backing file and empty the image'
         'check:check the image in all its layers, and repair it'
         'compare:compare the contents of two images'
         'map:draw how the disk'\''s space is used'

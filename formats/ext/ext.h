@@ -12,7 +12,7 @@
  * Layers of this folder, from the ground up (each uses only those before it):
  *     disk.h csum.c hash.c    layouts; checksums; directory hashes
  *     super.c group.c         the superblock and geometry; descriptors; where copies lie
- *     bitmap.c alloc.c        bitmaps, made when first needed; which blocks and inodes to take
+ *     bitmap.c alloc.c ialloc.c   bitmaps, made when first needed; which blocks and inodes to take
  *     inode.c                 raw inodes; times, sizes, counts
  *     extent.c blockmap.c map.c   file block -> volume block, in both forms
  *     xattr.c acl.c inline.c  attributes, and data kept in them
@@ -83,8 +83,8 @@ struct ext_fs {
     struct ranges dirty_bitmaps[2];  /* by ext_bitmap_kind: groups */
     struct ranges freed;             /* blocks freed since the last commit; survives reload */
     struct ranges fresh;             /* blocks allocated by the running command and free before */
-    uint32_t block_group, dir_group; /* where the last search for blocks, for a directory's group ended */
-    uint64_t full_before;            /* groups before this have no free block (a hint) */
+    uint32_t block_group, inode_group, dir_group; /* where the last searches ended */
+    uint64_t cursors[64]; /* EXT_CURSORS; block after the last one allocated in a flex group */
     uint32_t hint_ino;               /* create() was told the size of this inode */
     uint64_t hint_blocks;
 
@@ -94,7 +94,7 @@ struct ext_fs {
     uint8_t *scratch;        /* EXT_SCRATCH bytes for building data blocks; valid inside one call */
 };
 
-enum { EXT_SCRATCH = 1 << 17, EXT_CACHE_BYTES = 16 << 20 };
+enum { EXT_SCRATCH = 1 << 17, EXT_CACHE_BYTES = 16 << 20, EXT_CURSORS = 64 };
 
 static inline struct ext_fs *ext_of(struct fs *fs)
 {
@@ -284,6 +284,9 @@ bool ext_bitmap_read_raw(struct ext_fs *, enum ext_bitmap_kind, uint32_t group, 
 /* The cached bitmap, to be changed; an uninitialised one becomes real. Release with ext_block_put(). */
 bool ext_bitmap_edit(struct ext_fs *, enum ext_bitmap_kind, uint32_t group, struct cache_block **,
                      struct error *) DISH_CHECKED;
+/* A bitmap to look at only: where it lies, or made up in scratch (block_size bytes; *block is NULL then). */
+bool ext_bitmap_peek(struct ext_fs *, enum ext_bitmap_kind, uint32_t group, uint8_t *scratch,
+                     const uint8_t **bits, struct cache_block **block, struct error *) DISH_CHECKED;
 /* The bits of a group that was never written: only its own metadata is in use. */
 void ext_bitmap_initial(struct ext_fs *, enum ext_bitmap_kind, const struct ext_group *, uint8_t *bits);
 /* First index in from..end whose bit is set (clear); end: none. Reads whole words. */
@@ -296,7 +299,7 @@ static inline bool ext_bit(const uint8_t *bits, uint32_t at)
     return bits[at / 8] >> (at % 8) & 1;
 }
 
-/* ---- alloc.c ---- */
+/* ---- alloc.c, ialloc.c ---- */
 
 /*
  * Take 1..want contiguous blocks (whole clusters), at goal when it is free, else the next run that is good
@@ -304,6 +307,11 @@ static inline bool ext_bit(const uint8_t *bits, uint32_t at)
  */
 bool ext_blocks_alloc(struct ext_fs *, uint64_t goal, uint64_t want, struct ext_run *out,
                       struct error *) DISH_CHECKED;
+/* The same for a run that ends at goal: whatever is free there is better than anything elsewhere. */
+bool ext_blocks_extend(struct ext_fs *, uint64_t goal, uint64_t want, struct ext_run *out,
+                       struct error *) DISH_CHECKED;
+/* Where a run of this length begins, near goal; nothing is taken. Without such a run *at is the goal. */
+bool ext_blocks_reserve(struct ext_fs *, uint64_t goal, uint64_t want, uint64_t *at, struct error *) DISH_CHECKED;
 /* Exactly these blocks; E_NOSPACE when one is taken (undelete, resize). */
 bool ext_blocks_take(struct ext_fs *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
 /* Give back blocks (whole clusters); E_DAMAGED when one is free already or is no block for contents. */
@@ -315,6 +323,8 @@ bool ext_inode_alloc(struct ext_fs *, uint32_t parent, uint32_t mode, uint32_t *
                      struct error *) DISH_CHECKED;
 bool ext_inode_take(struct ext_fs *, uint32_t ino, bool directory, struct error *) DISH_CHECKED;
 bool ext_inode_free(struct ext_fs *, uint32_t ino, bool directory, struct error *) DISH_CHECKED;
+/* Forget where searches stopped (reload). */
+void ext_alloc_forget(struct ext_fs *);
 /* Where the first block of an inode should lie. */
 uint64_t ext_inode_goal(const struct ext_fs *, uint32_t ino, uint32_t mode);
 
@@ -446,6 +456,9 @@ bool ext_dir_remove(struct ext_fs *, struct ext_inode *dir, const char *name, si
 bool ext_dir_parent(struct ext_fs *, const struct ext_inode *dir, uint32_t *ino, struct error *) DISH_CHECKED;
 bool ext_dir_set_parent(struct ext_fs *, struct ext_inode *dir, uint32_t ino, struct error *) DISH_CHECKED;
 bool ext_dir_is_empty(struct ext_fs *, const struct ext_inode *dir, bool *empty, struct error *) DISH_CHECKED;
+/* Forget what is remembered about directories (reload, resize). */
+void ext_dirs_forget(struct ext_fs *);
+void ext_dirs_forget_one(struct ext_fs *, uint32_t ino);
 /* Give a new directory its `.` and `..`. */
 bool ext_dir_init(struct ext_fs *, struct ext_inode *dir, uint32_t parent, struct error *) DISH_CHECKED;
 /* rec_len of an entry, its two special encodings resolved. */
@@ -471,6 +484,7 @@ bool ext_xattr_get(struct ext_fs *, const struct ext_inode *, const char *name, 
 bool ext_xattr_set(struct ext_fs *, struct ext_inode *, const char *name, const void *value, size_t len,
                    struct error *) DISH_CHECKED;
 bool ext_xattr_free_all(struct ext_fs *, struct ext_inode *, struct error *) DISH_CHECKED;
+void ext_shared_forget(struct ext_fs *);
 /* e_hash of an entry with its value in hand (ea_inode: value is the le32 hash of the inode). */
 uint32_t ext_xattr_entry_hash(const uint8_t *entry, const void *value, size_t len, bool signed_name);
 uint32_t ext_xattr_block_hash(const uint8_t *block, size_t size); /* h_hash */

@@ -49,6 +49,7 @@ struct ext_run {
 
 struct ext_fs {
     struct fs fs;           /* first */
+    struct fs_limits limits;
     struct device *dev;     /* what is read and written: fs.device, or the overlay above it */
     struct device *overlay; /* the journal replayed in memory, above fs.device; NULL: none. Owned */
     struct cache *cache;    /* of blocks of dev */
@@ -88,6 +89,7 @@ struct ext_fs {
     uint32_t hint_ino;               /* create() was told the size of this inode */
     uint64_t hint_blocks;
 
+    uint64_t overhead; /* ext_overhead(); 0: not computed yet */
     struct ext_dirs *dirs;
     struct ext_shared *shared;
     struct ext_quota *quota; /* loaded when first needed; NULL: not loaded */
@@ -441,9 +443,13 @@ struct ext_dirent {
     uint32_t type;       /* S_IF* or 0 */
     uint64_t off;        /* bytes in the directory (inline: in the inode's entry areas) */
     uint64_t device_off; /* bytes on the volume */
+    const char *fault;   /* not an entry, but a part of the directory that is damaged: why. err has the place */
 };
 typedef bool ext_dirent_fn(const struct ext_dirent *, void *arg, struct error *);
-/* Every entry in use, `.` and `..` included when they are there; an error of fn stops. */
+/*
+ * Every entry in use, `.` and `..` included when they are there; an error of fn stops. A damaged part is given
+ * as an entry with `fault`, after which the walk goes on with the next block.
+ */
 bool ext_dir_each(struct ext_fs *, const struct ext_inode *dir, ext_dirent_fn *, void *arg,
                   struct error *) DISH_CHECKED;
 /* E_NOENT when there is none of that name. */
@@ -517,6 +523,7 @@ bool ext_set_uuid(struct fs *, const char *uuid, struct error *);
 bool ext_tune(struct fs *, const struct options *, struct error *);
 
 /* driver.c */
+extern const struct fs_driver ext_driver;
 bool ext_open(struct device *, bool read_only, struct fs **, struct error *);
 bool ext_fs_flush(struct fs *, struct error *);
 void ext_fs_close(struct fs *);

@@ -170,6 +170,8 @@ bool ext_inode_charge(struct ext_fs *ext, struct ext_inode *inode, int64_t block
     if (!set_units(ext, inode->raw, before + (uint64_t)units, err))
         return false;
     ext_inode_dirty(ext, inode);
+    if (ext_inode_flag(inode->raw, EXT_FL_EA_INODE)) /* charged to the inodes that refer to it */
+        return true;
     return ext_quota_charge(ext, inode->ino, inode->raw, blocks * (int64_t)ext->block_size, 0, err);
 }
 

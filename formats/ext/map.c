@@ -282,6 +282,7 @@ bool ext_inode_delete(struct ext_fs *ext, struct ext_inode *inode, struct error 
     ext_inode_set_i_links_count(inode->raw, 0);
     ext_inode_dirty(ext, inode);
     ext_dirs_forget_one(ext, inode->ino);
-    return ext_quota_charge(ext, inode->ino, inode->raw, -bytes, -1, err) &&
+    bool charged = !ext_inode_flag(inode->raw, EXT_FL_EA_INODE);
+    return (!charged || ext_quota_charge(ext, inode->ino, inode->raw, -bytes, -1, err)) &&
            ext_inode_free(ext, inode->ino, directory, err);
 }

@@ -4,9 +4,7 @@
 #include "checksum.h"
 #include "clock.h"
 #include "ext.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "mount.h"
 
 const struct ext_feature ext_features[] = {
     {EXT_DIR_PREALLOC, "dir_prealloc", EXT_FEATURE_WRITE},
@@ -366,6 +364,7 @@ bool ext_reload(struct ext_fs *ext, struct error *err)
     ext_alloc_forget(ext);
     ext_dirs_forget(ext);
     ext_shared_forget(ext);
+    ext->overhead = 0;
     ext->super_dirty = false;
-    return ext_super_load(ext, err);
+    return ext_start(ext, err);
 }

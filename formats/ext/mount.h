@@ -1,0 +1,12 @@
+/* Bringing a volume into use (mount.c). */
+#ifndef EXT_MOUNT_H
+#define EXT_MOUNT_H
+
+#include "ext.h"
+
+#include <stdarg.h>
+
+/* From fs.device on: superblock, journal, what forbids changes. Also after an undo. */
+bool ext_start(struct ext_fs *, struct error *) DISH_CHECKED;
+
+#endif

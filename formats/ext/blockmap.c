@@ -187,7 +187,7 @@ bool ext_indirect_insert(struct ext_fs *ext, struct ext_inode *inode, const stru
         return fail(err, E_TOOBIG, "inode %u: a block map cannot reach block %llu", inode->ino,
                     (unsigned long long)(rest.start + rest.len - 1));
     while (rest.len > 0) {
-        uint64_t done;
+        uint64_t done = 0;
         if (!insert_piece(ext, inode, &rest, &done, err))
             return false;
         rest.block += done;

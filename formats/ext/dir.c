@@ -369,7 +369,7 @@ bool ext_dir_add(struct ext_fs *ext, struct ext_inode *dir, const char *name, si
 bool ext_dir_remove(struct ext_fs *ext, struct ext_inode *dir, const char *name, size_t len, struct error *err)
 {
     struct cache_block *block;
-    uint8_t *entry, *before;
+    uint8_t *entry = NULL, *before;
     uint64_t number;
     if (is_inline(dir)) {
         if (!ext_inline_dir_find(ext, dir, name, len, &entry, &before, err))
@@ -417,7 +417,7 @@ static bool find_dotdot(struct ext_fs *ext, const struct ext_inode *dir, struct 
 bool ext_dir_parent(struct ext_fs *ext, const struct ext_inode *dir, uint32_t *ino, struct error *err)
 {
     struct cache_block *block;
-    uint8_t *entry;
+    uint8_t *entry = NULL;
     if (is_inline(dir)) {
         *ino = load_le32(ext_inode_i_block(dir->raw));
         return true;
@@ -432,7 +432,7 @@ bool ext_dir_parent(struct ext_fs *ext, const struct ext_inode *dir, uint32_t *i
 bool ext_dir_set_parent(struct ext_fs *ext, struct ext_inode *dir, uint32_t ino, struct error *err)
 {
     struct cache_block *block;
-    uint8_t *entry;
+    uint8_t *entry = NULL;
     if (is_inline(dir)) {
         store_le32(ext_inode_i_block(dir->raw), ino);
         ext_inode_dirty(ext, dir);

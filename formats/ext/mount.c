@@ -67,7 +67,7 @@ static bool replay_in_memory(struct ext_fs *ext, struct error *err)
     if (err->kind != E_UNSUPPORTED && err->kind != E_DAMAGED)
         return false;
     forbid(ext, "its journal cannot be replayed: %s", err->message);
-    snprintf(ext->fs.note, sizeof ext->fs.note, "the journal was not replayed, what is shown may be stale: %s",
+    snprintf(ext->fs.note, sizeof ext->fs.note, "the journal was not replayed, what is shown may be stale: %.120s",
              err->message);
     return true;
 }

@@ -13,7 +13,7 @@ enum { MIN_DIRS = 4, MAX_DIRS = 256, MAX_REFS = 1024 * 1024, AHEAD_BYTES = 128 *
 
 bool fat_slot_off(struct fat *fat, struct fat_dir *dir, uint32_t slot, uint64_t *off, struct error *err)
 {
-    struct fat_node *node;
+    struct chain *chain;
     uint64_t pos = (uint64_t)slot * ENTRY_SIZE;
     uint32_t cluster, len;
     *off = 0;
@@ -23,8 +23,8 @@ bool fat_slot_off(struct fat *fat, struct fat_dir *dir, uint32_t slot, uint64_t 
         *off = fat->g.root_off + pos;
         return true;
     }
-    if (!fat_node_open(fat, dir->first, &node, err) ||
-        !fat_node_map(fat, node, (uint32_t)(pos >> fat->g.cluster_shift), &cluster, &len, err))
+    if (!fat_chain_open(fat, dir->first, &chain, err) ||
+        !fat_chain_map(fat, chain, (uint32_t)(pos >> fat->g.cluster_shift), &cluster, &len, err))
         return false;
     if (len == 0)
         return fail(err, E_INVALID, "the directory has no entry %u", slot);
@@ -48,10 +48,7 @@ bool fat_slot_get(struct fat *fat, struct fat_dir *dir, uint32_t slot, struct ca
 
 static void free_dir(struct fat_dir *dir)
 {
-    free(dir->refs);
-    free(dir->buckets);
-    free(dir->alias_buckets);
-    free(dir->used);
+    slots_clear(&dir->index);
     free(dir);
 }
 
@@ -78,7 +75,7 @@ static void trim_dirs(struct fat *fat)
     unsigned n = 0;
     size_t refs = 0;
     for (struct fat_dir *dir = fat->dirs; dir; dir = dir->next) {
-        refs += dir->ref_capacity;
+        refs += dir->index.capacity;
         if (++n < MIN_DIRS || (n < MAX_DIRS && refs <= MAX_REFS))
             continue;
         while (dir->next) {
@@ -91,13 +88,13 @@ static void trim_dirs(struct fat *fat)
 
 static bool measure(struct fat *fat, struct fat_dir *dir, struct error *err)
 {
-    struct fat_node *node;
+    struct chain *chain;
     uint32_t clusters;
     if (dir->first == 0) {
         dir->slots = fat->g.root_entries;
         return true;
     }
-    if (!fat_node_open(fat, dir->first, &node, err) || !fat_node_length(fat, node, &clusters, err))
+    if (!fat_chain_open(fat, dir->first, &chain, err) || !fat_chain_length(fat, chain, &clusters, err))
         return false;
     uint64_t slots = ((uint64_t)clusters << fat->g.cluster_shift) / ENTRY_SIZE;
     if (slots > MAX_SLOTS)
@@ -367,12 +364,12 @@ static bool scan_slot(struct scan *s, const uint8_t *raw, uint32_t slot, uint64_
 /* One request for what is to be read next, when the directory is longer than a sector. */
 static bool read_ahead(struct fat *fat, struct fat_dir *dir, uint32_t slot, uint64_t off, struct error *err)
 {
-    struct fat_node *node;
+    struct chain *chain;
     uint32_t cluster, len, index = (uint32_t)((uint64_t)slot * ENTRY_SIZE >> fat->g.cluster_shift);
     uint64_t bytes = (uint64_t)(dir->slots - slot) * ENTRY_SIZE;
     if (dir->first) {
-        if (!fat_node_open(fat, dir->first, &node, err) ||
-            !fat_node_map(fat, node, index, &cluster, &len, err))
+        if (!fat_chain_open(fat, dir->first, &chain, err) ||
+            !fat_chain_map(fat, chain, index, &cluster, &len, err))
             return false;
         bytes = MIN_OF(bytes, (uint64_t)len << fat->g.cluster_shift);
     }
@@ -422,106 +419,25 @@ bool fat_dir_scan(struct fat *fat, struct fat_dir *dir, fat_item_fn *emit, void 
 /* ---- the index -------------------------------------------------------------------------------------------
  */
 
-uint32_t fat_alias_hash(const uint8_t short_name[SHORT_NAME])
+static uint32_t alias_hash(const uint8_t short_name[SHORT_NAME])
 {
-    uint32_t hash = 2166136261u;
+    uint32_t hash = 0x811C9DC5u ^ 0x5A5A5A5Au; /* unlike the hash of a name */
     for (unsigned i = 0; i < SHORT_NAME; i++)
         hash = (hash ^ short_name[i]) * 16777619u;
     return hash ^ hash >> 15;
 }
 
-void fat_slots_mark(struct fat_dir *dir, uint32_t slot, uint32_t count, bool used)
+bool fat_index_add(struct fat_dir *dir, const struct fat_item *item, struct error *err)
 {
-    for (uint32_t i = slot; i < slot + count; i++) {
-        if (used)
-            dir->used[i / 64] |= (uint64_t)1 << (i % 64);
-        else
-            dir->used[i / 64] &= ~((uint64_t)1 << (i % 64));
-    }
-    for (uint32_t n = 1; !used && n <= MAX_NAME_SLOTS; n++)
-        dir->hint[n] = MIN_OF(dir->hint[n], slot >= n ? slot - n + 1 : 0);
+    return slots_add(&dir->index, upcase_hash(item->name.units, item->name.count), item->first_slot,
+                     item->slot, err) &&
+           slots_add(&dir->index, alias_hash(item->raw), item->first_slot, item->slot, err);
 }
 
-static void link_ref(struct fat_dir *dir, uint32_t number)
+void fat_index_remove(struct fat_dir *dir, const struct fat_item *item)
 {
-    struct fat_ref *ref = &dir->refs[number];
-    uint32_t *bucket = &dir->buckets[ref->hash & (dir->bucket_count - 1)];
-    ref->next = *bucket;
-    *bucket = number + 1;
-    bucket = &dir->alias_buckets[ref->alias_hash & (dir->bucket_count - 1)];
-    ref->alias_next = *bucket;
-    *bucket = number + 1;
-}
-
-static bool grow_buckets(struct fat_dir *dir, uint32_t count, struct error *err)
-{
-    uint32_t *buckets = mem_array(count, sizeof *buckets, err), *aliases = NULL;
-    if (buckets)
-        aliases = mem_array(count, sizeof *aliases, err);
-    if (!aliases) {
-        free(buckets);
-        return false;
-    }
-    free(dir->buckets);
-    free(dir->alias_buckets);
-    dir->buckets = buckets;
-    dir->alias_buckets = aliases;
-    dir->bucket_count = count;
-    for (uint32_t i = 0; i < dir->ref_count; i++)
-        if (dir->refs[i].first_slot != UINT32_MAX)
-            link_ref(dir, i);
-    return true;
-}
-
-bool fat_ref_add(struct fat_dir *dir, const struct fat_item *item, struct error *err)
-{
-    uint32_t number = dir->free_ref;
-    if (number) {
-        dir->free_ref = dir->refs[--number].next;
-    } else {
-        if (!mem_grow(&dir->refs, &dir->ref_capacity, dir->ref_count + 1, sizeof *dir->refs, err))
-            return false;
-        number = (uint32_t)dir->ref_count;
-        if (number >= dir->bucket_count && !grow_buckets(dir, MAX_OF(64, dir->bucket_count * 2), err))
-            return false;
-        dir->ref_count++;
-    }
-    dir->refs[number] = (struct fat_ref){.hash = upcase_hash(item->name.units, item->name.count),
-                                         .alias_hash = fat_alias_hash(item->raw),
-                                         .first_slot = item->first_slot,
-                                         .slot = item->slot};
-    link_ref(dir, number);
-    return true;
-}
-
-static void unlink_ref(struct fat_dir *dir, uint32_t *bucket, uint32_t number, bool alias)
-{
-    while (*bucket != number + 1)
-        bucket = alias ? &dir->refs[*bucket - 1].alias_next : &dir->refs[*bucket - 1].next;
-    *bucket = alias ? dir->refs[number].alias_next : dir->refs[number].next;
-}
-
-void fat_ref_remove(struct fat *fat, struct fat_dir *dir, uint32_t slot)
-{
-    struct cache_block *block;
-    uint8_t *raw;
-    struct error ignored;
-    if (!fat_slot_get(fat, dir, slot, &block, &raw, &ignored))
-        return;
-    uint32_t mask = dir->bucket_count - 1, hash = fat_alias_hash(raw);
-    cache_release(fat->meta, block);
-    for (uint32_t n = dir->bucket_count ? dir->alias_buckets[hash & mask] : 0; n;
-         n = dir->refs[n - 1].alias_next) {
-        struct fat_ref *ref = &dir->refs[n - 1];
-        if (ref->slot != slot)
-            continue;
-        unlink_ref(dir, &dir->buckets[ref->hash & mask], n - 1, false);
-        unlink_ref(dir, &dir->alias_buckets[ref->alias_hash & mask], n - 1, true);
-        ref->first_slot = UINT32_MAX;
-        ref->next = dir->free_ref;
-        dir->free_ref = n;
-        return;
-    }
+    slots_remove(&dir->index, upcase_hash(item->name.units, item->name.count), item->slot);
+    slots_remove(&dir->index, alias_hash(item->raw), item->slot);
 }
 
 static bool index_item(struct fat *fat, struct fat_dir *dir, const struct fat_item *item, void *arg,
@@ -531,8 +447,8 @@ static bool index_item(struct fat *fat, struct fat_dir *dir, const struct fat_it
     (void)arg;
     if (item->kind == ITEM_DELETED || item->kind == ITEM_ORPHAN)
         return true; /* orphaned long entries count as free: they are written over when room is needed */
-    fat_slots_mark(dir, item->first_slot, item->slot - item->first_slot + 1, true);
-    return item->kind != ITEM_FILE || fat_ref_add(dir, item, err);
+    return slots_mark(&dir->index, item->first_slot, item->slot - item->first_slot + 1, true, err) &&
+           (item->kind != ITEM_FILE || fat_index_add(dir, item, err));
 }
 
 bool fat_dir_index(struct fat *fat, fs_id id, struct fat_dir **out, struct error *err)
@@ -542,8 +458,7 @@ bool fat_dir_index(struct fat *fat, fs_id id, struct fat_dir **out, struct error
     struct fat_dir *dir = *out;
     if (dir->indexed)
         return true;
-    dir->used = mem_array(MAX_SLOTS / 64 + 1, sizeof *dir->used, err);
-    if (!dir->used || !fat_dir_scan(fat, dir, index_item, NULL, err)) {
+    if (!fat_dir_scan(fat, dir, index_item, NULL, err)) {
         fat_dir_forget(fat, dir->first);
         return false;
     }
@@ -555,19 +470,19 @@ bool fat_dir_index(struct fat *fat, fs_id id, struct fat_dir **out, struct error
 /* ---- lookup ----------------------------------------------------------------------------------------------
  */
 
-/* Read again the item of a reference. */
-static bool load_item(struct fat *fat, struct fat_dir *dir, const struct fat_ref *ref, struct fat_item *item,
+/* Read again the item that the index points to. */
+static bool load_item(struct fat *fat, struct fat_dir *dir, const struct slot_ref *ref, struct fat_item *item,
                       struct error *err)
 {
     struct collect c = {.parts = 0};
-    *item = (struct fat_item){.kind = ITEM_FILE, .first_slot = ref->slot, .slot = ref->slot};
-    for (uint32_t slot = ref->first_slot; slot <= ref->slot; slot++) {
+    *item = (struct fat_item){.kind = ITEM_FILE, .first_slot = ref->last, .slot = ref->last};
+    for (uint32_t slot = ref->first; slot <= ref->last; slot++) {
         struct cache_block *block;
         uint8_t *raw;
         if (!fat_slot_off(fat, dir, slot, &item->off, err) ||
             !fat_slot_get(fat, dir, slot, &block, &raw, err))
             return false;
-        if (slot < ref->slot)
+        if (slot < ref->last)
             collect_part(&c, raw, slot, item->off);
         else
             memcpy(item->raw, raw, ENTRY_SIZE);
@@ -583,14 +498,12 @@ static bool load_item(struct fat *fat, struct fat_dir *dir, const struct fat_ref
 static bool find_long(struct fat *fat, struct fat_dir *dir, const struct fat_name *name,
                       struct fat_item *found, bool *any, struct error *err)
 {
-    uint32_t hash = upcase_hash(name->units, name->count);
+    uint32_t hash = upcase_hash(name->units, name->count), cursor = 0;
+    const struct slot_ref *ref;
     *any = false;
-    for (uint32_t n = dir->bucket_count ? dir->buckets[hash & (dir->bucket_count - 1)] : 0; n;
-         n = dir->refs[n - 1].next) {
+    while ((ref = slots_find(&dir->index, hash, &cursor))) {
         struct fat_item item;
-        if (dir->refs[n - 1].hash != hash)
-            continue;
-        if (!load_item(fat, dir, &dir->refs[n - 1], &item, err))
+        if (!load_item(fat, dir, ref, &item, err))
             return false;
         if (upcase_equal(item.name.units, item.name.count, name->units, name->count) &&
             (!*any || item.slot < found->slot)) {
@@ -604,18 +517,13 @@ static bool find_long(struct fat *fat, struct fat_dir *dir, const struct fat_nam
 static bool find_alias(struct fat *fat, struct fat_dir *dir, const uint8_t short_name[SHORT_NAME],
                        struct fat_item *found, bool *any, struct error *err)
 {
-    uint32_t hash = fat_alias_hash(short_name);
+    uint32_t hash = alias_hash(short_name), cursor = 0;
+    const struct slot_ref *ref;
     *any = false;
-    for (uint32_t n = dir->bucket_count ? dir->alias_buckets[hash & (dir->bucket_count - 1)] : 0; n;
-         n = dir->refs[n - 1].alias_next) {
-        if (dir->refs[n - 1].alias_hash != hash)
-            continue;
-        if (!load_item(fat, dir, &dir->refs[n - 1], found, err))
+    while (!*any && (ref = slots_find(&dir->index, hash, &cursor))) {
+        if (!load_item(fat, dir, ref, found, err))
             return false;
-        if (memcmp(found->raw, short_name, SHORT_NAME) == 0) {
-            *any = true;
-            return true;
-        }
+        *any = memcmp(found->raw, short_name, SHORT_NAME) == 0;
     }
     return true;
 }

@@ -26,7 +26,7 @@ static bool put_slot(struct fat *fat, struct fat_dir *dir, uint32_t slot, const 
 static bool clear_cluster(struct fat *fat, uint32_t cluster, struct error *err)
 {
     uint64_t off = fat_cluster_off(fat, cluster);
-    enum write_class class = fat_write_class(fat, cluster, 1);
+    enum write_class class = space_write_class(&fat->space, cluster, 1);
     for (uint64_t at = 0; at < fat->g.cluster_size; at += fat->g.sector_size)
         cache_forget(fat->meta, off + at);
     return device_zero(fat->fs.device, off, fat->g.cluster_size, class, err);
@@ -34,38 +34,29 @@ static bool clear_cluster(struct fat *fat, uint32_t cluster, struct error *err)
 
 static bool grow_dir(struct fat *fat, struct fat_dir *dir, struct error *err)
 {
-    struct fat_node *node;
+    struct chain *chain;
     uint32_t clusters, first = dir->first;
     if (dir->first == 0)
         return fail(err, E_NOSPACE, "the root directory is full: it holds %u entries and cannot grow",
                     fat->g.root_entries);
     if (dir->slots + fat->g.cluster_size / ENTRY_SIZE > MAX_SLOTS)
         return fail(err, E_NOSPACE, "the directory is full: FAT allows 65536 entries");
-    if (!fat_node_open(fat, first, &node, err) || !fat_node_length(fat, node, &clusters, err) ||
-        !fat_chain_grow(fat, &first, clusters + 1, 0, err) || !clear_cluster(fat, node->last, err))
+    if (!fat_chain_open(fat, first, &chain, err) || !fat_chain_length(fat, chain, &clusters, err) ||
+        !fat_chain_grow(fat, &first, clusters + 1, 0, err) || !clear_cluster(fat, chain->last, err))
         return false;
     dir->slots += fat->g.cluster_size / ENTRY_SIZE;
     return true;
 }
 
-static bool is_used(const struct fat_dir *dir, uint32_t slot)
-{
-    return dir->used[slot / 64] >> (slot % 64) & 1;
-}
-
-/* The first run of `count` free slots. */
+/* The first run of `count` free slots; the directory grows when there is none. */
 static bool find_slots(struct fat *fat, struct fat_dir *dir, uint32_t count, uint32_t *found,
                        struct error *err)
 {
-    uint32_t run = 0, slot = dir->hint[count];
-    for (; run < count; slot++) {
-        if (slot >= dir->slots && !grow_dir(fat, dir, err))
+    *found = slots_find_free(&dir->index, count);
+    while (*found + count > dir->slots)
+        if (!grow_dir(fat, dir, err))
             return false;
-        run = is_used(dir, slot) ? 0 : run + 1;
-    }
-    *found = slot - count;
-    dir->hint[count] = slot;
-    return true;
+    return slots_mark(&dir->index, *found, count, true, err);
 }
 
 static void make_long(const struct fat_name *name, unsigned number, unsigned parts, uint8_t checksum,
@@ -88,7 +79,7 @@ static bool move_end(struct fat *fat, struct fat_dir *dir, uint32_t end, struct 
 {
     static const uint8_t mark[1] = {SLOT_END}, unused[1] = {SLOT_FREE};
     for (uint32_t slot = dir->end; slot < end; slot++)
-        if (!is_used(dir, slot) && !put_slot(fat, dir, slot, unused, 1, err))
+        if (!slots_is_taken(&dir->index, slot) && !put_slot(fat, dir, slot, unused, 1, err))
             return false;
     if (end <= dir->end)
         return true;
@@ -122,7 +113,6 @@ bool fat_dir_add(struct fat *fat, struct fat_dir *dir, const struct fat_name *na
     if (!find_slots(fat, dir, parts + 1, &item.first_slot, err))
         return false;
     item.slot = item.first_slot + parts;
-    fat_slots_mark(dir, item.first_slot, parts + 1, true);
     for (unsigned i = 0; i < parts; i++) {
         make_long(name, parts - i, parts, fat_name_checksum(entry), raw);
         if (!put_slot(fat, dir, item.first_slot + i, raw, ENTRY_SIZE, err))
@@ -133,19 +123,17 @@ bool fat_dir_add(struct fat *fat, struct fat_dir *dir, const struct fat_name *na
         return false;
     memcpy(item.raw, entry, ENTRY_SIZE);
     *out = item.off / ENTRY_SIZE;
-    return fat_ref_add(dir, &item, err);
+    return fat_index_add(dir, &item, err);
 }
 
-bool fat_dir_delete(struct fat *fat, struct fat_dir *dir, uint32_t first_slot, uint32_t slot,
-                    struct error *err)
+bool fat_dir_delete(struct fat *fat, struct fat_dir *dir, const struct fat_item *item, struct error *err)
 {
     static const uint8_t unused[1] = {SLOT_FREE};
-    fat_ref_remove(fat, dir, slot);
-    for (uint32_t i = first_slot; i <= slot; i++)
-        if (!put_slot(fat, dir, i, unused, 1, err))
+    fat_index_remove(dir, item);
+    for (uint32_t slot = item->first_slot; slot <= item->slot; slot++)
+        if (!put_slot(fat, dir, slot, unused, 1, err))
             return false;
-    fat_slots_mark(dir, first_slot, slot - first_slot + 1, false);
-    return true;
+    return slots_mark(&dir->index, item->first_slot, item->slot - item->first_slot + 1, false, err);
 }
 
 /* ---- create, remove --------------------------------------------------------------------------------------
@@ -229,12 +217,12 @@ static bool check_empty(struct fat *fat, uint32_t first, struct error *err)
 /* Cached sectors of a directory must not be written after its clusters were given to a file. */
 static bool forget_sectors(struct fat *fat, uint32_t first, struct error *err)
 {
-    struct fat_node *node;
+    struct chain *chain;
     uint32_t cluster, len;
-    if (!fat_node_open(fat, first, &node, err))
+    if (!fat_chain_open(fat, first, &chain, err))
         return false;
     for (uint32_t index = 0;; index += len) {
-        if (!fat_node_map(fat, node, index, &cluster, &len, err))
+        if (!fat_chain_map(fat, chain, index, &cluster, &len, err))
             return false;
         if (len == 0)
             return true;
@@ -262,7 +250,7 @@ bool fat_remove(struct fs *fs, fs_id dir_id, const char *text, struct error *err
         if (!fat_dir_index(fat, dir_id, &dir, err))
             return false;
     }
-    if (!fat_dir_delete(fat, dir, item.first_slot, item.slot, err))
+    if (!fat_dir_delete(fat, dir, &item, err))
         return false;
     return item.fault || first == 0 || fat_chain_free(fat, first, err);
 }
@@ -304,7 +292,7 @@ bool fat_rename(struct fs *fs, fs_id from, const char *text, fs_id to, const cha
     uint32_t first = fat_entry_cluster(fat, item.raw);
     if (item.fault)
         return damaged(err, fs->device, item.off, "%s", item.fault);
-    if (!fat_dir_delete(fat, dir, item.first_slot, item.slot, err) || !fat_dir_index(fat, to, &dir, err))
+    if (!fat_dir_delete(fat, dir, &item, err) || !fat_dir_index(fat, to, &dir, err))
         return false;
     uint32_t parent = dir->first;
     if (!fat_dir_add(fat, dir, &new_name, item.raw, out, err))
@@ -330,14 +318,14 @@ static bool undelete_chain(struct fat *fat, const uint8_t *entry, uint32_t *firs
         return true;
     if (!fat_valid_cluster(fat, cluster) || !fat_space_load(fat, err))
         return fail(err, E_DAMAGED, "the entry's first cluster %u does not exist", cluster);
-    if (!fat_space_is_free(fat, cluster))
+    if (!space_is_free(&fat->space, cluster))
         return fail(err, E_NOENT, "cluster %u of the deleted file is in use again", cluster);
     for (uint32_t c = cluster, n = 0; n < need; c++) {
         if (!fat_valid_cluster(fat, c))
             return fail(err, E_NOENT, "only %u of %u clusters of the deleted file are still free", n, need);
-        if (!fat_space_is_free(fat, c))
+        if (!space_is_free(&fat->space, c))
             continue;
-        if (!fat_space_claim(fat, c, err) || !fat_set(fat, c, CLUSTER_END, err) ||
+        if (!space_claim(&fat->space, c, err) || !fat_set(fat, c, CLUSTER_END, err) ||
             (last && !fat_set(fat, last, c, err)))
             return false;
         last = c;
@@ -365,7 +353,7 @@ bool fat_undelete(struct fs *fs, fs_id id, fs_id dir_id, const char *text, struc
     if (!undelete_chain(fat, entry, &first, err))
         return false;
     fat_entry_set_cluster(fat, entry, first);
-    fat_node_forget(fat, first);
+    chain_forget(fat->chains, first);
     return fat_dir_index(fat, dir_id, &dir, err) && fat_dir_add(fat, dir, &name, entry, &out, err);
 }
 
@@ -400,8 +388,8 @@ static bool store_root_label(struct fat *fat, const uint8_t label[SHORT_NAME], b
     if (!fat_dir_index(fat, ROOT_ID, &dir, err) || !fat_dir_scan(fat, dir, find_label, &search, err))
         return false;
     if (search.found && none) {
-        fat_slots_mark(dir, search.item.slot, 1, false);
-        return put_slot(fat, dir, search.item.slot, unused, 1, err);
+        return slots_mark(&dir->index, search.item.slot, 1, false, err) &&
+               put_slot(fat, dir, search.item.slot, unused, 1, err);
     }
     if (search.found)
         return put_slot(fat, dir, search.item.slot, label, SHORT_NAME, err);
@@ -412,7 +400,6 @@ static bool store_root_label(struct fat *fat, const uint8_t label[SHORT_NAME], b
     fat_entry_set_DIR_WrtDate(entry, 1 << 5 | 1);
     if (!find_slots(fat, dir, 1, &search.item.slot, err))
         return false;
-    fat_slots_mark(dir, search.item.slot, 1, true);
     return put_slot(fat, dir, search.item.slot, entry, ENTRY_SIZE, err) &&
            move_end(fat, dir, search.item.slot + 1, err);
 }

@@ -158,7 +158,7 @@ static void fill_times(const uint8_t *entry, struct fs_attr *attr)
 bool fat_getattr(struct fs *fs, fs_id id, struct fs_attr *attr, struct error *err)
 {
     struct fat *fat = fat_of(fs);
-    struct fat_node *node;
+    struct chain *chain;
     uint8_t entry[ENTRY_SIZE];
     uint32_t clusters = 0, first;
     if (!fat_entry_load(fat, id, entry, err))
@@ -168,7 +168,7 @@ bool fat_getattr(struct fs *fs, fs_id id, struct fs_attr *attr, struct error *er
     *attr = (struct fs_attr){.id = id, .nlink = 1};
     first = fat_entry_cluster(fat, entry);
     if (directory && first) {
-        if (!fat_node_open(fat, first, &node, err) || !fat_node_length(fat, node, &clusters, err))
+        if (!fat_chain_open(fat, first, &chain, err) || !fat_chain_length(fat, chain, &clusters, err))
             return false;
         attr->size = (uint64_t)clusters << fat->g.cluster_shift;
     } else {

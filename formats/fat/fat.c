@@ -85,14 +85,17 @@ static bool load(struct fat *fat, struct error *err)
     set_change(fat);
     fat->codepage = codepage_default();
     fat->meta = cache_new(dev, fat->g.sector_size, META_BYTES, NULL, NULL, err);
-    return fat->meta && fat_table_open(fat, err) && read_state(fat, err) && fat_read_label(fat, err);
+    fat->chains = chains_new(fat->g.clusters, fat_chain_step, fat, err);
+    return fat->meta && fat->chains && fat_table_open(fat, err) && read_state(fat, err) &&
+           fat_read_label(fat, err);
 }
 
 static void unload(struct fat *fat)
 {
     fat_dirs_drop(fat);
-    fat_nodes_drop(fat);
-    fat_space_drop(fat);
+    chains_free(fat->chains);
+    fat->chains = NULL;
+    space_drop(&fat->space);
     fat_table_close(fat);
     cache_free(fat->meta);
     fat->meta = NULL;
@@ -103,7 +106,7 @@ static void fat_close(struct fs *fs)
 {
     struct fat *fat = fat_of(fs);
     unload(fat);
-    fat_space_free(fat);
+    space_close(&fat->space);
     free(fat);
 }
 
@@ -128,7 +131,7 @@ static bool fat_flush(struct fs *fs, struct error *err)
     if (!fat_fsinfo_store(fat, err))
         return false;
     fat_table_unpin(fat);
-    ranges_clear(&fat->space.fresh);
+    space_command_ended(&fat->space);
     fat->hint_id = 0;
     return cache_flush(fat->table, err) && cache_flush(fat->meta, err);
 }
@@ -141,7 +144,7 @@ static bool fat_reload(struct fs *fs, struct error *err)
 
 static void fat_committed(struct fs *fs)
 {
-    fat_space_committed(fat_of(fs));
+    space_committed(&fat_of(fs)->space);
 }
 
 static bool fat_statfs(struct fs *fs, struct fs_stat *stat, struct error *err)
@@ -160,19 +163,12 @@ static bool fat_free_runs(struct fs *fs, bool (*emit)(uint64_t off, uint64_t len
                           struct error *err)
 {
     struct fat *fat = fat_of(fs);
-    uint32_t end = fat->g.clusters + 2, start = 0;
+    uint32_t start, len;
     if (!fat_space_load(fat, err))
         return false;
-    for (uint32_t c = 2; c <= end; c++) {
-        bool is_free = c < end && fat_space_is_free(fat, c);
-        if (is_free && start == 0)
-            start = c;
-        if (is_free || start == 0)
-            continue;
-        if (!emit(fat_cluster_off(fat, start), (uint64_t)(c - start) << fat->g.cluster_shift, arg))
+    for (uint32_t at = 0; space_next_run(&fat->space, at, &start, &len); at = start + len)
+        if (!emit(fat_cluster_off(fat, start), (uint64_t)len << fat->g.cluster_shift, arg))
             return true;
-        start = 0;
-    }
     return true;
 }
 
@@ -193,8 +189,8 @@ static void fat_cache_report(struct fs *fs, struct report *report)
     struct fat *fat = fat_of(fs);
     report_cache(report, "fat", fat->table);
     report_cache(report, "directories", fat->meta);
-    report_number(report, "fat-scans", fat->space.scans);
-    report_number(report, "chains", fat->node_count);
+    report_number(report, "fat-scans", fat->space.loads);
+    report_number(report, "chains", chains_count(fat->chains));
 }
 
 static const char *const types[] = {"vfat", "fat12", "fat16", "fat32", "msdos", NULL};

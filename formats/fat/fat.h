@@ -17,9 +17,9 @@
  * In memory (struct fat):
  *  - table: the FAT's blocks (cache.h) over a device that writes every copy;
  *  - meta:  sectors of boot region and directories (cache.h);
- *  - space: one bit for each cluster, built once a session by one scan of the FAT;
- *  - nodes: for each chain in use the runs of clusters that it consists of, as far as it was walked;
- *  - dirs:  for each directory in use an index from names to slots.
+ *  - space:  one bit for each cluster (space.h), built once a session by one scan of the FAT;
+ *  - chains: for each chain in use the runs of clusters that it consists of (chain.h);
+ *  - dirs:   for each directory in use an index from names to slots (slots.h).
  * All of them are only copies of what is on the device or dirty in the two caches.
  */
 #ifndef DISH_FAT_H
@@ -28,9 +28,11 @@
 #include "alloc.h"
 #include "bytes.h"
 #include "cache.h"
+#include "chain.h"
 #include "codepage.h"
 #include "driver.h"
-#include "ranges.h"
+#include "slots.h"
+#include "space.h"
 
 #include <stdlib.h>
 
@@ -178,27 +180,7 @@ struct fat_geometry {
     uint64_t sectors, fat_off, fat_len, root_off, root_len, data_off; /* bytes, but for sectors */
 };
 
-/* A run of a chain: clusters `index`.. of the file are clusters `cluster`.. of the volume. */
-struct fat_run {
-    uint32_t index, cluster, len;
-};
-
-/* A chain as far as it was walked. Keyed by its first cluster, so it needs no update when names change. */
-struct fat_node {
-    uint32_t first;
-    struct fat_run *runs;
-    size_t count, capacity;
-    uint32_t walked;       /* clusters that the walk has passed */
-    uint32_t last;         /* the last of them */
-    bool complete;         /* the chain ends there */
-    bool truncated;        /* runs stops short of `walked`: too many to keep */
-    struct fat_node *next; /* in its bucket */
-    struct fat_node *newer, *older;
-};
-
 struct fat_dir;
-
-enum { NODE_BUCKETS = 1024 };
 
 struct fat {
     struct fs fs;
@@ -211,20 +193,9 @@ struct fat {
     struct cache *table, *meta;
     struct cache_block *window; /* the block of the FAT looked at last; pinned */
 
-    struct fat_space {
-        bool loaded, changed; /* changed: FSInfo is out of date */
-        uint64_t *busy;       /* bit n: cluster n is in use, bad, or freed since the last commit */
-        uint32_t free, bad;   /* clusters free (held ones too) and marked bad */
-        uint32_t cursor;      /* where the next search begins */
-        uint32_t longest;     /* no free run is longer */
-        struct ranges freed;  /* freed since the last commit; survives reload */
-        struct ranges held;   /* of them: free now */
-        struct ranges fresh;  /* allocated by the running command out of space that was free before it */
-        uint64_t scans;       /* how often the FAT was read whole */
-    } space;
-
-    struct fat_node *nodes[NODE_BUCKETS], *newest_node, *oldest_node;
-    size_t node_count, run_count;
+    struct space space; /* in clusters; space.changed: FSInfo is out of date */
+    uint32_t bad_clusters;
+    struct chains *chains;
     struct fat_dir *dirs; /* most recently used first */
     fs_id hint_id;        /* the file created last, and the clusters it is expected to get */
     uint32_t hint_clusters;
@@ -288,36 +259,18 @@ uint64_t fat_entry_off(const struct fat *, uint32_t n);
  */
 
 bool fat_space_load(struct fat *, struct error *) DISH_CHECKED;
-void fat_space_drop(struct fat *);
-void fat_space_committed(struct fat *);
-void fat_space_free(struct fat *);
-bool fat_space_is_free(const struct fat *, uint32_t cluster); /* loaded; counts held ones as free */
-/*
- * Take a run of at most `want` free clusters, at `goal` (0: anywhere) when that is free, and mark it in the
- * map; the FAT is the caller's. E_NOSPACE.
- */
-bool fat_space_take(struct fat *, uint32_t want, uint32_t goal, uint32_t *start, uint32_t *len,
-                    struct error *) DISH_CHECKED;
-/* Where a run of `want` free clusters begins, nothing taken; false when there is none. */
-bool fat_space_find(struct fat *, uint32_t want, uint32_t *start);
-/* Take one certain free cluster (of a deleted file); its contents are kept. */
-bool fat_space_claim(struct fat *, uint32_t cluster, struct error *) DISH_CHECKED;
 /* Free the chain that begins at `first`, FAT entries included; a damaged one as far as it goes. */
 bool fat_chain_free(struct fat *, uint32_t first, struct error *) DISH_CHECKED;
-/* WRITE_FRESH when the running command took all of the run out of free space. */
-enum write_class fat_write_class(const struct fat *, uint32_t cluster, uint32_t count);
-
 /* ---- chain.c: cluster chains -----------------------------------------------------------------------------
  */
 
-bool fat_node_open(struct fat *, uint32_t first, struct fat_node **out, struct error *) DISH_CHECKED;
-void fat_node_forget(struct fat *, uint32_t first);
-void fat_nodes_drop(struct fat *);
+bool fat_chain_step(void *fat, uint32_t cluster, uint32_t *next, struct error *); /* a chain_next_fn */
+bool fat_chain_open(struct fat *, uint32_t first, struct chain **out, struct error *) DISH_CHECKED;
 /* The run that starts at cluster `index` of the chain: *len is 0 past the end. */
-bool fat_node_map(struct fat *, struct fat_node *, uint32_t index, uint32_t *cluster, uint32_t *len,
-                  struct error *) DISH_CHECKED;
+bool fat_chain_map(struct fat *, struct chain *, uint32_t index, uint32_t *cluster, uint32_t *len,
+                   struct error *) DISH_CHECKED;
 /* Walk to the end: the number of clusters. */
-bool fat_node_length(struct fat *, struct fat_node *, uint32_t *clusters, struct error *) DISH_CHECKED;
+bool fat_chain_length(struct fat *, struct chain *, uint32_t *clusters, struct error *) DISH_CHECKED;
 /*
  * Append clusters until the chain has `total`; *first is set when it was 0. `likely` is the length that is to
  * be expected later (a place with room for it is preferred). Fails with E_NOSPACE before anything is taken.
@@ -396,25 +349,13 @@ struct fat_item {
     const char *fault;
 };
 
-/* A name in a directory's index. */
-struct fat_ref {
-    uint32_t hash, alias_hash;
-    uint32_t first_slot, slot;
-    uint32_t next, alias_next; /* index + 1 of the next in the bucket; free ones are chained by next */
-};
-
 struct fat_dir {
     uint32_t first; /* cluster; 0: the fixed root */
     fs_id id;
     uint32_t slots; /* capacity */
     uint32_t end;   /* slots from here on were never used */
     bool indexed;
-    struct fat_ref *refs;
-    size_t ref_count, ref_capacity;
-    uint32_t free_ref;
-    uint32_t *buckets, *alias_buckets, bucket_count;
-    uint64_t *used;                    /* bit: the slot is taken */
-    uint32_t hint[MAX_NAME_SLOTS + 1]; /* no run of n free slots begins before hint[n] */
+    struct slots index; /* by the hashes of the name and of the short name */
     struct fat_dir *next;
 };
 
@@ -442,10 +383,9 @@ bool fat_dir_find(struct fat *, struct fat_dir *, const struct fat_name *, struc
                   struct error *) DISH_CHECKED;
 bool fat_dir_alias_taken(struct fat *, struct fat_dir *, const uint8_t short_name[SHORT_NAME], bool *taken,
                          struct error *) DISH_CHECKED;
-bool fat_ref_add(struct fat_dir *, const struct fat_item *, struct error *) DISH_CHECKED;
-void fat_ref_remove(struct fat *, struct fat_dir *, uint32_t slot);
-uint32_t fat_alias_hash(const uint8_t short_name[SHORT_NAME]);
-void fat_slots_mark(struct fat_dir *, uint32_t slot, uint32_t count, bool used);
+/* Put an item into the index, and take it out. */
+bool fat_index_add(struct fat_dir *, const struct fat_item *, struct error *) DISH_CHECKED;
+void fat_index_remove(struct fat_dir *, const struct fat_item *);
 void fat_item_text(const struct fat_item *, char *text, size_t size);
 bool fat_lookup(struct fs *, fs_id dir, const char *name, fs_id *out, struct error *);
 bool fat_readdir(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error *);
@@ -458,8 +398,7 @@ bool fat_deleted(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error 
 /* Add a name with the attributes of `entry` (its name bytes are set here). */
 bool fat_dir_add(struct fat *, struct fat_dir *, const struct fat_name *, uint8_t entry[ENTRY_SIZE],
                  fs_id *out, struct error *) DISH_CHECKED;
-bool fat_dir_delete(struct fat *, struct fat_dir *, uint32_t first_slot, uint32_t slot,
-                    struct error *) DISH_CHECKED;
+bool fat_dir_delete(struct fat *, struct fat_dir *, const struct fat_item *, struct error *) DISH_CHECKED;
 /* A new directory's cluster with . and .. in it. */
 bool fat_dir_make(struct fat *, uint32_t parent, const uint8_t entry[ENTRY_SIZE], uint32_t *first,
                   struct error *) DISH_CHECKED;

@@ -4,7 +4,7 @@
 bool fat_map(struct fs *fs, fs_id id, uint64_t off, struct extent *extent, struct error *err)
 {
     struct fat *fat = fat_of(fs);
-    struct fat_node *node;
+    struct chain *chain;
     uint8_t entry[ENTRY_SIZE];
     uint32_t cluster, len;
     if (!fat_entry_load(fat, id, entry, err))
@@ -19,13 +19,13 @@ bool fat_map(struct fs *fs, fs_id id, uint64_t off, struct extent *extent, struc
     }
     if (first == 0)
         return fail(err, E_INVALID, "the file is empty");
-    if (!fat_node_open(fat, first, &node, err) ||
-        !fat_node_map(fat, node, (uint32_t)(off >> fat->g.cluster_shift), &cluster, &len, err))
+    if (!fat_chain_open(fat, first, &chain, err) ||
+        !fat_chain_map(fat, chain, (uint32_t)(off >> fat->g.cluster_shift), &cluster, &len, err))
         return false;
     if (len == 0)
         return damaged(err, fs->device, id * ENTRY_SIZE + fat_entry_off_DIR_FileSize,
                        "the file has %llu bytes, but its chain ends after %u clusters of %u bytes",
-                       (unsigned long long)fat_entry_DIR_FileSize(entry), node->walked, fat->g.cluster_size);
+                       (unsigned long long)fat_entry_DIR_FileSize(entry), chain->walked, fat->g.cluster_size);
     uint64_t inside = off & (fat->g.cluster_size - 1);
     extent->off = fat_cluster_off(fat, cluster) + inside;
     extent->len = ((uint64_t)len << fat->g.cluster_shift) - inside;
@@ -56,25 +56,25 @@ bool fat_read(struct fs *fs, fs_id id, uint64_t off, void *buf, size_t n, struct
 static bool store(struct fat *fat, uint32_t first, uint64_t off, const uint8_t *buf, uint64_t n,
                   struct error *err)
 {
-    struct fat_node *node;
+    struct chain *chain;
     if (n == 0)
         return true;
-    if (!fat_node_open(fat, first, &node, err))
+    if (!fat_chain_open(fat, first, &chain, err))
         return false;
     while (n > 0) {
         uint32_t cluster, len, inside = (uint32_t)(off & (fat->g.cluster_size - 1));
         if (!interrupt_check(err) ||
-            !fat_node_map(fat, node, (uint32_t)(off >> fat->g.cluster_shift), &cluster, &len, err))
+            !fat_chain_map(fat, chain, (uint32_t)(off >> fat->g.cluster_shift), &cluster, &len, err))
             return false;
         if (len == 0)
             return fail(err, E_DAMAGED, "the file's chain is shorter than its size");
         uint64_t step = MIN_OF(((uint64_t)len << fat->g.cluster_shift) - inside, n);
         uint32_t count = fat_clusters_for(fat, inside + step);
-        enum write_class class = fat_write_class(fat, cluster, count);
+        enum write_class class = space_write_class(&fat->space, cluster, count);
         /* Where a run is fresh in part only, take its clusters one by one. */
-        if (class == WRITE_UPDATE && count > 1 && ranges_overlaps(&fat->space.fresh, cluster, count)) {
+        if (class == WRITE_UPDATE && count > 1 && space_partly_fresh(&fat->space, cluster, count)) {
             step = MIN_OF(fat->g.cluster_size - inside, step);
-            class = fat_write_class(fat, cluster, 1);
+            class = space_write_class(&fat->space, cluster, 1);
         }
         uint64_t at = fat_cluster_off(fat, cluster) + inside;
         if (buf ? !device_write(fat->fs.device, at, buf, (size_t)step, class, err)

@@ -191,7 +191,8 @@ static bool choose(struct plan *plan, struct error *err)
     for (; plan->per_cluster <= plan->max_per_cluster; plan->per_cluster *= 2) {
         uint32_t sectors12, sectors16, clusters12, clusters16;
         if (plan->bits == 32) {
-            if (try_width(plan, 32, &plan->fat_sectors, &plan->clusters))
+            if (try_width(plan, 32, &plan->fat_sectors, &plan->clusters) &&
+                (plan->bits_given || plan->clusters >= FAT16_LIMIT))
                 return true;
             continue;
         }
@@ -205,8 +206,17 @@ static bool choose(struct plan *plan, struct error *err)
         plan->clusters = wide ? clusters16 : clusters12;
         return true;
     }
-    return fail(err, E_INVALID, "%llu sectors of %u bytes are too few or too many for FAT%.0u%s",
-                (unsigned long long)plan->sectors, plan->sector_size, plan->bits,
+    if (plan->bits == 32 && !plan->bits_given) {
+        plan->bits = 0;
+        plan->per_cluster = plan->max_per_cluster;
+        return choose(plan, err);
+    }
+    return fail(err, E_INVALID, "%llu sectors of %u bytes are too few or too many for FAT%s%s",
+                (unsigned long long)plan->sectors, plan->sector_size,
+                plan->bits == 16   ? "16"
+                : plan->bits == 12 ? "12"
+                : plan->bits       ? "32"
+                                   : "",
                 plan->max_per_cluster < 128 ? " with this cluster size" : "");
 }
 

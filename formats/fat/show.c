@@ -282,7 +282,7 @@ bool fat_owner(void *opened, uint64_t off, struct owner *owner, struct error *er
 bool fat_describe(struct fs *fs, fs_id id, uint64_t off, struct report *report, struct error *err)
 {
     struct fat *fat = fat_of(fs);
-    struct fat_node *node;
+    struct chain *chain;
     uint8_t entry[ENTRY_SIZE];
     uint32_t cluster, len, index = (uint32_t)(off >> fat->g.cluster_shift);
     if (!fat_entry_load(fat, id, entry, err))
@@ -293,7 +293,7 @@ bool fat_describe(struct fs *fs, fs_id id, uint64_t off, struct report *report, 
     report_number(report, "first-cluster", first);
     if (first == 0)
         return true;
-    if (!fat_node_open(fat, first, &node, err) || !fat_node_map(fat, node, index, &cluster, &len, err))
+    if (!fat_chain_open(fat, first, &chain, err) || !fat_chain_map(fat, chain, index, &cluster, &len, err))
         return false;
     report_number(report, "cluster-index", index);
     if (len == 0)
@@ -317,7 +317,7 @@ bool fat_info(struct fs *fs, bool verbose, struct report *report, struct error *
     report_number(report, "free-clusters", fat->space.free);
     if (!verbose)
         return true;
-    report_number(report, "bad-clusters", fat->space.bad);
+    report_number(report, "bad-clusters", fat->bad_clusters);
     report_number(report, "reserved-sectors", g->reserved);
     report_number(report, "fats", g->fats);
     report_number(report, "fat-sectors", g->fat_sectors);

@@ -1,0 +1,242 @@
+#include "space.h"
+
+#include "alloc.h"
+#include "bytes.h"
+
+#include <stdlib.h>
+
+static bool is_busy(const struct space *space, uint32_t unit)
+{
+    return space->busy[unit / 64] >> (unit % 64) & 1;
+}
+
+static void set_busy(struct space *space, uint32_t start, uint32_t len, bool busy)
+{
+    for (uint32_t at = start; at < start + len;) {
+        uint32_t bit = at % 64, n = MIN_OF(64 - bit, start + len - at);
+        uint64_t mask = (n == 64 ? ~(uint64_t)0 : (((uint64_t)1 << n) - 1)) << bit;
+        if (busy)
+            space->busy[at / 64] |= mask;
+        else
+            space->busy[at / 64] &= ~mask;
+        at += n;
+    }
+}
+
+bool space_load(struct space *space, uint32_t begin, uint32_t end, struct error *err)
+{
+    space_drop(space);
+    space->begin = begin;
+    space->end = end;
+    space->busy = mem_array(end / 64 + 1, sizeof *space->busy, err);
+    return space->busy != NULL;
+}
+
+void space_use(struct space *space, uint32_t start, uint32_t len)
+{
+    set_busy(space, start, len, true);
+}
+
+/* Units freed since the last commit that are free now: keep them out of the search. */
+static bool hold_freed(struct space *space, struct error *err)
+{
+    struct range range;
+    for (uint64_t at = 0; ranges_next(&space->freed, at, &range); at = range.start + range.len)
+        for (uint64_t unit = range.start; unit < range.start + range.len && unit < space->end; unit++)
+            if (!is_busy(space, (uint32_t)unit)) {
+                if (!ranges_add(&space->held, unit, 1, err))
+                    return false;
+                set_busy(space, (uint32_t)unit, 1, true);
+            }
+    return true;
+}
+
+static uint32_t count_free(const struct space *space)
+{
+    uint32_t used = 0;
+    for (uint32_t i = 0; i <= space->end / 64; i++)
+        used += (uint32_t)__builtin_popcountll(space->busy[i]);
+    return space->end - space->begin - used;
+}
+
+bool space_loaded(struct space *space, uint32_t cursor, struct error *err)
+{
+    space->free = count_free(space);
+    if (!hold_freed(space, err)) {
+        space_drop(space);
+        return false;
+    }
+    space->cursor = cursor >= space->begin && cursor < space->end ? cursor : space->begin;
+    space->longest = space->end - space->begin;
+    space->loaded = true;
+    space->loads++;
+    return true;
+}
+
+void space_drop(struct space *space)
+{
+    free(space->busy);
+    space->busy = NULL;
+    space->loaded = space->changed = false;
+    space->free = 0;
+    ranges_clear(&space->held);
+    ranges_clear(&space->fresh);
+}
+
+void space_committed(struct space *space)
+{
+    struct range range;
+    for (uint64_t at = 0; space->loaded && ranges_next(&space->held, at, &range);
+         at = range.start + range.len)
+        set_busy(space, (uint32_t)range.start, (uint32_t)range.len, false);
+    space->longest = space->end - space->begin;
+    ranges_clear(&space->held);
+    ranges_clear(&space->freed);
+}
+
+void space_command_ended(struct space *space)
+{
+    ranges_clear(&space->fresh);
+}
+
+void space_close(struct space *space)
+{
+    space_drop(space);
+    ranges_clear(&space->freed);
+}
+
+bool space_is_free(const struct space *space, uint32_t unit)
+{
+    return !is_busy(space, unit) || ranges_contains(&space->held, unit, 1);
+}
+
+/* The first unit at or after `from` whose bit is `busy`; `end` when there is none. */
+static uint32_t scan(const struct space *space, uint32_t from, uint32_t end, bool busy)
+{
+    while (from < end) {
+        uint64_t word = busy ? space->busy[from / 64] : ~space->busy[from / 64];
+        word >>= from % 64;
+        if (word)
+            return MIN_OF(from + (uint32_t)__builtin_ctzll(word), end);
+        from = (from / 64 + 1) * 64;
+    }
+    return end;
+}
+
+bool space_next_run(const struct space *space, uint32_t at, uint32_t *start, uint32_t *len)
+{
+    struct range held;
+    at = MAX_OF(at, space->begin);
+    *start = scan(space, at, space->end, false);
+    if (ranges_next(&space->held, at, &held) && held.start < *start)
+        *start = (uint32_t)held.start;
+    if (*start >= space->end)
+        return false;
+    uint32_t end = *start, before;
+    do {
+        before = end;
+        end = end < space->end ? scan(space, end, space->end, true) : end;
+        if (end < space->end && ranges_next(&space->held, end, &held) && held.start == end)
+            end = (uint32_t)(held.start + held.len);
+    } while (end != before);
+    *len = end - *start;
+    return true;
+}
+
+/* Look for `want` units in a row in from..end; *start and *len keep the longest run seen. */
+static bool search(const struct space *space, uint32_t from, uint32_t end, uint32_t want, uint32_t *start,
+                   uint32_t *len)
+{
+    while (*len < want) {
+        uint32_t run = scan(space, from, end, false);
+        if (run == end)
+            return false;
+        from = scan(space, run, run + MIN_OF(end - run, want), true);
+        if (from - run > *len) {
+            *start = run;
+            *len = from - run;
+        }
+    }
+    return true;
+}
+
+static bool pick(struct space *space, uint32_t want, uint32_t *start, uint32_t *len)
+{
+    *len = 0;
+    if (space->cursor < space->begin || space->cursor >= space->end)
+        space->cursor = space->begin;
+    want = MIN_OF(want, MAX_OF(space->longest, 1));
+    if (!search(space, space->cursor, space->end, want, start, len) &&
+        !search(space, space->begin, MIN_OF(space->cursor + want, space->end), want, start, len))
+        space->longest = *len;
+    return *len > 0;
+}
+
+uint32_t space_free_at(const struct space *space, uint32_t start, uint32_t max)
+{
+    if (start < space->begin || start >= space->end)
+        return 0;
+    return scan(space, start, start + MIN_OF(max, space->end - start), true) - start;
+}
+
+bool space_find(struct space *space, uint32_t want, uint32_t *start)
+{
+    uint32_t len;
+    return pick(space, want, start, &len) && len >= want;
+}
+
+static bool take_held(struct space *space, uint32_t want, uint32_t *start, uint32_t *len, struct error *err)
+{
+    struct range range;
+    if (!ranges_next(&space->held, 0, &range))
+        return fail(err, E_NOSPACE, "the volume is full");
+    *start = (uint32_t)range.start;
+    *len = (uint32_t)MIN_OF(range.len, want);
+    return ranges_remove(&space->held, *start, *len, err);
+}
+
+bool space_take(struct space *space, uint32_t want, uint32_t goal, uint32_t *start, uint32_t *len,
+                struct error *err)
+{
+    *start = goal;
+    *len = goal ? space_free_at(space, goal, want) : 0;
+    if (*len > 0 || pick(space, want, start, len)) {
+        if (!ranges_add(&space->fresh, *start, *len, err))
+            return false;
+        set_busy(space, *start, *len, true);
+    } else if (!take_held(space, want, start, len, err)) {
+        return false;
+    }
+    space->free -= *len;
+    space->cursor = *start + *len;
+    space->changed = true;
+    return true;
+}
+
+bool space_claim(struct space *space, uint32_t unit, struct error *err)
+{
+    if (!ranges_remove(&space->held, unit, 1, err))
+        return false;
+    set_busy(space, unit, 1, true);
+    space->free--;
+    space->changed = true;
+    return true;
+}
+
+bool space_release(struct space *space, uint32_t start, uint32_t len, struct error *err)
+{
+    space->free += len;
+    space->changed = true;
+    return ranges_add(&space->freed, start, len, err) && ranges_add(&space->held, start, len, err) &&
+           ranges_remove(&space->fresh, start, len, err);
+}
+
+enum write_class space_write_class(const struct space *space, uint32_t start, uint32_t len)
+{
+    return ranges_contains(&space->fresh, start, len) ? WRITE_FRESH : WRITE_UPDATE;
+}
+
+bool space_partly_fresh(const struct space *space, uint32_t start, uint32_t len)
+{
+    return ranges_overlaps(&space->fresh, start, len);
+}

@@ -9,33 +9,34 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* What a source is called in the target: its last component; "" for one that names a directory by a dot. */
-static const char *last_name(const char *path, char *buf, size_t size)
+/* What a source is called in the target: its last component; "" when only its contents are meant. */
+static const char *last_name(const struct copy_end *end, char *buf, size_t size)
 {
-    size_t end = strlen(path);
-    while (end > 0 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
+    const char *path = end->host ? end->host : end->path;
+    size_t last = end->contents ? 0 : strlen(path);
+    while (last > 0 && path[last - 1] == '/')
+        last--;
+    size_t start = last;
     while (start > 0 && path[start - 1] != '/')
         start--;
-    snprintf(buf, size, "%.*s", (int)(end - start), path + start);
-    if (strcmp(buf, ".") == 0 || strcmp(buf, "..") == 0)
-        buf[0] = 0;
+    snprintf(buf, size, "%.*s", (int)(last - start), path + start);
     return buf;
+}
+
+static const char *shown_end(const struct copy_end *end)
+{
+    return end->host ? end->host : end->shown;
 }
 
 static bool run_source(struct copy *copy, const struct copy_end *end, const char *base_name,
                        struct error *err)
 {
     char name[1024];
-    const char *shown = end->host ? end->host : end->path;
-    copy->top_name = base_name ? base_name : last_name(shown, name, sizeof name);
-    if (copy->options->mirror && !base_name)
-        copy->top_name = "";
+    copy->top_name = base_name ? base_name : copy->options->mirror ? "" : last_name(end, name, sizeof name);
     bool opened = end->host ? copy_host_source(end->host, copy->options, &copy->source, err)
-                            : copy_image_source(end->volume, end->path, copy->options, &copy->source, err);
+                            : copy_image_source(end, copy->options, &copy->source, err);
     if (!opened) {
-        struct copy_item item = {.path = shown};
+        struct copy_item item = {.path = shown_end(end)};
         return copy_object_failed(copy, &item, false, err);
     }
     copy->target->unique_names = copy->source->unique_names;
@@ -87,9 +88,9 @@ static bool not_into_itself(const struct copy_end *source, const struct copy_end
         bool directory = path_lookup(source->volume, from, true, &id, err) &&
                          file_attr(source->volume, id, &attr, err) && S_ISDIR(attr.mode);
         if (to && directory && strncmp(to, from, len) == 0 && (to[len] == '/' || to[len] == 0))
-            ok = fail(err, E_INVALID, "%s: a directory cannot be copied into itself", source->path);
+            ok = fail(err, E_INVALID, "%s: a directory cannot be copied into itself", shown_end(source));
         else if (to && !directory && strcmp(from, to) == 0)
-            ok = fail(err, E_INVALID, "%s: source and target are the same file", source->path);
+            ok = fail(err, E_INVALID, "%s: source and target are the same file", shown_end(source));
     }
     free(from);
     free(to);
@@ -120,7 +121,7 @@ static bool open_target(struct copy *copy, const struct copy_end *dest, size_t c
                   ? copy_host_target(dest->host, several, &copy->target, base_name, err)
                   : copy_image_target(dest->volume, dest->path, several, &copy->target, base_name, err);
     if (!ok)
-        return because(err, "%s", dest->host ? dest->host : dest->path);
+        return because(err, "%s", shown_end(dest));
     copy->target->options = copy->options;
     copy->target->tally = copy->tally;
     copy->lacking = copy_may_lose(copy->target->limits);
@@ -168,22 +169,23 @@ bool copy_run(struct session *session, const struct copy_end *sources, size_t co
     return ok;
 }
 
-bool copy_stream(struct volume *volume, const char *path, const struct copy_options *options,
+bool copy_stream(const struct copy_end *dest, const struct copy_options *options,
                  bool (*read)(void *arg, void *buf, size_t n, size_t *got, struct error *), void *arg,
                  uint64_t *bytes, struct error *err)
 {
     struct copy_tally tally = {0};
-    struct copy copy = {.session = volume->image->session, .options = options, .tally = &tally};
-    const struct copy_end dest = {.volume = volume, .path = path};
+    struct copy copy = {.session = dest->volume->image->session, .options = options, .tally = &tally};
     struct copy_source nowhere = {0};
     struct copy_item item = {.attr = {.mode = S_IFREG | 0644}};
     struct fs_attr attr;
     char *name = NULL;
     *bytes = 0;
-    bool ok = open_target(&copy, &dest, 1, &name, err);
-    if (ok && !name)
-        ok = fail(err, E_ISDIR, "%s: is a directory", path);
+    if (!open_target(&copy, dest, 1, &name, err)) {
+        copy_free(&copy);
+        return false;
+    }
     copy.source = &nowhere;
+    bool ok = name || fail(err, E_ISDIR, "is a directory");
     ok = ok && copy_target_attr(&copy, &item, &attr, err) &&
          copy.target->ops->begin(copy.target, name, &attr, err);
     size_t got = 1;
@@ -193,6 +195,8 @@ bool copy_stream(struct volume *volume, const char *path, const struct copy_opti
         *bytes += ok ? got : 0;
     }
     ok = ok && copy.target->ops->finish(copy.target, &attr, UINT64_MAX, err);
+    if (!ok && err->kind != E_INTERRUPTED)
+        because(err, "%s", shown_end(dest));
     free(name);
     copy_free(&copy);
     return ok;

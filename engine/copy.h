@@ -12,6 +12,8 @@ struct copy_end {
     const char *host; /* NULL: in an image */
     struct volume *volume;
     const char *path;
+    const char *shown; /* how messages call a path on a volume: "2:/etc"; it ends in path */
+    bool contents;     /* "dir/.": what is in the directory, not the directory itself */
 };
 
 enum copy_loss {
@@ -67,7 +69,7 @@ bool copy_run(struct session *, const struct copy_end *sources, size_t count, co
               const struct copy_options *, struct copy_tally *, struct error *) DISH_CHECKED;
 
 /* Writes what read() delivers (*got 0: end) to a file of a volume, made or replaced as cp does. */
-bool copy_stream(struct volume *, const char *path, const struct copy_options *,
+bool copy_stream(const struct copy_end *dest, const struct copy_options *,
                  bool (*read)(void *arg, void *buf, size_t n, size_t *got, struct error *), void *arg,
                  uint64_t *bytes, struct error *) DISH_CHECKED;
 

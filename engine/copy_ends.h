@@ -98,7 +98,7 @@ bool copy_type_fits(const struct fs_limits *, uint32_t mode, enum copy_loss *los
 void copy_tell_losses(const struct copy_tally *, const struct copy_options *, const char *intro);
 uint64_t copy_losses(const struct copy_tally *);
 
-bool copy_image_source(struct volume *, const char *path, const struct copy_options *, struct copy_source **,
+bool copy_image_source(const struct copy_end *, const struct copy_options *, struct copy_source **,
                        struct error *) DISH_CHECKED;
 bool copy_host_source(const char *path, const struct copy_options *, struct copy_source **,
                       struct error *) DISH_CHECKED;

@@ -21,6 +21,7 @@ struct image_source {
     struct walk *walks[MAX_NESTED]; /* more than one: links to directories are followed */
     unsigned depths[MAX_NESTED];    /* of each walk's start in the copy */
     unsigned nested;
+    size_t prefix_len; /* of what is shown in front of a path */
     struct walk_entry *at;
     fs_id id; /* of the file that the item stands for, links followed */
     struct copy_item item;
@@ -41,7 +42,7 @@ static bool source_failed(struct image_source *source, struct copy_item **out, s
 static bool follow_link(struct image_source *source, struct copy_item **out, struct error *err)
 {
     struct copy_item *item = &source->item;
-    if (!path_lookup(source->volume, item->path, true, &source->id, err) ||
+    if (!path_lookup(source->volume, item->path + source->prefix_len, true, &source->id, err) ||
         !file_attr(source->volume, source->id, &item->attr, err))
         return source_failed(source, out, err);
     *out = item;
@@ -213,19 +214,20 @@ static const struct copy_source_ops image_source_ops = {
     .free = image_source_free,
 };
 
-bool copy_image_source(struct volume *volume, const char *path, const struct copy_options *options,
+bool copy_image_source(const struct copy_end *end, const struct copy_options *options,
                        struct copy_source **out, struct error *err)
 {
     fs_id id;
-    if (!path_lookup(volume, path, false, &id, err))
+    if (!path_lookup(end->volume, end->path, false, &id, err))
         return false;
     struct image_source *source = mem_new(sizeof *source, err);
     if (!source)
         return false;
-    source->base = (struct copy_source){.ops = &image_source_ops, .driver = volume->fs->driver};
-    source->volume = volume;
+    source->base = (struct copy_source){.ops = &image_source_ops, .driver = end->volume->fs->driver};
+    source->volume = end->volume;
     source->options = options;
-    if (!walk_new(&source->walks[0], volume, path, id, WALK_ATTR, err)) {
+    source->prefix_len = strlen(end->shown) - strlen(end->path);
+    if (!walk_new(&source->walks[0], end->volume, end->shown, id, WALK_ATTR, err)) {
         free(source);
         return false;
     }

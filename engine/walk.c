@@ -7,7 +7,7 @@
 #include "walk.h"
 
 #include "alloc.h"
-#include "bytes.h"
+#include "id_set.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -32,11 +32,6 @@ struct frame {
     bool more;       /* the chunk ended before the directory did */
 };
 
-struct id_set {
-    fs_id *slots; /* 0: empty; ids are never 0 */
-    size_t count, capacity;
-};
-
 struct walk {
     struct volume *volume;
     unsigned flags;
@@ -48,38 +43,6 @@ struct walk {
     struct walk_entry entry;
     bool started, enter; /* enter: the directory just returned comes next */
 };
-
-/* ---- the set of directories entered ---------------------------------------------------------------------
- */
-
-static size_t id_slot(const struct id_set *set, fs_id id)
-{
-    size_t at = (size_t)((id * 0x9E3779B97F4A7C15u) >> 24) & (set->capacity - 1);
-    while (set->slots[at] && set->slots[at] != id)
-        at = (at + 1) & (set->capacity - 1);
-    return at;
-}
-
-/* *fresh: it was not in the set before. */
-static bool id_set_add(struct id_set *set, fs_id id, bool *fresh, struct error *err)
-{
-    if (set->count * 2 >= set->capacity) {
-        struct id_set larger = {.count = set->count, .capacity = MAX_OF(set->capacity * 2, 64)};
-        larger.slots = mem_array(larger.capacity, sizeof *larger.slots, err);
-        if (!larger.slots)
-            return false;
-        for (size_t i = 0; i < set->capacity; i++)
-            if (set->slots[i])
-                larger.slots[id_slot(&larger, set->slots[i])] = set->slots[i];
-        free(set->slots);
-        *set = larger;
-    }
-    size_t at = id_slot(set, id);
-    *fresh = set->slots[at] != id;
-    set->slots[at] = id;
-    set->count += *fresh;
-    return true;
-}
 
 /* ---- reading a directory --------------------------------------------------------------------------------
  */
@@ -173,7 +136,7 @@ void walk_free(struct walk *walk)
     }
     free(walk->stack);
     free(walk->path);
-    free(walk->seen.slots);
+    id_set_free(&walk->seen);
     free(walk);
 }
 

@@ -127,6 +127,17 @@ void output_name(struct output *out, const char *name)
     text_free(&text);
 }
 
+unsigned output_name_width(const struct output *out, const char *name)
+{
+    struct text text = {0};
+    if (!out->terminal)
+        return display_width(name);
+    text_escaped(&text, name, strlen(name));
+    unsigned width = display_width(text_get(&text));
+    text_free(&text);
+    return width;
+}
+
 bool output_closed(const struct output *out)
 {
     return out->closed;

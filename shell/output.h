@@ -17,12 +17,15 @@ void output_write(struct output *, const void *bytes, size_t n);
 void output_printf(struct output *, const char *fmt, ...) DISH_PRINTF(2, 3);
 /* A name of a file: control characters and broken UTF-8 are escaped on a terminal, as they are otherwise. */
 void output_name(struct output *, const char *name);
+/* The columns that output_name() takes. */
+unsigned output_name_width(const struct output *, const char *name);
 bool output_closed(const struct output *); /* the reader of a pipe has gone: stop producing */
 bool output_is_terminal(const struct output *);
 unsigned output_width(const struct output *); /* columns; 80 when not a terminal */
 bool output_json(const struct output *);      /* --json: print nothing but through output_report() */
 /* Colours: sgr "01;34" or NULL for none; nothing when colours are off. */
 void output_color(struct output *, const char *sgr);
+bool output_colored(const struct output *);
 unsigned display_width(const char *utf8); /* columns that a string takes */
 
 /*

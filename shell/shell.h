@@ -182,7 +182,6 @@ void output_flush(struct output *);
 void output_free(struct output *); /* flushes; the descriptor stays open */
 int output_fd(const struct output *);
 void output_set_json(struct output *, bool);
-bool output_colored(const struct output *);
 
 /* ---- the commands about the session ------------------------------------------------------------------ */
 

@@ -1,0 +1,565 @@
+/* ls: what is in directories. */
+#include "ls.h"
+
+#include "alloc.h"
+#include "bytes.h"
+#include "grid.h"
+#include "id_set.h"
+#include "path.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- entries --------------------------------------------------------------------------------------------
+ */
+
+static void list_free(struct ls_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->entries[i].name);
+        free(list->entries[i].target);
+    }
+    free(list->entries);
+    *list = (struct ls_list){0};
+}
+
+/* Attributes and link targets, as far as the options ask for them. */
+static void complete(struct ls *ls, struct volume *volume, struct ls_entry *entry, const char *path)
+{
+    struct error err;
+    bool wants = ls->needs_attr || (!entry->type && (ls->classify || output_colored(ls->out)));
+    bool executable = entry->type == S_IFREG && (ls->classify == 'F' || output_colored(ls->out));
+    if (!entry->has_attr && (wants || executable)) {
+        entry->has_attr = file_attr(volume, entry->id, &entry->attr, &err);
+        if (!entry->has_attr) {
+            entry->faulty = true;
+            call_complain(ls->call, path, &err);
+            return;
+        }
+        entry->type = entry->attr.mode & S_IFMT;
+    }
+    if (entry->type == S_IFLNK && (ls->layout == LONG || ls->report) && !entry->target)
+        if (!file_readlink(volume, entry->id, &entry->target, &err))
+            call_complain(ls->call, path, &err);
+    fs_id id;
+    if (entry->type == S_IFLNK && output_colored(ls->out))
+        entry->target_missing = !path_lookup(volume, path, true, &id, &err);
+}
+
+struct reading {
+    struct ls *ls;
+    struct ls_list *list;
+    const char *path; /* of the directory, as shown */
+    struct error *err;
+    bool ok;
+};
+
+static bool take_entry(const struct fs_entry *entry, void *arg)
+{
+    struct reading *reading = arg;
+    struct ls_list *list = reading->list;
+    struct error fault;
+    if (entry->name[0] == '.' && !reading->ls->all && !reading->ls->almost_all)
+        return true;
+    if (entry->fault) {
+        char *path = mem_printf(reading->err, "%s/%s", reading->path, entry->name);
+        fail(&fault, E_DAMAGED, "%s", entry->fault);
+        call_complain(reading->ls->call, path, &fault);
+        free(path);
+    }
+    reading->ok =
+        mem_grow(&list->entries, &list->capacity, list->count + 1, sizeof *list->entries, reading->err);
+    if (!reading->ok)
+        return false;
+    struct ls_entry *out = &list->entries[list->count];
+    *out = (struct ls_entry){.id = entry->id, .type = entry->type & S_IFMT, .faulty = entry->fault != NULL};
+    out->name = mem_string(entry->name, reading->err);
+    reading->ok = out->name != NULL;
+    list->count += reading->ok;
+    return reading->ok && ((list->count & 1023) != 0 || (reading->ok = interrupt_check(reading->err)));
+}
+
+static bool add_dots(struct ls *ls, struct volume *volume, fs_id dir, struct ls_list *list, struct error *err)
+{
+    static const char *const names[] = {".", ".."};
+    fs_id ids[2] = {dir, dir};
+    struct error ignored;
+    if (!file_parent(volume, dir, &ids[1], &ignored))
+        ids[1] = dir;
+    for (int i = 0; ls->all && i < 2; i++) {
+        if (!mem_grow(&list->entries, &list->capacity, list->count + 1, sizeof *list->entries, err))
+            return false;
+        struct ls_entry *entry = &list->entries[list->count];
+        *entry = (struct ls_entry){.id = ids[i], .type = S_IFDIR, .name = mem_string(names[i], err)};
+        if (!entry->name)
+            return false;
+        list->count++;
+    }
+    return true;
+}
+
+/* ---- order ----------------------------------------------------------------------------------------------
+ */
+
+static int compare_times(struct fs_time a, struct fs_time b)
+{
+    if (a.sec != b.sec)
+        return a.sec < b.sec ? 1 : -1;
+    return a.nsec < b.nsec ? 1 : a.nsec > b.nsec ? -1 : 0;
+}
+
+static const char *extension(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && dot != name ? dot : "";
+}
+
+static int compare_entries(const void *a, const void *b, void *arg)
+{
+    const struct ls *ls = arg;
+    const struct ls_entry *x = a, *y = b;
+    int order = 0;
+    if (ls->groups_first && (x->type == S_IFDIR) != (y->type == S_IFDIR))
+        return x->type == S_IFDIR ? -1 : 1;
+    if (ls->sort == SORT_SIZE)
+        order = x->attr.size < y->attr.size ? 1 : x->attr.size > y->attr.size ? -1 : 0;
+    else if (ls->sort == SORT_TIME)
+        order = compare_times(ls_time(ls, &x->attr), ls_time(ls, &y->attr));
+    else if (ls->sort == SORT_EXTENSION)
+        order = strcmp(extension(x->name), extension(y->name));
+    if (order == 0)
+        order = strcmp(x->name, y->name);
+    return ls->reverse ? -order : order;
+}
+
+static void sort_list(struct ls *ls, struct ls_list *list)
+{
+    if (list->count == 0)
+        return;
+    if (ls->sort != SORT_NONE) {
+        qsort_r(list->entries, list->count, sizeof *list->entries, compare_entries, ls);
+    } else if (ls->reverse) {
+        for (size_t i = 0; i < list->count / 2; i++) {
+            struct ls_entry swap = list->entries[i];
+            list->entries[i] = list->entries[list->count - 1 - i];
+            list->entries[list->count - 1 - i] = swap;
+        }
+    }
+}
+
+/* ---- directories ----------------------------------------------------------------------------------------
+ */
+
+static void print_total(struct ls *ls, const struct ls_list *list)
+{
+    uint64_t total = 0;
+    char text[32];
+    for (size_t i = 0; i < list->count; i++)
+        total += list->entries[i].attr.allocated;
+    if (ls->human)
+        human_size(total, text);
+    else
+        snprintf(text, sizeof text, "%" PRIu64, div_up(total, 1024));
+    output_printf(ls->out, "total %s\n", text);
+}
+
+struct waiting {
+    char *shown, *path;
+    fs_id id;
+};
+
+struct waiting_stack {
+    struct waiting *items;
+    size_t count, capacity;
+};
+
+static bool push_waiting(struct waiting_stack *stack, const char *shown, const char *path, const char *name,
+                         fs_id id, struct error *err)
+{
+    if (!mem_grow(&stack->items, &stack->capacity, stack->count + 1, sizeof *stack->items, err))
+        return false;
+    size_t a = strlen(shown), b = strlen(path);
+    const char *glue = *name && !(a && shown[a - 1] == '/') ? "/" : "";
+    struct waiting item = {.id = id, .shown = mem_printf(err, "%s%s%s", shown, glue, name)};
+    glue = *name && !(b && path[b - 1] == '/') ? "/" : "";
+    item.path = item.shown ? mem_printf(err, "%s%s%s", path, glue, name) : NULL;
+    if (!item.path) {
+        free(item.shown);
+        return false;
+    }
+    stack->items[stack->count++] = item;
+    return true;
+}
+
+/* Reads one directory, completes and sorts its entries. */
+static bool read_directory(struct ls *ls, struct volume *volume, const struct waiting *dir,
+                           struct ls_list *list, struct error *err)
+{
+    struct reading reading = {.ls = ls, .list = list, .path = dir->shown, .err = err, .ok = true};
+    if (!add_dots(ls, volume, dir->id, list, err) ||
+        !file_readdir(volume, dir->id, take_entry, &reading, err) || !reading.ok)
+        return false;
+    for (size_t i = 0; i < list->count; i++) {
+        struct ls_entry *entry = &list->entries[i];
+        bool wants_path = entry->type == S_IFLNK || entry->type == 0 || ls->needs_attr;
+        if (entry->faulty || (!wants_path && !ls->classify && !output_colored(ls->out)))
+            continue;
+        bool root = strcmp(dir->path, "/") == 0;
+        char *path = mem_printf(err, "%s/%s", root ? "" : dir->path, entry->name);
+        if (!path)
+            return false;
+        complete(ls, volume, entry, path);
+        free(path);
+        if ((i & 255) == 0 && !interrupt_check(err))
+            return false;
+    }
+    sort_list(ls, list);
+    return true;
+}
+
+/* Subdirectories come next, in order: the last pushed is the next listed. */
+static bool push_subdirectories(struct ls *ls, const struct waiting *dir, const struct ls_list *list,
+                                struct waiting_stack *stack, struct error *err)
+{
+    for (size_t i = list->count; ls->recursive && i-- > 0;) {
+        const struct ls_entry *entry = &list->entries[i];
+        bool dots = strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0;
+        if (entry->type == S_IFDIR && !dots && !entry->faulty &&
+            !push_waiting(stack, dir->shown, dir->path, entry->name, entry->id, err))
+            return false;
+    }
+    return true;
+}
+
+static bool list_one(struct ls *ls, struct volume *volume, const struct waiting *dir, bool heading,
+                     struct waiting_stack *stack, struct error *err)
+{
+    struct ls_list list = {0};
+    bool ok = read_directory(ls, volume, dir, &list, err);
+    if (!ls->report && (ok || list.count)) {
+        if (heading) {
+            if (ls->printed_before)
+                output_write(ls->out, "\n", 1);
+            output_name(ls->out, dir->shown);
+            output_write(ls->out, ":\n", 2);
+        }
+        ls->printed_before = true;
+        if (ls->layout == LONG || ls->blocks)
+            print_total(ls, &list);
+    }
+    if (ok || list.count) {
+        struct error printing;
+        if (!ls_print_list(ls, volume, &list, dir->shown, &printing) && ok) {
+            *err = printing;
+            ok = false;
+        }
+    }
+    ok = ok && push_subdirectories(ls, dir, &list, stack, err);
+    list_free(&list);
+    return ok;
+}
+
+static bool list_tree(struct ls *ls, struct volume *volume, const char *shown, const char *path, fs_id id,
+                      bool heading, struct error *err)
+{
+    struct waiting_stack stack = {0};
+    struct id_set seen = {0};
+    bool ok = push_waiting(&stack, shown, path, "", id, err);
+    while (ok && stack.count > 0 && !output_closed(ls->out)) {
+        struct waiting dir = stack.items[--stack.count];
+        bool fresh;
+        ok = id_set_add(&seen, dir.id, &fresh, err);
+        if (ok && !fresh)
+            fail(err, E_DAMAGED, "this directory is part of the tree in another place already (a loop)");
+        if (ok && (!fresh || !list_one(ls, volume, &dir, heading || ls->recursive, &stack, err))) {
+            ok = !stops_everything(err->kind);
+            if (ok)
+                call_complain(ls->call, dir.shown, err);
+        }
+        free(dir.shown);
+        free(dir.path);
+    }
+    while (stack.count > 0) {
+        free(stack.items[--stack.count].shown);
+        free(stack.items[stack.count].path);
+    }
+    free(stack.items);
+    id_set_free(&seen);
+    return ok;
+}
+
+/* ---- the command ----------------------------------------------------------------------------------------
+ */
+
+static bool parse_sort(struct ls *ls, const char *word, struct error *err)
+{
+    static const struct {
+        const char *word;
+        enum sort_key key;
+    } words[] = {{"name", SORT_NAME},
+                 {"size", SORT_SIZE},
+                 {"time", SORT_TIME},
+                 {"extension", SORT_EXTENSION},
+                 {"none", SORT_NONE}};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(word, words[i].word) == 0) {
+            ls->sort = words[i].key;
+            return true;
+        }
+    return fail(err, E_USAGE, "--sort=%s: name, size, time, extension or none", word);
+}
+
+/* Options of which the last one counts. */
+static bool apply_given(struct ls *ls, const struct given *given, struct error *err)
+{
+    if (given->flag->letter == 0) {
+        if (strcmp(given->flag->name, "sort") == 0)
+            return parse_sort(ls, given->value, err);
+        if (strcmp(given->flag->name, "full-time") == 0)
+            ls->time_style = "full-iso", ls->layout = LONG;
+        else if (strcmp(given->flag->name, "time-style") == 0)
+            ls->time_style = given->value;
+        return true;
+    }
+    switch (given->flag->letter) {
+    case 'l':
+    case 'n':
+    case 'g':
+    case 'o':
+        ls->layout = LONG;
+        break;
+    case '1':
+        if (ls->layout != LONG)
+            ls->layout = ONE_A_LINE;
+        break;
+    case 'C':
+        ls->layout = COLUMNS;
+        break;
+    case 'x':
+        ls->layout = ACROSS;
+        break;
+    case 'm':
+        ls->layout = COMMAS;
+        break;
+    case 't':
+        ls->sort = SORT_TIME;
+        break;
+    case 'S':
+        ls->sort = SORT_SIZE;
+        break;
+    case 'X':
+        ls->sort = SORT_EXTENSION;
+        break;
+    case 'U':
+    case 'f':
+        ls->sort = SORT_NONE;
+        break;
+    case 'u':
+    case 'c':
+        ls->time_field = given->flag->letter == 'u' ? 'a' : 'c';
+        break;
+    case 'p':
+    case 'F':
+        ls->classify = given->flag->letter;
+        break;
+    }
+    return true;
+}
+
+static bool set_up(struct ls *ls, struct error *err)
+{
+    struct call *call = ls->call;
+    ls->layout = output_is_terminal(ls->out) ? COLUMNS : ONE_A_LINE;
+    ls->time_style = "locale";
+    ls->time_field = 'm';
+    for (int i = 0; i < call->given_count; i++)
+        if (!apply_given(ls, &call->given[i], err))
+            return false;
+    ls->all = call_has(call, "a") || call_has(call, "f");
+    ls->almost_all = call_has(call, "A");
+    ls->directories = call_has(call, "d");
+    ls->recursive = call_has(call, "R") && !ls->directories;
+    ls->inodes = call_has(call, "i");
+    ls->human = call_has(call, "h");
+    ls->reverse = call_has(call, "r");
+    ls->numeric = call_has(call, "n");
+    ls->blocks = call_has(call, "s");
+    ls->no_owner = call_has(call, "g");
+    ls->no_group = call_has(call, "o") || call_has(call, "G");
+    ls->quote = call_has(call, "Q");
+    ls->follow = call_has(call, "L") || call_has(call, "H");
+    ls->groups_first = call_has(call, "group-directories-first");
+    ls->now = session_now().sec;
+    if (ls->time_field != 'm' && ls->layout != LONG && ls->sort == SORT_NAME)
+        ls->sort = SORT_TIME; /* -u and -c alone sort by that time */
+    ls->report = output_json(ls->out) ? output_report_list(ls->out) : NULL;
+    ls->needs_attr =
+        ls->report || ls->layout == LONG || ls->blocks || ls->sort == SORT_SIZE || ls->sort == SORT_TIME;
+    return true;
+}
+
+struct named {
+    struct file_arg arg;
+    bool directory;
+};
+
+/* Arguments: those that are files are one list, then each directory is one. */
+static bool list_files(struct ls *ls, struct named *args, int count, bool *any, struct error *err)
+{
+    struct volume *volume = NULL;
+    struct ls_list list = {0};
+    bool ok = true;
+    *any = false;
+    for (int i = 0; ok && i < count; i++) {
+        if (args[i].directory)
+            continue;
+        if (volume && volume != args[i].arg.volume) {
+            sort_list(ls, &list);
+            ok = ls_print_list(ls, volume, &list, NULL, err);
+            list_free(&list);
+        }
+        volume = args[i].arg.volume;
+        ok = ok && mem_grow(&list.entries, &list.capacity, list.count + 1, sizeof *list.entries, err);
+        if (!ok)
+            break;
+        struct ls_entry *entry = &list.entries[list.count++];
+        *entry = (struct ls_entry){.id = args[i].arg.id,
+                                   .type = args[i].arg.attr.mode & S_IFMT,
+                                   .attr = args[i].arg.attr,
+                                   .has_attr = true};
+        entry->name = mem_string(args[i].arg.typed, err);
+        ok = entry->name != NULL;
+        if (ok)
+            complete(ls, volume, entry, args[i].arg.path);
+    }
+    if (ok && list.count) {
+        sort_list(ls, &list);
+        ok = ls_print_list(ls, volume, &list, NULL, err);
+        *any = ls->printed_before = true;
+    }
+    list_free(&list);
+    return ok;
+}
+
+static bool list_args(struct ls *ls, struct named *args, int count, bool heading, struct error *err)
+{
+    bool any;
+    bool ok = list_files(ls, args, count, &any, err);
+    for (int i = 0; ok && i < count; i++)
+        if (args[i].directory)
+            ok = list_tree(ls, args[i].arg.volume, args[i].arg.typed, args[i].arg.path, args[i].arg.id,
+                           heading || any, err);
+    return ok;
+}
+
+static bool is_listed(const struct ls *ls, const struct file_arg *arg, bool *directory)
+{
+    *directory = S_ISDIR(arg->attr.mode) && !ls->directories;
+    return true;
+}
+
+static bool open_arg(struct ls *ls, const char *text, struct named *out, struct error *err)
+{
+    /* A link to a directory is followed, but not when the line would show the link itself. */
+    bool ok = file_arg_open(ls->session, text, false, &out->arg, err);
+    bool look = ls->follow || (ls->layout != LONG && !ls->directories && ls->classify != 'F');
+    if (ok && S_ISLNK(out->arg.attr.mode) && look) {
+        struct file_arg target;
+        struct error ignored;
+        if (file_arg_open(ls->session, text, true, &target, &ignored) &&
+            (ls->follow || S_ISDIR(target.attr.mode))) {
+            struct file_arg link = out->arg;
+            out->arg = target;
+            target = link;
+        }
+        file_arg_close(&target);
+    }
+    return ok && is_listed(ls, &out->arg, &out->directory);
+}
+
+static bool run_ls(struct session *session, struct call *call, struct output *out, struct error *err)
+{
+    struct ls ls = {.session = session, .call = call, .out = out};
+    static char here[] = ".";
+    char *alone[] = {here};
+    char **words = call->argc ? call->args : alone;
+    int count = call->argc ? call->argc : 1, opened = 0;
+    struct named *args = mem_array((size_t)count, sizeof *args, err);
+    bool ok = args && set_up(&ls, err);
+    for (int i = 0; ok && i < count; i++) {
+        if (open_arg(&ls, words[i], &args[opened], err)) {
+            opened++;
+            continue;
+        }
+        file_arg_close(&args[opened].arg);
+        ok = !stops_everything(err->kind);
+        if (ok)
+            call_complain(call, NULL, err);
+    }
+    ok = ok && list_args(&ls, args, opened, count > 1, err);
+    while (opened > 0)
+        file_arg_close(&args[--opened].arg);
+    free(args);
+    owners_free(ls.owners);
+    return ok && call_result(call, err);
+}
+
+static const struct arg ls_args[] = {
+    {"PATH", ARG_PATH, ARG_ANY, "files and directories; the current directory when left out", NULL},
+    {0},
+};
+
+static const struct flag ls_flags[] = {
+    {'l', NULL, NULL, ARG_WORD, "long lines: mode, links, owner, group, size, time"},
+    {'a', "all", NULL, ARG_WORD, "names with a leading dot too, and . and .."},
+    {'A', "almost-all", NULL, ARG_WORD, "the same without . and .."},
+    {'R', "recursive", NULL, ARG_WORD, "directories within directories"},
+    {'h', "human-readable", NULL, ARG_WORD, "sizes as 1.5G"},
+    {'i', "inode", NULL, ARG_WORD, "the inode number first"},
+    {'1', NULL, NULL, ARG_WORD, "one name a line"},
+    {'t', NULL, NULL, ARG_WORD, "newest first"},
+    {'S', NULL, NULL, ARG_WORD, "largest first"},
+    {'X', NULL, NULL, ARG_WORD, "by extension"},
+    {'U', NULL, NULL, ARG_WORD, "in the directory's order"},
+    {'f', NULL, NULL, ARG_WORD, "the same, all names"},
+    {'r', "reverse", NULL, ARG_WORD, "the other way round"},
+    {'n', "numeric-uid-gid", NULL, ARG_WORD, "long, with numbers for owner and group"},
+    {'d', "directory", NULL, ARG_WORD, "directories themselves, not what is in them"},
+    {'F', "classify", NULL, ARG_WORD, "one of */=@| behind the name"},
+    {'p', NULL, NULL, ARG_WORD, "/ behind directories"},
+    {'s', "size", NULL, ARG_WORD, "allocated KiB first"},
+    {'g', NULL, NULL, ARG_WORD, "long without owner"},
+    {'o', NULL, NULL, ARG_WORD, "long without group"},
+    {'G', "no-group", NULL, ARG_WORD, "no group in long lines"},
+    {'C', NULL, NULL, ARG_WORD, "columns"},
+    {'x', NULL, NULL, ARG_WORD, "rows"},
+    {'m', NULL, NULL, ARG_WORD, "with commas"},
+    {'u', NULL, NULL, ARG_WORD, "time of last access"},
+    {'c', NULL, NULL, ARG_WORD, "time of last change of the inode"},
+    {'Q', "quote-name", NULL, ARG_WORD, "names in double quotes"},
+    {'L', "dereference", NULL, ARG_WORD, "what arguments that are symbolic links point to"},
+    {'H', NULL, NULL, ARG_WORD, "the same"},
+    {0, "sort", "KEY", ARG_WORD, "name, size, time, extension or none"},
+    {0, "full-time", NULL, ARG_WORD, "long, with nanoseconds"},
+    {0, "time-style", "STYLE", ARG_WORD, "full-iso, long-iso, iso, locale or +FORMAT"},
+    {0, "group-directories-first", NULL, ARG_WORD, "directories before files"},
+    {0},
+};
+
+const struct command ls_command = {
+    .name = "ls",
+    .group = "Files",
+    .summary = "list directories",
+    .details =
+        "Names are in byte order. Owners have the names that the image's own /etc/passwd and /etc/group "
+        "give them, else numbers.",
+    .examples = "ls -la /etc\nls -lR --full-time 2:/\nls -d *.conf",
+    .args = ls_args,
+    .flags = ls_flags,
+    .needs = NEEDS_IMAGE,
+    .aliases = "dir",
+    .run = run_ls,
+};

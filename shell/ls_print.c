@@ -1,0 +1,390 @@
+/* How ls shows names. */
+#include "ls.h"
+
+#include "alloc.h"
+#include "bytes.h"
+#include "grid.h"
+#include "mode.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- one name -------------------------------------------------------------------------------------------
+ */
+
+static bool is_archive(const char *name)
+{
+    static const char *const endings[] = {".tar", ".tgz", ".gz", ".xz",  ".zst",  ".bz2", ".zip",
+                                          ".deb", ".rpm", ".7z", ".jar", ".cpio", ".lz4"};
+    size_t len = strlen(name);
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+        size_t n = strlen(endings[i]);
+        if (len > n && strcmp(name + len - n, endings[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The colours that ls has by default. */
+static const char *color_of(const struct ls_entry *entry)
+{
+    uint32_t mode = entry->attr.mode;
+    switch (entry->type) {
+    case S_IFDIR:
+        if (mode & S_ISVTX)
+            return mode & S_IWOTH ? "30;42" : "37;44";
+        return mode & S_IWOTH ? "34;42" : "01;34";
+    case S_IFLNK:
+        return entry->target_missing ? "40;31;01" : "01;36";
+    case S_IFIFO:
+        return "40;33";
+    case S_IFSOCK:
+        return "01;35";
+    case S_IFBLK:
+    case S_IFCHR:
+        return "40;33;01";
+    default:
+        if (mode & S_ISUID)
+            return "37;41";
+        if (mode & S_ISGID)
+            return "30;43";
+        if (mode & 0111)
+            return "01;32";
+        return is_archive(entry->name) ? "01;31" : NULL;
+    }
+}
+
+static char suffix_of(const struct ls *ls, uint32_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFDIR:
+        return '/';
+    case S_IFLNK:
+        return '@';
+    case S_IFIFO:
+        return '|';
+    case S_IFSOCK:
+        return '=';
+    case S_IFREG:
+        return ls->classify == 'F' && (mode & 0111) ? '*' : 0;
+    default:
+        return 0;
+    }
+}
+
+static char entry_suffix(const struct ls *ls, const struct ls_entry *entry)
+{
+    uint32_t mode = entry->type | (entry->attr.mode & 07777);
+    if (!ls->classify || (ls->classify == 'p' && entry->type != S_IFDIR))
+        return 0;
+    return entry->type == S_IFLNK && ls->layout == LONG ? 0 : suffix_of(ls, mode);
+}
+
+/* The name with its quotes (-Q), before the terminal's escapes. */
+static char *shown_name(const struct ls *ls, const char *name, struct error *err)
+{
+    if (!ls->quote)
+        return mem_string(name, err);
+    char *quoted = mem_new(strlen(name) * 4 + 3, err);
+    if (!quoted)
+        return NULL;
+    char *to = quoted;
+    *to++ = '"';
+    for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            *to++ = '\\';
+        if (*p < ' ' || *p == 0x7F)
+            to += sprintf(to, "\\%03o", *p);
+        else
+            *to++ = (char)*p;
+    }
+    *to++ = '"';
+    return quoted;
+}
+
+static void print_name(struct ls *ls, const struct ls_entry *entry)
+{
+    struct error err;
+    const char *color = output_colored(ls->out) ? color_of(entry) : NULL;
+    char *name = shown_name(ls, entry->name, &err);
+    if (color)
+        output_color(ls->out, color);
+    output_name(ls->out, name ? name : entry->name);
+    if (color)
+        output_color(ls->out, NULL);
+    free(name);
+    char suffix = entry_suffix(ls, entry);
+    if (suffix)
+        output_write(ls->out, &suffix, 1);
+}
+
+static void inode_text(const struct ls_entry *entry, char out[24])
+{
+    snprintf(out, 24, "%" PRIu64, entry->id);
+}
+
+static void blocks_text(const struct ls *ls, const struct ls_entry *entry, char out[32])
+{
+    if (ls->human)
+        human_size(entry->attr.allocated, out);
+    else
+        snprintf(out, 32, "%" PRIu64, div_up(entry->attr.allocated, 1024));
+}
+
+/* Inode number and blocks in front of a name; widths 0: as they are. Returns the columns taken. */
+static unsigned print_front(struct ls *ls, const struct ls_entry *entry, int inode_width, int block_width)
+{
+    char text[32];
+    int taken = 0;
+    if (ls->inodes) {
+        inode_text(entry, text);
+        output_printf(ls->out, "%*s ", inode_width, text);
+        taken += MAX_OF((int)strlen(text), inode_width) + 1;
+    }
+    if (ls->blocks) {
+        blocks_text(ls, entry, text);
+        output_printf(ls->out, "%*s ", block_width, text);
+        taken += MAX_OF((int)strlen(text), block_width) + 1;
+    }
+    return (unsigned)taken;
+}
+
+static void front_widths(const struct ls *ls, const struct ls_list *list, int *inode, int *blocks)
+{
+    char text[32];
+    *inode = *blocks = 0;
+    for (size_t i = 0; i < list->count && (ls->inodes || ls->blocks); i++) {
+        inode_text(&list->entries[i], text);
+        *inode = MAX_OF(*inode, (int)strlen(text));
+        blocks_text(ls, &list->entries[i], text);
+        *blocks = MAX_OF(*blocks, (int)strlen(text));
+    }
+}
+
+struct fs_time ls_time(const struct ls *ls, const struct fs_attr *attr)
+{
+    return ls->time_field == 'a' ? attr->atime : ls->time_field == 'c' ? attr->ctime : attr->mtime;
+}
+
+/* ---- layouts --------------------------------------------------------------------------------------------
+ */
+
+static unsigned name_width(const struct ls *ls, const struct ls_entry *entry)
+{
+    return output_name_width(ls->out, entry->name) + (ls->quote ? 2 : 0) + (entry_suffix(ls, entry) != 0);
+}
+
+/* Finds the fewest rows whose columns fit; widths has room for count columns. */
+static size_t fit_columns(const unsigned *cells, size_t count, unsigned width, bool across, unsigned *widths,
+                          size_t *columns)
+{
+    for (size_t rows = 1;; rows++) {
+        size_t n = div_up(count, rows), used = 0;
+        memset(widths, 0, n * sizeof *widths);
+        for (size_t i = 0; i < count; i++) {
+            size_t column = across ? i % n : i / rows;
+            widths[column] = MAX_OF(widths[column], cells[i] + 2);
+        }
+        for (size_t c = 0; c < n && used <= width + 2; c++)
+            used += widths[c];
+        if (used <= width + 2 || n == 1) {
+            *columns = n;
+            return rows;
+        }
+    }
+}
+
+static bool print_columns(struct ls *ls, const struct ls_list *list, struct error *err)
+{
+    int inode_width, block_width;
+    front_widths(ls, list, &inode_width, &block_width);
+    unsigned front =
+        (ls->inodes ? (unsigned)inode_width + 1 : 0) + (ls->blocks ? (unsigned)block_width + 1 : 0);
+    unsigned *cells = mem_array(list->count * 2 + 1, sizeof *cells, err);
+    if (!cells)
+        return false;
+    unsigned *widths = cells + list->count;
+    for (size_t i = 0; i < list->count; i++)
+        cells[i] = front + name_width(ls, &list->entries[i]);
+    size_t columns, rows = 1;
+    bool across = ls->layout == ACROSS;
+    rows = fit_columns(cells, list->count, output_width(ls->out), across, widths, &columns);
+    for (size_t row = 0; row < rows; row++) {
+        for (size_t column = 0; column < columns; column++) {
+            size_t at = across ? row * columns + column : column * rows + row;
+            if (at >= list->count)
+                break;
+            print_front(ls, &list->entries[at], inode_width, block_width);
+            print_name(ls, &list->entries[at]);
+            size_t next = across ? at + 1 : at + rows;
+            if (next < list->count && column + 1 < columns)
+                output_printf(ls->out, "%*s", (int)(widths[column] - cells[at]), "");
+        }
+        output_write(ls->out, "\n", 1);
+    }
+    free(cells);
+    return true;
+}
+
+static void print_commas(struct ls *ls, const struct ls_list *list)
+{
+    unsigned column = 0, width = output_width(ls->out);
+    for (size_t i = 0; i < list->count; i++) {
+        unsigned need = name_width(ls, &list->entries[i]) + 2;
+        if (column && column + need > width) {
+            output_write(ls->out, "\n", 1);
+            column = 0;
+        } else if (column) {
+            output_write(ls->out, " ", 1);
+        }
+        column += print_front(ls, &list->entries[i], 0, 0);
+        print_name(ls, &list->entries[i]);
+        if (i + 1 < list->count)
+            output_write(ls->out, ",", 1);
+        column += need;
+    }
+    if (list->count)
+        output_write(ls->out, "\n", 1);
+}
+
+struct long_row {
+    char permissions[12], links[24], user[64], group[64], size[32], time[80];
+};
+
+static void owner_text(const struct ls *ls, const char *name, uint32_t number, char out[64])
+{
+    if (name && !ls->numeric)
+        snprintf(out, 64, "%s", name);
+    else
+        snprintf(out, 64, "%" PRIu32, number);
+}
+
+static void time_text(const struct ls *ls, struct fs_time time, char *out, size_t size)
+{
+    /* As ls: six months back and nothing of the future is recent. */
+    bool recent = time.sec <= ls->now && time.sec > ls->now - 31556952 / 2;
+    const char *style = ls->time_style;
+    if (style[0] == '+')
+        time_format(time, style + 1, out, size);
+    else if (strcmp(style, "full-iso") == 0)
+        time_format(time, "%Y-%m-%d %H:%M:%S.%N %z", out, size);
+    else if (strcmp(style, "long-iso") == 0)
+        time_format(time, "%Y-%m-%d %H:%M", out, size);
+    else if (strcmp(style, "iso") == 0)
+        time_format(time, recent ? "%m-%d %H:%M" : "%Y-%m-%d ", out, size);
+    else
+        time_format(time, recent ? "%b %e %H:%M" : "%b %e  %Y", out, size);
+}
+
+static void fill_row(struct ls *ls, const struct ls_entry *entry, struct long_row *row)
+{
+    const struct fs_attr *attr = &entry->attr;
+    if (!entry->has_attr) {
+        static const char unknown[] = "??????????";
+        *row = (struct long_row){.links = "?", .user = "?", .group = "?", .size = "?", .time = "?"};
+        memcpy(row->permissions, unknown, sizeof unknown);
+        return;
+    }
+    mode_text(attr->mode, row->permissions);
+    snprintf(row->links, sizeof row->links, "%" PRIu64, attr->nlink);
+    owner_text(ls, ls->numeric ? NULL : owner_user(ls->owners, attr->uid), attr->uid, row->user);
+    owner_text(ls, ls->numeric ? NULL : owner_group(ls->owners, attr->gid), attr->gid, row->group);
+    if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
+        snprintf(row->size, sizeof row->size, "%" PRIu32 ", %" PRIu32, attr->rdev_major, attr->rdev_minor);
+    else if (ls->human)
+        human_size(attr->size, row->size);
+    else
+        snprintf(row->size, sizeof row->size, "%" PRIu64, attr->size);
+    time_text(ls, ls_time(ls, attr), row->time, sizeof row->time);
+}
+
+static bool print_long(struct ls *ls, const struct ls_list *list, struct error *err)
+{
+    int widths[5] = {0}, inode_width, block_width;
+    struct long_row *rows = mem_array(list->count, sizeof *rows, err);
+    if (!rows)
+        return false;
+    for (size_t i = 0; i < list->count; i++) {
+        fill_row(ls, &list->entries[i], &rows[i]);
+        const char *const cells[] = {rows[i].links, rows[i].user, rows[i].group, rows[i].size, rows[i].time};
+        for (size_t c = 0; c < ARRAY_LEN(cells); c++)
+            widths[c] = MAX_OF(widths[c], (int)display_width(cells[c]));
+    }
+    front_widths(ls, list, &inode_width, &block_width);
+    for (size_t i = 0; i < list->count; i++) {
+        const struct ls_entry *entry = &list->entries[i];
+        print_front(ls, entry, inode_width, block_width);
+        output_printf(ls->out, "%s %*s ", rows[i].permissions, widths[0], rows[i].links);
+        if (!ls->no_owner)
+            output_printf(ls->out, "%-*s ", widths[1], rows[i].user);
+        if (!ls->no_group)
+            output_printf(ls->out, "%-*s ", widths[2], rows[i].group);
+        output_printf(ls->out, "%*s %*s ", widths[3], rows[i].size, widths[4], rows[i].time);
+        print_name(ls, entry);
+        if (entry->target) {
+            output_write(ls->out, " -> ", 4);
+            output_name(ls->out, entry->target);
+        }
+        output_write(ls->out, "\n", 1);
+    }
+    free(rows);
+    return true;
+}
+
+static void print_json(struct ls *ls, const struct ls_list *list, const char *dir)
+{
+    struct error err;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct ls_entry *entry = &list->entries[i];
+        bool slash = dir && dir[strlen(dir) - 1] != '/';
+        char *path = dir ? mem_printf(&err, "%s%s%s", dir, slash ? "/" : "", entry->name)
+                         : mem_string(entry->name, &err);
+        report_open(ls->report, NULL);
+        const char *base = dir ? NULL : strrchr(entry->name, '/');
+        report_text(ls->report, "name", base && base[1] ? base + 1 : entry->name);
+        report_text(ls->report, "path", path ? path : entry->name);
+        if (entry->has_attr)
+            report_file(ls->report, NULL, &entry->attr, entry->target);
+        report_close(ls->report);
+        free(path);
+    }
+}
+
+bool ls_print_list(struct ls *ls, struct volume *volume, const struct ls_list *list, const char *dir,
+                   struct error *err)
+{
+    if (ls->report) {
+        print_json(ls, list, dir);
+        return true;
+    }
+    if (ls->layout == LONG && ls->owners_of != volume) {
+        owners_free(ls->owners);
+        ls->owners = owners_new(volume, err);
+        ls->owners_of = volume;
+        if (!ls->owners)
+            return false;
+    }
+    switch (ls->layout) {
+    case LONG:
+        return print_long(ls, list, err);
+    case COLUMNS:
+    case ACROSS:
+        return print_columns(ls, list, err);
+    case COMMAS:
+        print_commas(ls, list);
+        return true;
+    case ONE_A_LINE:
+        break;
+    }
+    int inode_width, block_width;
+    front_widths(ls, list, &inode_width, &block_width);
+    for (size_t i = 0; i < list->count && !output_closed(ls->out); i++) {
+        print_front(ls, &list->entries[i], inode_width, block_width);
+        print_name(ls, &list->entries[i]);
+        output_write(ls->out, "\n", 1);
+    }
+    return true;
+}

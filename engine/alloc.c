@@ -25,6 +25,14 @@ void *mem_new(size_t n, struct error *err)
     return p;
 }
 
+void *mem_bytes(size_t n, struct error *err)
+{
+    void *p = told_to_fail() ? NULL : malloc(n ? n : 1);
+    if (!p)
+        fail(err, E_NOMEM, "out of memory (%zu bytes)", n);
+    return p;
+}
+
 void *mem_array(size_t count, size_t size, struct error *err)
 {
     size_t bytes;

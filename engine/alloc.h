@@ -9,6 +9,9 @@
 /* n zeroed bytes, or NULL with E_NOMEM. n may be 0. */
 void *mem_new(size_t n, struct error *err) DISH_CHECKED;
 
+/* The same without the zeros, for bytes that are written at once. */
+void *mem_bytes(size_t n, struct error *err) DISH_CHECKED;
+
 /* count zeroed items of size bytes, overflow checked. */
 void *mem_array(size_t count, size_t size, struct error *err) DISH_CHECKED;
 

@@ -275,6 +275,11 @@ bool journal_end(struct journal *journal, bool sync, struct error *err)
     return ok;
 }
 
+void journal_leave(struct journal *journal)
+{
+    journal_free(journal);
+}
+
 void journal_abort(struct journal *journal)
 {
     struct error ignored;

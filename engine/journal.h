@@ -2,9 +2,9 @@
  * The commit's journal: a file `NAME.dish-journal` beside the image, written and made durable before the
  * image's committed bytes are touched, removed when they are in place.
  *
- *     header  magic, version, identity of the image (size before, checksum of its first 64 KiB), CRC-32C
+ *     header  magic, version, identity of the image (size before, checksums of its first sectors), CRC-32C
  *     record* type (PAGES off len | PUNCH off len | SIZE new), CRC-32C over head and data, then the data
- *     commit  number of records, CRC-32C over all record heads
+ *     commit  number of records, CRC-32C over all record heads, identity of the image afterwards
  *
  * A journal with its commit record is complete and is replayed at the next open; any other is discarded.
  * Replay is idempotent: it may be interrupted and run again.
@@ -29,6 +29,9 @@ bool journal_resize(struct journal *, uint64_t size, struct error *) DISH_CHECKE
 bool journal_commit(struct journal *, bool sync, struct error *) DISH_CHECKED;
 /* The commit is in place (or given up): remove the journal and free it. */
 bool journal_end(struct journal *, bool sync, struct error *) DISH_CHECKED;
+/* The commit record is written but the commit could not be put in place: the journal stays for the next open.
+ */
+void journal_leave(struct journal *);
 /* Failure before journal_commit(): remove what there is. Never fails. */
 void journal_abort(struct journal *);
 

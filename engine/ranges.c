@@ -185,3 +185,29 @@ void ranges_clear(struct ranges *set)
     free_tree(set->root, &set->total);
     set->root = NULL;
 }
+
+bool ranges_add_all(struct ranges *set, const struct ranges *others, struct error *err)
+{
+    struct range range;
+    for (uint64_t at = 0; ranges_next(others, at, &range); at = range.start + range.len)
+        if (!ranges_add(set, range.start, range.len, err))
+            return false;
+    return true;
+}
+
+bool ranges_remove_all(struct ranges *set, const struct ranges *others, struct error *err)
+{
+    struct range range;
+    for (uint64_t at = 0; ranges_next(others, at, &range); at = range.start + range.len)
+        if (!ranges_remove(set, range.start, range.len, err))
+            return false;
+    return true;
+}
+
+bool ranges_copy(const struct ranges *set, struct ranges *copy, struct error *err)
+{
+    if (ranges_add_all(copy, set, err))
+        return true;
+    ranges_clear(copy);
+    return false;
+}

@@ -24,5 +24,10 @@ bool ranges_overlaps(const struct ranges *, uint64_t start, uint64_t len); /* an
 /* The first range that ends after `at`, clipped to begin at `at` or later. False: there is none. */
 bool ranges_next(const struct ranges *, uint64_t at, struct range *out);
 void ranges_clear(struct ranges *);
+/* All ranges of another set. After a failure a part of them has been added or removed. */
+bool ranges_add_all(struct ranges *, const struct ranges *others, struct error *) DISH_CHECKED;
+bool ranges_remove_all(struct ranges *, const struct ranges *others, struct error *) DISH_CHECKED;
+/* *copy is empty before, and after a failure. */
+bool ranges_copy(const struct ranges *, struct ranges *copy, struct error *) DISH_CHECKED;
 
 #endif

@@ -11,33 +11,30 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
-static bool working(const struct stage *stage, struct error *err)
+bool stage_check_working(const struct stage *stage, struct error *err)
 {
-    return stage->state == STAGE_WORKING ||
-           fail(err, E_IO,
-                "the last commit could not be finished; close the image: the next open completes it");
+    return !stage->broken || fail(err, E_IO, "%s", stage->broken);
 }
 
 /* Settled once, before the first change: locks, and that a commit will be possible. */
 static bool make_ready(struct stage *stage, struct error *err)
 {
+    struct device *file = stage->dev.below;
+    bool journal = !stage->is_new && stage->options.durability != DURABILITY_OFF;
     if (stage->ready)
         return true;
-    bool journal = !stage->is_new && stage->options.durability != DURABILITY_OFF;
-    if (!stage->options.dry_run) {
-        if (!host_file_make_writable(stage->dev.below, err))
-            return false;
-        if (journal && !journal_possible(stage_path(&stage->dev), err))
-            return false;
-    }
+    if (!stage->options.dry_run && (!host_file_make_writable(file, err) ||
+                                    (journal && !journal_possible(host_file_real_path(file), err))))
+        return false;
     stage->ready = true;
     return true;
 }
 
 static bool begin_change(struct stage *stage, struct error *err)
 {
-    if (!working(stage, err) || !make_ready(stage, err) || !history_begin_change(stage, err))
+    if (!stage_check_working(stage, err) || !make_ready(stage, err))
         return false;
+    history_begin_change(stage);
     stage->epoch++;
     return true;
 }
@@ -48,20 +45,19 @@ static bool stage_read(struct device *dev, uint64_t off, void *buf, size_t n, st
 {
     struct stage *stage = stage_of(dev);
     uint8_t *out = buf;
-    if (!working(stage, err))
+    if (!stage_check_working(stage, err))
         return false;
     while (n > 0) {
-        size_t at = (size_t)(off % STAGE_PAGE), step = MIN_OF(n, STAGE_PAGE - at);
-        const struct page *page = page_find(stage, off / STAGE_PAGE);
-        if (page) {
-            if (!version_read(stage, page->version, at, out, step, err))
-                return false;
+        size_t step = (size_t)(page_next(stage, off, off + n) - off), at = (size_t)(off % STAGE_PAGE);
+        bool ok;
+        if (step > 0) {
+            ok = host_read(stage, off, out, step, err);
         } else {
-            while (step < n && !page_find(stage, (off + step) / STAGE_PAGE))
-                step += MIN_OF(n - step, (size_t)STAGE_PAGE);
-            if (!host_read(stage, &stage->masked, off, out, step, err))
-                return false;
+            step = MIN_OF(n, STAGE_PAGE - at);
+            ok = version_read(stage, page_find(stage, off / STAGE_PAGE)->version, at, out, step, err);
         }
+        if (!ok)
+            return false;
         off += step;
         out += step;
         n -= step;
@@ -71,12 +67,13 @@ static bool stage_read(struct device *dev, uint64_t off, void *buf, size_t n, st
 
 /* ---- writing ---- */
 
-/* The number of whole pages from off on that may bypass the overlay. */
+/* How many bytes from off on may bypass the overlay: whole pages, and enough of them. */
 static size_t direct_run(const struct stage *stage, uint64_t off, size_t n)
 {
-    size_t len = 0;
-    while (n - len >= STAGE_PAGE && !page_find(stage, (off + len) / STAGE_PAGE))
-        len += STAGE_PAGE;
+    if (off % STAGE_PAGE != 0 || n < STAGE_DIRECT)
+        return 0;
+    uint64_t end = page_next(stage, off, off + n);
+    size_t len = (size_t)round_down(end - off, STAGE_PAGE);
     return len >= STAGE_DIRECT && range_may_be_fresh(stage, off, len) ? len : 0;
 }
 
@@ -90,9 +87,7 @@ static bool stage_write(struct device *dev, uint64_t off, const void *buf, size_
     if (!begin_change(stage, err))
         return false;
     while (n > 0) {
-        size_t at = (size_t)(off % STAGE_PAGE), step = 0;
-        if (class == WRITE_FRESH && at == 0 && n >= STAGE_DIRECT)
-            step = direct_run(stage, off, n);
+        size_t at = (size_t)(off % STAGE_PAGE), step = fresh ? direct_run(stage, off, n) : 0;
         if (step > 0) {
             struct iovec vector = {(void *)(uintptr_t)in, step};
             if (!host_write_fresh(stage, stage->mark + 1, off, &vector, 1, step, err))
@@ -109,56 +104,128 @@ static bool stage_write(struct device *dev, uint64_t off, const void *buf, size_
     return true;
 }
 
+/* ---- zeros ---- */
+
+static bool masked_at(const struct ranges *masked, uint64_t off, uint64_t *end)
+{
+    struct range range;
+    if (!ranges_next(masked, off, &range) || range.start > off)
+        return false;
+    *end = range.start + range.len;
+    return true;
+}
+
 /* The end of the stretch from off on that reads as zeros without any page: host holes, masked, past the end.
  */
 static bool skip_zeros(struct stage *stage, uint64_t off, uint64_t end, uint64_t *out, struct error *err)
 {
     struct device *file = stage->dev.below;
-    struct extent extent = {.len = end - off, .flags = EXTENT_HOLE};
-    *out = off;
-    if (off < file->size && !device_map(file, off, &extent, err))
-        return false;
-    if (extent.flags & EXTENT_HOLE)
-        *out = MIN_OF(end, off + extent.len);
-    if (stage->page_count == 0)
-        return true;
-    for (uint64_t at = off; at < *out; at = round_down(at, STAGE_PAGE) + STAGE_PAGE)
-        if (page_find(stage, at / STAGE_PAGE)) {
-            *out = at;
-            break;
+    end = page_next(stage, off, end);
+    while (off < end) {
+        uint64_t next;
+        if (off >= file->size) {
+            off = end;
+        } else if (masked_at(&stage->masked, off, &next) || masked_at(&stage->open->masked, off, &next)) {
+            off = next;
+        } else {
+            struct extent extent;
+            if (!device_map(file, off, &extent, err))
+                return false;
+            if (!(extent.flags & EXTENT_HOLE))
+                break;
+            off += extent.len;
         }
+    }
+    *out = MIN_OF(off, end);
     return true;
 }
 
-static bool zero_piece(struct stage *stage, uint64_t off, size_t n, bool fresh, struct error *err)
+/* Add what is not masked yet, so that each generation's part can be taken out again. */
+static bool mask(struct stage *stage, uint64_t off, uint64_t end, struct error *err)
+{
+    while (off < end) {
+        struct range next;
+        uint64_t stop = end, after = end;
+        if (ranges_next(&stage->masked, off, &next) && next.start < end) {
+            stop = next.start;
+            after = next.start + next.len;
+        }
+        if (!ranges_add(&stage->open->masked, off, stop - off, err))
+            return false;
+        off = after;
+    }
+    return true;
+}
+
+/* Part of a page; nothing is stored for what reads as zeros anyway. */
+static bool zero_part(struct stage *stage, uint64_t off, uint64_t end, bool fresh, struct error *err)
 {
     static const uint8_t zeros[STAGE_PAGE];
-    if (n == STAGE_PAGE)
-        return page_zero(stage, off / STAGE_PAGE, fresh, err);
-    return page_write(stage, off / STAGE_PAGE, (size_t)(off % STAGE_PAGE), zeros, n, fresh, err);
+    uint64_t next;
+    if (off >= end)
+        return true;
+    if (!skip_zeros(stage, off, end, &next, err))
+        return false;
+    return next == end || page_write(stage, off / STAGE_PAGE, (size_t)(off % STAGE_PAGE), zeros,
+                                     (size_t)(end - off), fresh, err);
+}
+
+/* Whole pages that are not in the overlay and that the host file has bytes for. */
+static bool zero_stored(struct stage *stage, uint64_t off, uint64_t end, bool fresh, struct error *err)
+{
+    fresh = fresh && range_may_be_fresh(stage, off, end - off);
+    if (fresh && end - off >= STAGE_DIRECT)
+        return host_zero_fresh(stage, off, end - off, err);
+    if (!fresh)
+        return mask(stage, off, end, err);
+    for (; off < end; off += STAGE_PAGE)
+        if (!page_zero(stage, off / STAGE_PAGE, true, err))
+            return false;
+    return true;
+}
+
+static bool zero_pages(struct stage *stage, uint64_t off, uint64_t end, bool fresh, struct error *err)
+{
+    while (off < end) {
+        uint64_t next = page_next(stage, off, end), zeros;
+        struct extent extent;
+        if (!interrupt_check(err))
+            return false;
+        if (next == off) {
+            if (!page_zero(stage, off / STAGE_PAGE, fresh, err))
+                return false;
+            off += STAGE_PAGE;
+            continue;
+        }
+        if (!skip_zeros(stage, off, next, &zeros, err))
+            return false;
+        off = zeros < next ? round_down(zeros, STAGE_PAGE) : next;
+        if (off == next)
+            continue;
+        if (!device_map(stage->dev.below, zeros, &extent, err))
+            return false;
+        uint64_t stop = MIN_OF(next, round_up(zeros + extent.len, STAGE_PAGE));
+        if (!zero_stored(stage, off, stop, fresh, err))
+            return false;
+        off = stop;
+    }
+    return true;
+}
+
+static bool zero_range(struct stage *stage, uint64_t off, uint64_t end, bool fresh, struct error *err)
+{
+    uint64_t first = MIN_OF(round_up(off, STAGE_PAGE), end),
+             last = MAX_OF(round_down(end, STAGE_PAGE), first);
+    return zero_part(stage, off, first, fresh, err) && zero_pages(stage, first, last, fresh, err) &&
+           zero_part(stage, last, end, fresh, err);
 }
 
 static bool stage_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class class,
                        struct error *err)
 {
     struct stage *stage = stage_of(dev);
-    bool fresh = class == WRITE_FRESH || stage->is_new;
-    if (!begin_change(stage, err))
-        return false;
-    for (uint64_t end = off + n; off < end;) {
-        uint64_t next;
-        if (!skip_zeros(stage, off, end, &next, err))
-            return false;
-        if (next > off) {
-            off = next;
-            continue;
-        }
-        size_t step = (size_t)MIN_OF(end - off, STAGE_PAGE - off % STAGE_PAGE);
-        if (!zero_piece(stage, off, step, fresh, err) || !interrupt_check(err))
-            return false;
-        off += step;
-    }
-    return true;
+    return begin_change(stage, err) &&
+           zero_range(stage, off, off + n, class == WRITE_FRESH || stage->is_new, err);
 }
 
 /* Whole pages become zeros, which the commit punches; the rest is left as it is. */
@@ -168,41 +235,35 @@ static bool stage_discard(struct device *dev, uint64_t off, uint64_t n, struct e
     return first >= end || stage_zero(dev, first, end - first, WRITE_UPDATE, err);
 }
 
-static bool note_size(struct stage *stage)
+/* Space is reserved at once where nothing that could be gone back to lies there; else the commit finds it. */
+static bool stage_allocate(struct device *dev, uint64_t off, uint64_t n, bool written, struct error *err)
 {
-    struct log *log = stage->open;
-    if (!log->resized) {
-        log->resized = true;
-        log->size = stage->dev.size;
+    struct stage *stage = stage_of(dev);
+    if (!begin_change(stage, err) || !zero_range(stage, off, off + n, true, err))
+        return false;
+    for (uint64_t end = off + n; off < end;) {
+        uint64_t next = page_next(stage, off, end);
+        if (next > off && range_may_be_fresh(stage, off, next - off) &&
+            !host_reserve_fresh(stage, off, next - off, written, err))
+            return false;
+        off = next > off ? next : MIN_OF(end, round_down(off, STAGE_PAGE) + STAGE_PAGE);
     }
     return true;
 }
 
+/* ---- size ---- */
+
 /* What a smaller size cuts off must not come back when the file grows again. */
 static bool cut_off(struct stage *stage, uint64_t size, struct error *err)
 {
-    uint64_t end = MAX_OF(stage->dev.size, stage->dev.below->size);
-    if (size % STAGE_PAGE && size < stage->dev.size) {
-        size_t rest = (size_t)MIN_OF(STAGE_PAGE - size % STAGE_PAGE, stage->dev.size - size);
-        if (!zero_piece(stage, size, rest, false, err))
+    uint64_t end = round_up(MAX_OF(stage->dev.size, stage->dev.below->size), STAGE_PAGE);
+    uint64_t first = MIN_OF(round_up(size, STAGE_PAGE), end);
+    if (!zero_part(stage, size, MIN_OF(first, stage->dev.size), false, err))
+        return false;
+    for (uint64_t at = first; (at = page_next(stage, at, end)) < end; at += STAGE_PAGE)
+        if (!page_zero(stage, at / STAGE_PAGE, false, err))
             return false;
-    }
-    for (uint64_t index = div_up(size, STAGE_PAGE); index < div_up(stage->dev.size, STAGE_PAGE); index++) {
-        if (stage->page_count == 0)
-            break;
-        if (page_find(stage, index) && !page_zero(stage, index, false, err))
-            return false;
-    }
-    for (uint64_t at = size; at < end;) {
-        struct range masked = {.start = end, .len = 0};
-        if (!ranges_next(&stage->masked, at, &masked) || masked.start > end)
-            masked = (struct range){end, 0};
-        if (masked.start > at && (!ranges_add(&stage->open->masked, at, masked.start - at, err) ||
-                                  !ranges_add(&stage->masked, at, masked.start - at, err)))
-            return false;
-        at = masked.start + masked.len;
-    }
-    return true;
+    return mask(stage, first, end, err);
 }
 
 static bool stage_resize(struct device *dev, uint64_t size, struct error *err)
@@ -212,10 +273,26 @@ static bool stage_resize(struct device *dev, uint64_t size, struct error *err)
         return true;
     if (host_file_is_block_device(dev->below))
         return fail(err, E_UNSUPPORTED, "a block device cannot change its size");
-    if (!begin_change(stage, err) || !note_size(stage) || (size < dev->size && !cut_off(stage, size, err)))
+    if (size > INT64_MAX - STAGE_PAGE)
+        return fail(err, E_TOOBIG, "no host file can have %" PRIu64 " bytes", size);
+    if (!begin_change(stage, err) || (size < dev->size && !cut_off(stage, size, err)))
         return false;
+    struct log *log = stage->open;
+    if (!log->resized)
+        log->size = dev->size;
+    log->resized = true;
     dev->size = size;
     return true;
+}
+
+/* Overlay pages of one sort that follow each other, as one run. */
+static uint64_t run_of_pages(const struct stage *stage, const struct page *page, uint64_t end)
+{
+    uint64_t index = page->index;
+    const struct page *next = page;
+    while (next && next->version->zero == page->version->zero && index * STAGE_PAGE < end)
+        next = page_find(stage, ++index);
+    return MIN_OF(index * STAGE_PAGE, end);
 }
 
 static bool stage_map(struct device *dev, uint64_t off, struct extent *out, struct error *err)
@@ -225,9 +302,8 @@ static bool stage_map(struct device *dev, uint64_t off, struct extent *out, stru
     const struct page *page = page_find(stage, off / STAGE_PAGE);
     *out = (struct extent){.device = dev->below, .off = off};
     if (page) {
-        out->len = MIN_OF(STAGE_PAGE - off % STAGE_PAGE, end - off);
-        if (page->version->zero)
-            out->flags = EXTENT_HOLE;
+        out->len = run_of_pages(stage, page, end) - off;
+        out->flags = page->version->zero ? EXTENT_HOLE : 0;
         return true;
     }
     if (!skip_zeros(stage, off, end, &next, err))
@@ -238,23 +314,28 @@ static bool stage_map(struct device *dev, uint64_t off, struct extent *out, stru
         return true;
     }
     struct extent lower;
+    struct range masked;
     if (!device_map(dev->below, off, &lower, err))
         return false;
-    out->len = MIN_OF(lower.len, end - off);
+    next = page_next(stage, off, MIN_OF(end, off + lower.len));
+    if (ranges_next(&stage->masked, off, &masked))
+        next = MIN_OF(next, masked.start);
+    if (ranges_next(&stage->open->masked, off, &masked))
+        next = MIN_OF(next, masked.start);
+    out->len = next - off;
     return true;
 }
 
 static void stage_close(struct device *dev)
 {
     struct stage *stage = stage_of(dev);
-    struct error ignored = {0};
+    struct error ignored;
     /* Fresh writes are taken back so far as the host lets us; what stays lies in free space. */
-    if (stage->state == STAGE_WORKING && !stage->is_new && !stage_rollback(dev, &ignored))
-        stage->state = STAGE_BROKEN;
+    if (!stage->broken && !stage->is_new)
+        (void)!stage_rollback(dev, &ignored);
+    log_free(stage, stage->open);
     history_clear(stage);
     pages_free(stage);
-    if (stage->open)
-        log_free(stage, stage->open);
     free(stage->logs);
     ranges_clear(&stage->changes);
     spill_close(&stage->spill);
@@ -268,12 +349,15 @@ static const struct device_ops stage_ops = {
     .write = stage_write,
     .zero = stage_zero,
     .discard = stage_discard,
+    .allocate = stage_allocate,
     .resize = stage_resize,
     .map = stage_map,
     .close = stage_close,
 };
 
 /* ---- opening ---- */
+
+enum { DEFAULT_MEMORY = 20 * 1024 * 1024, DEFAULT_UNDO_PAGES = 64 * 1024 };
 
 static struct stage *stage_new(const struct stage_options *options, struct device *file, struct error *err)
 {
@@ -286,6 +370,10 @@ static struct stage *stage_new(const struct stage_options *options, struct devic
         return NULL;
     }
     stage->options = *options;
+    if (stage->options.memory == 0)
+        stage->options.memory = DEFAULT_MEMORY;
+    if (stage->options.undo_pages == 0)
+        stage->options.undo_pages = DEFAULT_UNDO_PAGES;
     stage->dev = (struct device){.ops = &stage_ops,
                                  .below = file,
                                  .size = file->size,
@@ -338,12 +426,9 @@ bool stage_create(const char *path, bool overwrite, const struct stage_options *
 
 bool stage_is_hole(struct device *dev, uint64_t off, uint64_t len)
 {
-    struct stage *stage = stage_of(dev);
-    for (const struct ranges *set = &stage->direct; set;
-         set = set == &stage->direct ? &stage->open->direct : NULL)
-        if (ranges_overlaps(set, off, len))
-            return false;
-    return host_file_is_hole(dev->below, off, len);
+    const struct stage *stage = stage_of(dev);
+    return !ranges_overlaps(&stage->direct, off, len) && !ranges_overlaps(&stage->open->direct, off, len) &&
+           host_file_is_hole(dev->below, off, len);
 }
 
 void stage_set_durability(struct device *dev, enum durability durability)

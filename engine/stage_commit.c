@@ -1,8 +1,10 @@
 /*
  * Making the current state durable, all or nothing:
  *
- *     fresh pages -> host file, sync | update pages -> journal, sync | journal's pages -> host file, sync |
- * remove it
+ *     fresh pages -> host file, sync
+ *     update pages, zeros, size -> journal, sync
+ *     the same -> host file, sync
+ *     remove the journal
  *
  * A failure before the journal's commit record leaves the committed state and the overlay as they were. After
  * it the commit counts as done: when the last steps fail, the journal stays and the next open completes them.
@@ -41,12 +43,20 @@ static bool put_zeros(struct sink *sink, uint64_t off, uint64_t n, struct error 
     return host_file_punch(file, off, MIN_OF(n, file->size - off), err);
 }
 
-static size_t run_of(struct page *const *pages, size_t count)
+/* The next pages of the commit from *index on, at most RUN_PAGES of one sort; 0: there are none. */
+static size_t next_run(const struct stage *stage, uint64_t *index, struct page **run)
 {
-    size_t n = 1;
-    while (n < count && n < RUN_PAGES && pages[n]->index == pages[n - 1]->index + 1 &&
-           pages[n]->version->zero == pages[0]->version->zero)
-        n++;
+    size_t n = 0;
+    uint64_t key = *index;
+    struct page *page = radix_next(&stage->pages, key, &key);
+    while (page && (!page->version || page->fresh))
+        page = radix_next(&stage->pages, key + 1, &key);
+    *index = key;
+    while (page && page->version && !page->fresh && n < RUN_PAGES &&
+           (n == 0 || page->version->zero == run[0]->version->zero)) {
+        run[n++] = page;
+        page = page_find(stage, key + n);
+    }
     return n;
 }
 
@@ -66,24 +76,43 @@ static bool put_run(struct sink *sink, struct page *const *pages, size_t n, uint
     return put_data(sink, off, buffer, (size_t)len, err);
 }
 
-static bool put_pages(struct sink *sink, struct page *const *pages, size_t count, struct error *err)
+static bool put_pages(struct sink *sink, struct error *err)
 {
-    uint8_t *buffer = mem_new(RUN_PAGES * STAGE_PAGE, err);
+    struct page *run[RUN_PAGES];
+    uint8_t *buffer = mem_bytes(RUN_PAGES * STAGE_PAGE, err);
     bool ok = buffer != NULL;
-    for (size_t i = 0; ok && i < count;) {
-        size_t n = run_of(pages + i, count - i);
-        ok = put_run(sink, pages + i, n, buffer, err);
-        i += n;
-    }
+    size_t n;
+    for (uint64_t index = 0; ok && (n = next_run(sink->stage, &index, run)) > 0; index += n)
+        ok = put_run(sink, run, n, buffer, err);
     free(buffer);
     return ok;
 }
 
-static bool set_size(struct stage *stage, struct error *err)
+/* What was zeroed or cut off: the host gives its space back. Pages that lie over it come after. */
+static bool put_masked(struct sink *sink, struct error *err)
 {
-    struct device *file = stage->dev.below;
-    return host_file_is_block_device(file) || file->size == stage->dev.size ||
-           device_resize(file, stage->dev.size, err);
+    struct stage *stage = sink->stage;
+    struct range range;
+    for (uint64_t at = 0; ranges_next(&stage->masked, at, &range) && range.start < stage->dev.size;
+         at = range.start + range.len) {
+        uint64_t len = MIN_OF(range.len, stage->dev.size - range.start);
+        if (!host_file_is_hole(stage->dev.below, range.start, len) && !put_zeros(sink, range.start, len, err))
+            return false;
+    }
+    return true;
+}
+
+static bool size_differs(const struct stage *stage)
+{
+    return !host_file_is_block_device(stage->dev.below) && stage->dev.below->size != stage->dev.size;
+}
+
+/* The changes to the host file itself. In this order they can be repeated after an interruption. */
+static bool apply(struct stage *stage, struct error *err)
+{
+    struct sink sink = {.stage = stage};
+    return put_masked(&sink, err) && put_pages(&sink, err) &&
+           (!size_differs(stage) || device_resize(stage->dev.below, stage->dev.size, err));
 }
 
 static bool sync_host(struct stage *stage, struct error *err)
@@ -91,16 +120,15 @@ static bool sync_host(struct stage *stage, struct error *err)
     return stage->options.durability != DURABILITY_FULL || host_file_sync(stage->dev.below, err);
 }
 
-static bool apply(struct stage *stage, struct page *const *pages, size_t count, struct error *err)
+/*
+ * A file that nobody has seen yet needs no journal: it gets its name when all is in it. After a failure it
+ * can be tried again, but steps cannot be taken back one by one: their old bytes may have been overwritten.
+ */
+static bool commit_new(struct stage *stage, struct error *err)
 {
-    struct sink sink = {.stage = stage};
-    return put_pages(&sink, pages, count, err) && set_size(stage, err) && sync_host(stage, err);
-}
-
-/* A file that nobody has seen yet needs no journal: it gets its name when all is in it. */
-static bool commit_new(struct stage *stage, struct page *const *pages, size_t count, struct error *err)
-{
-    if (!apply(stage, pages, count, err) ||
+    if (!history_merge(stage, err))
+        return false;
+    if (!apply(stage, err) || !sync_host(stage, err) ||
         !host_file_publish(stage->dev.below, stage->options.durability == DURABILITY_FULL, err))
         return false;
     stage->is_new = false;
@@ -108,71 +136,73 @@ static bool commit_new(struct stage *stage, struct page *const *pages, size_t co
     return true;
 }
 
-static bool write_journal(struct stage *stage, struct journal *journal, struct page *const *pages,
-                          size_t count, struct error *err)
+static bool write_journal(struct stage *stage, struct journal *journal, struct error *err)
 {
     struct sink sink = {.stage = stage, .journal = journal};
-    if (!put_pages(&sink, pages, count, err))
-        return false;
-    if (stage->dev.size != stage->committed_size && !journal_resize(journal, stage->dev.size, err))
-        return false;
-    return journal_commit(journal, stage->options.durability == DURABILITY_FULL, err);
+    return put_masked(&sink, err) && put_pages(&sink, err) &&
+           (!size_differs(stage) || journal_resize(journal, stage->dev.size, err)) &&
+           journal_commit(journal, stage->options.durability == DURABILITY_FULL, err);
 }
 
-static bool commit_journaled(struct stage *stage, struct page *const *pages, size_t count, struct error *err)
+static bool commit_journaled(struct stage *stage, struct error *err)
 {
     struct journal *journal;
     if (!journal_begin(stage->dev.below, &journal, err))
         return false;
-    if (!write_journal(stage, journal, pages, count, err)) {
+    if (!write_journal(stage, journal, err)) {
         journal_abort(journal);
         return false;
     }
-    stage->journal_bytes += (uint64_t)count * STAGE_PAGE;
-    bool applied = apply(stage, pages, count, err);
-    if (!applied) {
-        stage->state = STAGE_BROKEN;
-        return because(
-            err, "the commit is safe in its journal but could not be finished; the next open completes it");
-    }
-    return journal_end(journal, stage->options.durability == DURABILITY_FULL, err);
+    stage->journal_bytes += (uint64_t)stage->page_count * STAGE_PAGE;
+    bool applied = apply(stage, err) && sync_host(stage, err);
+    if (applied && journal_end(journal, stage->options.durability == DURABILITY_FULL, err))
+        return true;
+    if (!applied)
+        journal_leave(journal);
+    stage->broken = "the last commit is safe in its journal but could not be finished: close the image, the "
+                    "next open completes it";
+    return because(err,
+                   "the commit is safe in its journal, and the next open completes it, but it could not be "
+                   "finished now");
+}
+
+static bool commit_in_place(struct stage *stage, struct error *err)
+{
+    if (apply(stage, err))
+        return true;
+    stage->broken =
+        "the last commit could not be finished, and with durability off there is no journal to do "
+        "so: the image may be damaged";
+    return because(err, "the image is changed in part");
 }
 
 static bool commit_updates(struct stage *stage, struct error *err)
 {
-    struct page **pages;
-    size_t count;
-    bool sized = stage->dev.size != stage->dev.below->size;
-    if (!pages_sorted(stage, false, &pages, &count, err))
-        return false;
-    bool ok;
     if (stage->is_new)
-        ok = commit_new(stage, pages, count, err);
-    else if (count == 0 && !sized)
-        ok = true;
-    else if (stage->options.durability == DURABILITY_OFF)
-        ok = apply(stage, pages, count, err);
-    else
-        ok = commit_journaled(stage, pages, count, err);
-    free(pages);
-    return ok;
+        return commit_new(stage, err);
+    if (stage->page_count == 0 && stage->masked.total == 0 && !size_differs(stage))
+        return true;
+    return stage->options.durability == DURABILITY_OFF ? commit_in_place(stage, err)
+                                                       : commit_journaled(stage, err);
 }
 
 bool stage_commit(struct device *dev, struct error *err)
 {
     struct stage *stage = stage_of(dev);
-    if (stage->state == STAGE_BROKEN)
-        return fail(err, E_IO, "the last commit could not be finished");
+    if (!stage_check_working(stage, err))
+        return false;
     if (stage->options.dry_run)
         return true;
     if (!log_empty(stage->open))
         return fail(err, E_BUSY, "a command is still running");
+    history_begin_change(stage);
     if (!stage_pending(dev) && !stage->is_new)
         return true;
-    if (!history_begin_change(stage, err) || !pages_evict(stage, err))
+    if (!pages_evict(stage, err))
         return false;
-    if (!stage->is_new && !sync_host(stage, err))
+    if (!stage->is_new && stage->unsynced && !sync_host(stage, err))
         return false;
+    stage->unsynced = false;
     if (!commit_updates(stage, err))
         return false;
     history_clear(stage);
@@ -211,7 +241,10 @@ static bool replay_to_memory(uint64_t off, const void *data, uint64_t len, void 
     while (len > 0) {
         size_t at = (size_t)(off % STAGE_PAGE), step = (size_t)MIN_OF(len, STAGE_PAGE - at);
         static const uint8_t zeros[STAGE_PAGE];
-        if (!page_write(stage, off / STAGE_PAGE, at, in ? in : zeros, step, false, err))
+        bool ok = !in && step == STAGE_PAGE
+                      ? page_zero(stage, off / STAGE_PAGE, false, err)
+                      : page_write(stage, off / STAGE_PAGE, at, in ? in : zeros, step, false, err);
+        if (!ok)
             return false;
         off += step;
         in = in ? in + step : NULL;

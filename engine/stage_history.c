@@ -1,32 +1,42 @@
-/* Savepoints: marking, going back and forth, and looking at an older state. */
+/* Savepoints: marking, taking back, and going back and forth. */
 #include "alloc.h"
 #include "bytes.h"
 #include "stage_private.h"
 
 #include <stdlib.h>
 
+/* ---- logs ---- */
+
 struct log *log_new(struct error *err)
 {
     return mem_new(sizeof(struct log), err);
 }
 
-void log_free(struct stage *stage, struct log *log)
+/* Forget what it holds; it can be used again. */
+static void log_reset(struct stage *stage, struct log *log)
 {
     for (size_t i = 0; i < log->count; i++) {
         struct version *version = log->entries[i].version;
         stage->history_pages -= version && !version->zero;
         version_release(stage, version);
+        page_forget_entry(stage, log->entries[i].index);
     }
     free(log->entries);
     ranges_clear(&log->direct);
     ranges_clear(&log->holes);
     ranges_clear(&log->masked);
+    *log = (struct log){0};
+}
+
+void log_free(struct stage *stage, struct log *log)
+{
+    log_reset(stage, log);
     free(log);
 }
 
 bool log_empty(const struct log *log)
 {
-    return log->count == 0 && !log->resized && log->direct.total == 0;
+    return log->count == 0 && !log->resized && log->direct.total == 0 && log->masked.total == 0;
 }
 
 struct log *log_of(struct stage *stage, uint64_t generation)
@@ -36,24 +46,31 @@ struct log *log_of(struct stage *stage, uint64_t generation)
     return stage->logs[generation <= stage->lost ? 0 : generation - stage->lost - 1];
 }
 
-/* ---- sets of ranges ---- */
-
-static bool add_all(struct ranges *to, const struct ranges *from, struct error *err)
+void log_compact(struct stage *stage, struct log *log)
 {
-    struct range range;
-    for (uint64_t at = 0; ranges_next(from, at, &range); at = range.start + range.len)
-        if (!ranges_add(to, range.start, range.len, err))
-            return false;
-    return true;
+    size_t kept = 0;
+    if (!log->evicted)
+        return;
+    for (size_t i = 0; i < log->count; i++) {
+        if (log->entries[i].version || page_find(stage, log->entries[i].index))
+            log->entries[kept++] = log->entries[i];
+        else
+            page_forget_entry(stage, log->entries[i].index);
+    }
+    log->count = kept;
+    log->evicted = false;
 }
 
-static bool remove_all(struct ranges *to, const struct ranges *from, struct error *err)
+/* Exchange what the log holds with the overlay. */
+static void log_swap(struct stage *stage, struct log *log)
 {
-    struct range range;
-    for (uint64_t at = 0; ranges_next(from, at, &range); at = range.start + range.len)
-        if (!ranges_remove(to, range.start, range.len, err))
-            return false;
-    return true;
+    for (size_t i = 0; i < log->count; i++)
+        page_swap(stage, &log->entries[i]);
+    if (log->resized) {
+        uint64_t size = stage->dev.size;
+        stage->dev.size = log->size;
+        log->size = size;
+    }
 }
 
 /* ---- marks ---- */
@@ -85,27 +102,55 @@ static int by_index(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* Fold the second oldest step into the oldest: where both know a page, the older version stays. */
+/* Move over what `from` alone knows; of a page that both know the older version stays. */
+static void merge_entries(struct stage *stage, struct log *into, struct log *from)
+{
+    size_t known = into->count;
+    if (known > 0)
+        qsort(into->entries, known, sizeof *into->entries, by_index);
+    for (size_t i = 0; i < from->count; i++) {
+        struct log_entry *entry = &from->entries[i];
+        if (known > 0 && bsearch(entry, into->entries, known, sizeof *entry, by_index)) {
+            stage->history_pages -= entry->version && !entry->version->zero;
+            version_release(stage, entry->version);
+            page_forget_entry(stage, entry->index);
+        } else {
+            into->entries[into->count++] = *entry;
+        }
+    }
+    from->count = 0;
+}
+
+static bool merge_ranges(struct log *into, struct log *from, struct error *err)
+{
+    struct ranges direct = {0}, holes = {0}, masked = {0};
+    bool ok = ranges_copy(&into->direct, &direct, err) && ranges_add_all(&direct, &from->direct, err) &&
+              ranges_copy(&into->holes, &holes, err) && ranges_add_all(&holes, &from->holes, err) &&
+              ranges_copy(&into->masked, &masked, err) && ranges_add_all(&masked, &from->masked, err);
+    ranges_clear(ok ? &into->direct : &direct);
+    ranges_clear(ok ? &into->holes : &holes);
+    ranges_clear(ok ? &into->masked : &masked);
+    if (ok) {
+        into->direct = direct;
+        into->holes = holes;
+        into->masked = masked;
+    }
+    return ok;
+}
+
+/* Fold the second oldest step into the oldest. All or nothing. */
 static bool merge_oldest(struct stage *stage, struct error *err)
 {
     struct log *into = stage->logs[0], *from = stage->logs[1];
-    if (!add_all(&into->direct, &from->direct, err) || !add_all(&into->holes, &from->holes, err) ||
-        !add_all(&into->masked, &from->masked, err) ||
-        !mem_grow(&into->entries, &into->capacity, into->count + from->count, sizeof *into->entries, err))
+    if (!mem_grow(&into->entries, &into->capacity, into->count + from->count, sizeof *into->entries, err) ||
+        !merge_ranges(into, from, err))
         return false;
-    qsort(into->entries, into->count, sizeof *into->entries, by_index);
-    size_t known = into->count;
-    for (size_t i = 0; i < from->count; i++) {
-        struct log_entry *entry = &from->entries[i];
-        if (bsearch(entry, into->entries, known, sizeof *entry, by_index))
-            continue;
-        into->entries[into->count++] = *entry;
-        *entry = (struct log_entry){.index = entry->index};
-    }
+    merge_entries(stage, into, from);
     if (!into->resized) {
         into->resized = from->resized;
         into->size = from->size;
     }
+    into->evicted = into->evicted || from->evicted;
     log_free(stage, from);
     memmove(stage->logs + 1, stage->logs + 2, (stage->log_count - 2) * sizeof *stage->logs);
     stage->log_count--;
@@ -113,9 +158,9 @@ static bool merge_oldest(struct stage *stage, struct error *err)
     return true;
 }
 
-static bool bound_history(struct stage *stage, struct error *err)
+bool history_merge(struct stage *stage, struct error *err)
 {
-    while (stage->history_pages > STAGE_HISTORY_PAGES && stage->log_count > 1)
+    while (stage->log_count > 1)
         if (!merge_oldest(stage, err))
             return false;
     return true;
@@ -124,132 +169,139 @@ static bool bound_history(struct stage *stage, struct error *err)
 bool stage_mark(struct device *dev, struct error *err)
 {
     struct stage *stage = stage_of(dev);
+    struct ranges masked = {0};
     if (log_empty(stage->open))
         return true;
     struct log *open = log_new(err);
-    if (!open)
-        return false;
-    if (!mem_grow(&stage->logs, &stage->log_capacity, stage->log_count + 1, sizeof *stage->logs, err) ||
-        !add_all(&stage->direct, &stage->open->direct, err)) {
+    bool ok = open &&
+              mem_grow(&stage->logs, &stage->log_capacity, stage->log_count + 1, sizeof *stage->logs, err) &&
+              ranges_copy(&stage->masked, &masked, err) &&
+              ranges_add_all(&masked, &stage->open->masked, err) &&
+              /* Too much in here does no harm: that space is only not taken for fresh. */
+              ranges_add_all(&stage->direct, &stage->open->direct, err);
+    if (!ok) {
+        ranges_clear(&masked);
         free(open);
         return false;
     }
+    ranges_clear(&stage->masked);
+    stage->masked = masked;
     stage->logs[stage->log_count++] = stage->open;
     stage->open = open;
     stage->mark++;
     stage->top = stage->mark;
-    return bound_history(stage, err);
-}
-
-/* Exchange what the log holds with the overlay. Backwards in reverse: a page may be in a log twice. */
-static bool swap_entries(struct stage *stage, struct log *log, bool back, struct error *err)
-{
-    for (size_t i = 0; i < log->count; i++)
-        if (!page_swap(stage, &log->entries[back ? log->count - 1 - i : i], err))
-            return false;
-    if (log->resized) {
-        uint64_t size = stage->dev.size;
-        stage->dev.size = log->size;
-        log->size = size;
-    }
+    /* The mark stands, even when there is no memory for keeping the history short. */
+    struct error ignored;
+    while (stage->history_pages > stage->options.undo_pages && stage->log_count > 1)
+        if (!merge_oldest(stage, &ignored))
+            break;
     return true;
 }
 
-bool history_punch(struct stage *stage, const struct ranges *holes, struct error *err)
+/* ---- taking back ---- */
+
+/*
+ * Host bytes that only states used which are gone. Where the host does not take them back they stay masked,
+ * and the commit tries again: what the host stores there is of no state.
+ */
+static void punch_holes(struct stage *stage, const struct ranges *holes)
 {
-    struct range range;
     struct device *file = stage->dev.below;
+    struct error ignored;
+    struct range range;
     for (uint64_t at = 0; ranges_next(holes, at, &range); at = range.start + range.len) {
-        if (range.start >= file->size)
-            break;
-        if (!host_file_punch(file, range.start, MIN_OF(range.len, file->size - range.start), err))
-            return false;
+        bool punched =
+            range.start >= file->size ||
+            host_file_punch(file, range.start, MIN_OF(range.len, file->size - range.start), &ignored);
+        (void)!(punched ? ranges_remove(&stage->masked, range.start, range.len, &ignored)
+                        : ranges_add(&stage->masked, range.start, range.len, &ignored));
     }
     /* Growth by fresh writes is cut off again; what the commit will need it makes anew. */
-    if (stage->mark == stage->base && file->size > stage->committed_size && !host_file_is_block_device(file))
-        return device_resize(file, stage->committed_size, err);
-    return true;
-}
-
-/* Host bytes that only an undone generation used are hidden, and shown again by redo. */
-static bool swap_host(struct stage *stage, struct log *log, bool back, struct error *err)
-{
-    if (back)
-        return remove_all(&stage->masked, &log->masked, err) && add_all(&stage->masked, &log->holes, err) &&
-               remove_all(&stage->direct, &log->direct, err);
-    return remove_all(&stage->masked, &log->holes, err) && add_all(&stage->masked, &log->masked, err) &&
-           add_all(&stage->direct, &log->direct, err);
+    if (stage->top == stage->base && file->size > stage->committed_size && host_file_is_writable(file) &&
+        !host_file_is_block_device(file))
+        (void)!device_resize(file, stage->committed_size, &ignored);
 }
 
 bool stage_revert(struct device *dev, struct error *err)
 {
     struct stage *stage = stage_of(dev);
-    struct log *log = stage->open;
-    if (log_empty(log))
+    struct log *open = stage->open;
+    if (!stage_check_working(stage, err))
+        return false;
+    if (log_empty(open) && open->holes.total == 0)
         return true;
     stage->epoch++;
-    if (!swap_entries(stage, log, true, err) || !remove_all(&stage->masked, &log->masked, err) ||
-        !history_punch(stage, &log->holes, err))
-        return false;
-    struct log *open = log_new(err);
-    if (!open)
-        return false;
-    stage->open = open;
-    log_free(stage, log);
+    log_swap(stage, open);
+    struct ranges holes = open->holes;
+    open->holes = (struct ranges){0};
+    log_reset(stage, open);
+    punch_holes(stage, &holes);
+    ranges_clear(&holes);
     return true;
 }
 
-/* The log between state `generation` and the one before it, in either direction. */
-static struct log *step_log(struct stage *stage, uint64_t generation)
+/* What is masked, and what belongs to a generation, after going over a log. */
+static bool step_ranges(struct ranges *masked, struct ranges *direct, const struct log *log, bool back,
+                        struct error *err)
 {
-    return stage->logs[generation - stage->lost - 1];
+    if (back)
+        return ranges_remove_all(masked, &log->masked, err) && ranges_add_all(masked, &log->holes, err) &&
+               ranges_remove_all(direct, &log->direct, err);
+    return ranges_remove_all(masked, &log->holes, err) && ranges_add_all(masked, &log->masked, err) &&
+           ranges_add_all(direct, &log->direct, err);
+}
+
+/* How many logs lie below a state that can be gone to. */
+static size_t depth_of(const struct stage *stage, uint64_t generation)
+{
+    return generation <= stage->base ? 0 : (size_t)(generation - stage->lost);
 }
 
 bool stage_go(struct device *dev, uint64_t generation, struct error *err)
 {
     struct stage *stage = stage_of(dev);
+    if (!stage_check_working(stage, err))
+        return false;
     if (!log_empty(stage->open))
         return fail(err, E_BUSY, "a command is still running");
+    if (generation == stage->mark)
+        return true;
     if (generation < stage->base || generation > stage->top)
         return fail(err, E_NOENT, "that state is not kept");
     if (generation > stage->base && generation <= stage->lost)
         return fail(err, E_NOENT, "that is too far back to undo; rollback goes to the last commit");
+    size_t from = depth_of(stage, stage->mark), to = depth_of(stage, generation);
+    struct ranges masked = {0}, direct = {0};
+    bool ok = ranges_copy(&stage->masked, &masked, err) && ranges_copy(&stage->direct, &direct, err);
+    for (size_t i = from; ok && i != to; i = to < from ? i - 1 : i + 1)
+        ok = step_ranges(&masked, &direct, stage->logs[to < from ? i - 1 : i], to < from, err);
+    ranges_clear(ok ? &stage->masked : &masked);
+    ranges_clear(ok ? &stage->direct : &direct);
+    if (!ok)
+        return false;
+    for (size_t i = from; i != to; i = to < from ? i - 1 : i + 1)
+        log_swap(stage, stage->logs[to < from ? i - 1 : i]);
+    stage->masked = masked;
+    stage->direct = direct;
+    stage->mark = generation;
     stage->epoch++;
-    while (stage->mark > generation) {
-        struct log *log = step_log(stage, stage->mark);
-        if (!swap_entries(stage, log, true, err) || !swap_host(stage, log, true, err))
-            return false;
-        stage->mark = stage->mark == stage->lost + 1 ? stage->base : stage->mark - 1;
-    }
-    while (stage->mark < generation) {
-        uint64_t next = stage->mark == stage->base ? stage->lost + 1 : stage->mark + 1;
-        struct log *log = step_log(stage, next);
-        if (!swap_entries(stage, log, false, err) || !swap_host(stage, log, false, err))
-            return false;
-        stage->mark = next;
-    }
     return true;
 }
 
 /* Drop the undone generations for good: their host bytes go, so that the space reads as zeros again. */
-static bool drop_redo(struct stage *stage, struct error *err)
+void history_begin_change(struct stage *stage)
 {
     while (stage->top > stage->mark) {
-        struct log *log = stage->logs[stage->log_count - 1];
-        if (!history_punch(stage, &log->holes, err) || !remove_all(&stage->masked, &log->holes, err))
-            return false;
-        log_free(stage, log);
-        stage->log_count--;
+        struct log *log = stage->logs[--stage->log_count];
+        struct ranges holes = log->holes;
+        log->holes = (struct ranges){0};
         stage->top = stage->top == stage->lost + 1 ? stage->base : stage->top - 1;
+        log_free(stage, log);
+        punch_holes(stage, &holes);
+        ranges_clear(&holes);
     }
     if (stage->top == stage->base)
         stage->lost = stage->base;
-    return true;
-}
-
-bool history_begin_change(struct stage *stage, struct error *err)
-{
-    return stage->top == stage->mark || drop_redo(stage, err);
 }
 
 void history_clear(struct stage *stage)
@@ -266,208 +318,11 @@ bool stage_rollback(struct device *dev, struct error *err)
 {
     struct stage *stage = stage_of(dev);
     uint64_t newest = stage->top;
-    if (!stage_revert(dev, err) || !stage_go(dev, stage->base, err) || !drop_redo(stage, err))
+    if (!stage_revert(dev, err) || !stage_go(dev, stage->base, err))
         return false;
+    history_begin_change(stage);
     /* Numbers are not used twice: a state that is gone must not be mistaken for a new one. */
     stage->mark = newest;
     history_clear(stage);
     return true;
-}
-
-/* ---- what changed ---- */
-
-static bool collect_log(struct ranges *changes, const struct log *log, struct error *err)
-{
-    for (size_t i = 0; i < log->count; i++)
-        if (!ranges_add(changes, log->entries[i].index * STAGE_PAGE, STAGE_PAGE, err))
-            return false;
-    return add_all(changes, &log->direct, err);
-}
-
-static bool collect_changes(struct stage *stage, uint64_t since, struct error *err)
-{
-    ranges_clear(&stage->changes);
-    for (size_t i = 0; i < stage->log_count; i++) {
-        uint64_t generation = stage->lost + 1 + i;
-        if (generation > since && generation <= stage->mark &&
-            !collect_log(&stage->changes, stage->logs[i], err))
-            return false;
-    }
-    if (!collect_log(&stage->changes, stage->open, err))
-        return false;
-    stage->changes_since = since;
-    stage->changes_epoch = stage->epoch;
-    return true;
-}
-
-bool stage_next_change(struct device *dev, uint64_t since, uint64_t at, struct range *out, struct error *err)
-{
-    struct stage *stage = stage_of(dev);
-    bool known = stage->changes.root && stage->changes_since == since && stage->changes_epoch == stage->epoch;
-    if (!known && !collect_changes(stage, since, err))
-        return false;
-    if (!ranges_next(&stage->changes, at, out) || out->start >= dev->size)
-        return false;
-    out->len = MIN_OF(out->len, dev->size - out->start);
-    return true;
-}
-
-/* ---- an older state as a device ---- */
-
-/* Which version of a page an older state had; of several entries of a page the one met first counts. */
-struct old_page {
-    struct log_entry entry;
-    size_t order;
-};
-
-struct snapshot {
-    struct device dev;
-    struct stage *stage;
-    struct old_page *pages; /* by index */
-    size_t count, capacity;
-    struct ranges masked;
-};
-
-static struct snapshot *snapshot_of(struct device *dev)
-{
-    return (struct snapshot *)dev;
-}
-
-static int by_index_and_order(const void *a, const void *b)
-{
-    const struct old_page *x = a, *y = b;
-    int order = by_index(&x->entry, &y->entry);
-    return order ? order : (x->order > y->order) - (x->order < y->order);
-}
-
-static int index_of_old_page(const void *key, const void *page)
-{
-    return by_index(key, &((const struct old_page *)page)->entry);
-}
-
-static bool snapshot_read(struct device *dev, uint64_t off, void *buf, size_t n, struct error *err)
-{
-    struct snapshot *snapshot = snapshot_of(dev);
-    uint8_t *out = buf;
-    while (n > 0) {
-        size_t at = (size_t)(off % STAGE_PAGE), step = MIN_OF(n, STAGE_PAGE - at);
-        struct log_entry key = {.index = off / STAGE_PAGE};
-        const struct old_page *old =
-            bsearch(&key, snapshot->pages, snapshot->count, sizeof *snapshot->pages, index_of_old_page);
-        const struct page *page = old ? NULL : page_find(snapshot->stage, key.index);
-        const struct version *version = old ? old->entry.version : page ? page->version : NULL;
-        bool ok = version ? version_read(snapshot->stage, version, at, out, step, err)
-                          : host_read(snapshot->stage, &snapshot->masked, off, out, step, err);
-        if (!ok)
-            return false;
-        off += step;
-        out += step;
-        n -= step;
-    }
-    return true;
-}
-
-static bool snapshot_map(struct device *dev, uint64_t off, struct extent *out, struct error *err)
-{
-    (void)err;
-    *out = (struct extent){.len = dev->size - off, .device = snapshot_of(dev)->stage->dev.below, .off = off};
-    return true;
-}
-
-static void snapshot_close(struct device *dev)
-{
-    struct snapshot *snapshot = snapshot_of(dev);
-    for (size_t i = 0; i < snapshot->count; i++)
-        version_release(snapshot->stage, snapshot->pages[i].entry.version);
-    free(snapshot->pages);
-    ranges_clear(&snapshot->masked);
-    free(snapshot);
-}
-
-static const struct device_ops snapshot_ops = {
-    .name = "stage",
-    .read = snapshot_read,
-    .map = snapshot_map,
-    .close = snapshot_close,
-};
-
-/* Take over what a log knows of the state before it. Called for the oldest log first. */
-static bool add_old_pages(struct snapshot *snapshot, const struct log *log, struct error *err)
-{
-    if (!mem_grow(&snapshot->pages, &snapshot->capacity, snapshot->count + log->count,
-                  sizeof *snapshot->pages, err))
-        return false;
-    for (size_t i = 0; i < log->count; i++) {
-        snapshot->pages[snapshot->count] = (struct old_page){log->entries[i], snapshot->count};
-        if (log->entries[i].version)
-            log->entries[i].version->references++;
-        snapshot->count++;
-    }
-    return true;
-}
-
-static void keep_first_of_each(struct snapshot *snapshot)
-{
-    size_t kept = 0;
-    qsort(snapshot->pages, snapshot->count, sizeof *snapshot->pages, by_index_and_order);
-    for (size_t i = 0; i < snapshot->count; i++) {
-        bool again = kept > 0 && snapshot->pages[kept - 1].entry.index == snapshot->pages[i].entry.index;
-        if (again)
-            version_release(snapshot->stage, snapshot->pages[i].entry.version);
-        else
-            snapshot->pages[kept++] = snapshot->pages[i];
-    }
-    snapshot->count = kept;
-}
-
-/* Sizes and masks go backwards, from the present to the state wanted. */
-static bool step_back(struct snapshot *snapshot, const struct log *log, struct error *err)
-{
-    if (log->resized)
-        snapshot->dev.size = log->size;
-    return remove_all(&snapshot->masked, &log->masked, err) && add_all(&snapshot->masked, &log->holes, err);
-}
-
-static bool fill_snapshot(struct snapshot *snapshot, uint64_t generation, struct error *err)
-{
-    struct stage *stage = snapshot->stage;
-    size_t first = generation <= stage->lost ? 0 : generation - stage->lost, end = 0;
-    while (end < stage->log_count && stage->lost + 1 + end <= stage->mark)
-        end++;
-    for (size_t i = first; i < end; i++)
-        if (!add_old_pages(snapshot, stage->logs[i], err))
-            return false;
-    if (!add_old_pages(snapshot, stage->open, err))
-        return false;
-    keep_first_of_each(snapshot);
-    if (!add_all(&snapshot->masked, &stage->masked, err) || !step_back(snapshot, stage->open, err))
-        return false;
-    for (size_t i = end; i-- > first;)
-        if (!step_back(snapshot, stage->logs[i], err))
-            return false;
-    return true;
-}
-
-struct device *stage_snapshot(struct device *dev, uint64_t generation, struct error *err)
-{
-    struct stage *stage = stage_of(dev);
-    if (generation < stage->base || generation > stage->mark ||
-        (generation > stage->base && generation <= stage->lost)) {
-        fail(err, E_NOENT, "that state is not kept");
-        return NULL;
-    }
-    struct snapshot *snapshot = mem_new(sizeof *snapshot, err);
-    if (!snapshot)
-        return NULL;
-    snapshot->stage = stage;
-    snapshot->dev = (struct device){.ops = &snapshot_ops,
-                                    .below = dev->below,
-                                    .size = dev->size,
-                                    .block_size = dev->block_size,
-                                    .read_only = true};
-    if (!fill_snapshot(snapshot, generation, err)) {
-        snapshot_close(&snapshot->dev);
-        return NULL;
-    }
-    return &snapshot->dev;
 }

@@ -5,6 +5,25 @@
 
 #include <stdlib.h>
 
+/*
+ * The file's size is the disk's: what lies past the committed size must not reach the file before the commit,
+ * or a crash would leave a larger disk. So it is never fresh.
+ */
+struct raw {
+    struct device dev;
+    uint64_t committed_size;
+};
+
+static struct raw *raw_of(struct device *dev)
+{
+    return (struct raw *)dev;
+}
+
+static enum write_class class_of(struct device *dev, uint64_t off, uint64_t n, enum write_class class)
+{
+    return off + n > raw_of(dev)->committed_size ? WRITE_UPDATE : class;
+}
+
 static bool raw_read(struct device *dev, uint64_t off, void *buf, size_t n, struct error *err)
 {
     return device_read(dev->below, off, buf, n, err);
@@ -13,12 +32,12 @@ static bool raw_read(struct device *dev, uint64_t off, void *buf, size_t n, stru
 static bool raw_write(struct device *dev, uint64_t off, const void *buf, size_t n, enum write_class class,
                       struct error *err)
 {
-    return device_write(dev->below, off, buf, n, class, err);
+    return device_write(dev->below, off, buf, n, class_of(dev, off, n, class), err);
 }
 
 static bool raw_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class class, struct error *err)
 {
-    return device_zero(dev->below, off, n, class, err);
+    return device_zero(dev->below, off, n, class_of(dev, off, n, class), err);
 }
 
 static bool raw_discard(struct device *dev, uint64_t off, uint64_t n, struct error *err)
@@ -58,6 +77,11 @@ static bool raw_reload(struct device *dev, struct error *err)
     return true;
 }
 
+static void raw_committed(struct device *dev)
+{
+    raw_of(dev)->committed_size = dev->size;
+}
+
 static bool raw_describe(struct device *dev, uint64_t off, struct report *report, struct error *err)
 {
     (void)dev;
@@ -81,6 +105,7 @@ static const struct device_ops raw_ops = {
     .resize = raw_resize,
     .map = raw_map,
     .reload = raw_reload,
+    .committed = raw_committed,
     .describe = raw_describe,
     .close = raw_close,
 };
@@ -95,15 +120,16 @@ static unsigned raw_probe(struct device *below)
 static bool raw_open(struct device *below, const struct container_open *open, struct device **out,
                      struct error *err)
 {
-    struct device *dev = mem_new(sizeof *dev, err);
-    if (!dev)
+    struct raw *raw = mem_new(sizeof *raw, err);
+    if (!raw)
         return false;
-    *dev = (struct device){.ops = &raw_ops,
-                           .below = below,
-                           .size = below->size,
-                           .block_size = below->block_size,
-                           .read_only = below->read_only || open->read_only};
-    *out = dev;
+    raw->dev = (struct device){.ops = &raw_ops,
+                               .below = below,
+                               .size = below->size,
+                               .block_size = below->block_size,
+                               .read_only = below->read_only || open->read_only};
+    raw->committed_size = below->size;
+    *out = &raw->dev;
     return true;
 }
 

@@ -423,7 +423,7 @@ void script_print(const struct table *table, const char *device, script_print_fn
               table->end / table->sector_size - 1);
     if (gpt && table->max_parts != 128)
         print(emit, arg, "table-length: %u\n", table->max_parts);
-    print(emit, arg, "sector-size: %u\n\n", table->sector_size);
+    print(emit, arg, "sector-size: %u\n%s", table->sector_size, table->count ? "\n" : "");
     for (size_t i = 0; i < table->count; i++)
         print_part(table, &table->parts[i], device, emit, arg);
 }

@@ -6,7 +6,7 @@ _dish()
         if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi
     done
     if ((i + 1 == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes symlink show explain poke where what cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
+        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd put get cp mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp mknod readlink realpath symlink show explain poke where what cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
         return
     fi
     if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then
@@ -29,6 +29,25 @@ _dish()
         mkfs) COMPREPLY=($(compgen -W '--label --uuid --options --directory --force' -- "$cur"));;
         fsck) COMPREPLY=($(compgen -W '--repair --data' -- "$cur"));;
         df) COMPREPLY=($(compgen -W '--human-readable --inodes' -- "$cur"));;
+        ls) COMPREPLY=($(compgen -W '--all --almost-all --recursive --human-readable --inode --reverse --numeric-uid-gid --directory --classify --size --no-group --quote-name --dereference --sort --full-time --time-style --group-directories-first' -- "$cur"));;
+        put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
+        get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force' -- "$cur"));;
+        cp) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
+        mv) COMPREPLY=($(compgen -W '--no-clobber --force --no-target-directory --verbose --lossy' -- "$cur"));;
+        rm) COMPREPLY=($(compgen -W '--recursive --force --dir --verbose' -- "$cur"));;
+        mkdir) COMPREPLY=($(compgen -W '--parents --mode --verbose' -- "$cur"));;
+        rmdir) COMPREPLY=($(compgen -W '--parents' -- "$cur"));;
+        ln) COMPREPLY=($(compgen -W '--symbolic --force --no-dereference --no-target-directory --logical --verbose' -- "$cur"));;
+        touch) COMPREPLY=($(compgen -W '--no-create --no-dereference --date --reference' -- "$cur"));;
+        truncate) COMPREPLY=($(compgen -W '--size --reference --no-create' -- "$cur"));;
+        fallocate) COMPREPLY=($(compgen -W '--length --offset --keep-size --punch-hole' -- "$cur"));;
+        punch) COMPREPLY=($(compgen -W '--length --offset' -- "$cur"));;
+        write) COMPREPLY=($(compgen -W '--append --mode' -- "$cur"));;
+        chown) COMPREPLY=($(compgen -W '--recursive --no-dereference' -- "$cur"));;
+        chgrp) COMPREPLY=($(compgen -W '--recursive --no-dereference' -- "$cur"));;
+        mknod) COMPREPLY=($(compgen -W '--mode' -- "$cur"));;
+        readlink) COMPREPLY=($(compgen -W '--canonicalize --canonicalize-existing --no-newline --zero' -- "$cur"));;
+        realpath) COMPREPLY=($(compgen -W '--canonicalize-existing --zero' -- "$cur"));;
         show) COMPREPLY=($(compgen -W '--hex' -- "$cur"));;
         poke) COMPREPLY=($(compgen -W '--raw' -- "$cur"));;
         help) COMPREPLY=($(compgen -W '--keyword' -- "$cur"));;
@@ -41,10 +60,11 @@ _dish()
     fi
     case $prev in
     --format) COMPREPLY=($(compgen -W 'raw qcow2' -- "$cur")); return;;
+    --sector-size) COMPREPLY=($(compgen -W '512 4096' -- "$cur")); return;;
     --color) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return;;
     esac
     if ((i >= COMP_CWORD)) && [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W '-r --read-only -U --force-share -c --command= -f --file= -k --keep-going -n --dry-run -x --echo -j --json -q --quiet -v --verbose --format= --no-backing --allow-data-file --color= -h --help -V --version ' -- "$cur"))
+        COMPREPLY=($(compgen -W '-r --read-only -U --force-share -c --command= -f --file= -k --keep-going -n --dry-run -x --echo -j --json -q --quiet -v --verbose --format= --no-backing --allow-data-file --sector-size= --color= -h --help -V --version ' -- "$cur"))
     else
         COMPREPLY=($(compgen -f -- "$cur"))
     fi

@@ -37,6 +37,29 @@ _dish() {
         'tune:change features and tunables of a filesystem'
         'resizefs:grow or shrink a filesystem inside its volume'
         'volumes:list the volumes and their filesystems'
+        'ls:list directories'
+        'cd:change the current directory'
+        'pwd:print the current directory'
+        'put:copy files from the host into an image'
+        'get:copy files from an image to the host'
+        'cp:copy files within and between images'
+        'mv:rename and move files'
+        'rm:remove files'
+        'mkdir:make directories'
+        'rmdir:remove empty directories'
+        'ln:give files second names; make symbolic links'
+        'touch:set times; make empty files'
+        'truncate:set the size of files'
+        'fallocate:allocate space for a file ahead'
+        'punch:make a hole in a file'
+        'write:write text to a file'
+        'edit:edit a file'
+        'chmod:change permissions'
+        'chown:change owners'
+        'chgrp:change groups'
+        'mknod:make a device node, fifo or socket'
+        'readlink:print what a symbolic link points to'
+        'realpath:print a path without symbolic links, . and ..'
         'symlink:make a symbolic link, named first as in debugfs'
         'show:print an on-disk structure field by field'
         'explain:say what a structure or field means'
@@ -79,6 +102,7 @@ _dish() {
             '--format=[do not probe the format of the images]:FMT:(raw qcow2)' \
             '--no-backing[do not open backing files]' \
             '--allow-data-file[open external data files]' \
+            '--sector-size=[bytes of a sector of the disks (512, or what is found)]:N:(512 4096)' \
             '--color=[whether to print colours]:WHEN:(auto always never)' \
             '*'{-h,--help}'[print this and exit]' \
             '*'{-V,--version}'[print the version and exit]' \

@@ -4,7 +4,9 @@
 #include "alloc.h"
 #include "bytes.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 /* Kept with the image because the container's callbacks use it as long as it is open. */
@@ -54,6 +56,16 @@ static const struct table_driver *find_table(struct image *image)
     return best;
 }
 
+/* Tell the person what is wrong with the table, unless that was the last thing said of it. */
+static void say_once(struct image *image, const char *text)
+{
+    if (image->model || strcmp(image->table_said, text) == 0)
+        return;
+    snprintf(image->table_said, sizeof image->table_said, "%s", text);
+    if (*text)
+        session_warn(image->session, "%s: %s", image->path, text);
+}
+
 /* A table that cannot be read leaves the disk as volume 0; the damage is said and `partition verify` tells
  * more. */
 static void load_table(struct image *image)
@@ -63,19 +75,21 @@ static void load_table(struct image *image)
     image->table = NULL;
     if (!driver)
         return;
-    if (!driver->load(image->disk, &image->table, &err)) {
-        image->table = NULL;
-        if (!image->model)
-            session_warn(image->session, "%s: %s: %s", image->path, driver->head.name, err.message);
-    } else if (image->table->note[0] && !image->model) {
-        session_warn(image->session, "%s: %s", image->path, image->table->note);
+    if (driver->load(image->disk, &image->table, &err)) {
+        say_once(image, image->table->note);
+        return;
     }
+    image->table = NULL;
+    because(&err, "%s", driver->head.name);
+    say_once(image, err.message);
 }
 
 bool image_build(struct image *image, const char *format, struct error *err)
 {
     if (!open_container(image, format, err))
         return false;
+    if (image->session->options.sector_size)
+        image->disk->block_size = image->session->options.sector_size;
     load_table(image);
     return volumes_build(image, err);
 }

@@ -62,8 +62,9 @@ struct image {
     size_t companion_count, companion_capacity;
     struct device *disk; /* what the container shows: the virtual disk */
     const struct container_driver *container;
-    bool format_probed;  /* the format was not named by anybody */
-    struct table *table; /* NULL: none */
+    bool format_probed;   /* the format was not named by anybody */
+    struct table *table;  /* NULL: none */
+    char table_said[480]; /* what the person was told of the table last: each thing is said once */
     struct table
         *second_table; /* another table on the same disk that was asked for (the MBR under a GPT), or NULL */
     struct volume **volumes; /* [0] is the whole disk, then partitions in the order of the table */

@@ -78,9 +78,9 @@ struct part *table_extended(const struct table *table)
 
 bool table_insert(struct table *table, unsigned number, struct part **out, struct error *err)
 {
-    size_t at = 0;
-    while (at < table->count && table->parts[at].number < number)
-        at++;
+    size_t at = table->count;
+    while (at > 0 && table->parts[at - 1].number >= number)
+        at--;
     if (at < table->count && table->parts[at].number == number)
         return fail(err, E_EXIST, "partition %u exists already", number);
     if (!mem_grow(&table->parts, &table->capacity, table->count + 1, sizeof *table->parts, err))

@@ -43,6 +43,24 @@ void volumes_free(struct image *image)
     image->volume_count = 0;
 }
 
+/* True when the committed host file holds nothing at all where the volume lies. */
+static bool nothing_stored(struct volume *volume)
+{
+    uint64_t off = 0;
+    while (off < volume->device->size) {
+        struct extent extent;
+        struct error ignored = {0};
+        if (!device_map_to_bottom(volume->device, off, &extent, &ignored))
+            return false;
+        bool stored = !(extent.flags & (EXTENT_HOLE | EXTENT_ZERO));
+        bool here = extent.device == volume->image->file || extent.device == volume->image->file->below;
+        if (stored && !(here && stage_is_hole(volume->image->file, extent.off, extent.len)))
+            return false;
+        off += extent.len;
+    }
+    return true;
+}
+
 static struct volume *volume_new(struct image *image, unsigned number, uint64_t off, uint64_t len,
                                  struct error *err)
 {
@@ -55,19 +73,23 @@ static struct volume *volume_new(struct image *image, unsigned number, uint64_t 
         free(volume);
         return NULL;
     }
-    volume->device->no_fresh = image->restructured;
+    if (image->table && number != 0)
+        volume->device->block_size = image->table->sector_size;
+    volume->device->no_fresh = image->restructured && !nothing_stored(volume);
     return volume;
 }
 
-/* Take over a volume of the same number and place from the old list, or make a new one. */
-static struct volume *take_or_make(struct image *image, struct volume **old, size_t old_count,
+/*
+ * Take over a volume of the same number and place from the old list, or make a new one. The search begins at
+ * `first`, where it is when the list did not change.
+ */
+static struct volume *take_or_make(struct image *image, struct volume **old, size_t old_count, size_t first,
                                    unsigned number, uint64_t off, uint64_t len, struct error *err)
 {
     for (size_t i = 0; i < old_count; i++) {
-        struct volume *volume = old[i];
+        struct volume *volume = old[(first + i) % old_count];
         if (volume && volume->number == number && volume->start == off && volume->device->size == len) {
-            old[i] = NULL;
-            volume->device->no_fresh = volume->device->no_fresh || image->restructured;
+            old[(first + i) % old_count] = NULL;
             return volume;
         }
     }
@@ -89,15 +111,15 @@ bool volumes_build(struct image *image, struct error *err)
     if (!list)
         return false;
     bool ok = true;
-    list[count] = take_or_make(image, old, old_count, 0, 0, image->disk->size, err);
+    list[count] = take_or_make(image, old, old_count, 0, 0, 0, image->disk->size, err);
     ok = list[count] != NULL;
     count += ok;
     for (size_t i = 0; ok && i < parts; i++) {
         const struct part *part = &image->table->parts[i];
         if (part->flags & PART_EXTENDED || part->off >= image->disk->size)
             continue;
-        struct volume *volume =
-            take_or_make(image, old, old_count, part->number, part->off, length_on_disk(image, part), err);
+        struct volume *volume = take_or_make(image, old, old_count, count, part->number, part->off,
+                                             length_on_disk(image, part), err);
         ok = volume != NULL;
         if (ok) {
             volume->part = part;
@@ -203,24 +225,6 @@ bool volume_release(struct volume *volume, struct error *err)
         return false;
     volume_close_fs(volume);
     volume->probed = false;
-    return true;
-}
-
-/* True when the committed host file holds nothing at all where the volume lies. */
-static bool nothing_stored(struct volume *volume)
-{
-    uint64_t off = 0;
-    while (off < volume->device->size) {
-        struct extent extent;
-        struct error ignored = {0};
-        if (!device_map_to_bottom(volume->device, off, &extent, &ignored))
-            return false;
-        bool stored = !(extent.flags & (EXTENT_HOLE | EXTENT_ZERO));
-        bool here = extent.device == volume->image->file || extent.device == volume->image->file->below;
-        if (stored && !(here && stage_is_hole(volume->image->file, extent.off, extent.len)))
-            return false;
-        off += extent.len;
-    }
     return true;
 }
 

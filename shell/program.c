@@ -24,6 +24,8 @@ const struct program_option program_options[] = {
     {OPTION_FORMAT, "format", "FMT", false, "raw|qcow2", "do not probe the format of the images"},
     {OPTION_NO_BACKING, "no-backing", NULL, false, NULL, "do not open backing files"},
     {OPTION_DATA_FILE, "allow-data-file", NULL, false, NULL, "open external data files"},
+    {OPTION_SECTOR, "sector-size", "N", false, "512|4096",
+     "bytes of a sector of the disks (512, or what is found)"},
     {OPTION_COLOR, "color", "WHEN", false, "auto|always|never", "whether to print colours"},
     {'h', "help", NULL, false, NULL, "print this and exit"},
     {'V', "version", NULL, false, NULL, "print the version and exit"},
@@ -71,6 +73,13 @@ static bool set_color(struct invocation *to, const char *when)
     return complain("--color=%s: auto, always or never is meant", when);
 }
 
+static bool set_sector_size(struct invocation *to, const char *value)
+{
+    bool large = strcmp(value, "4096") == 0;
+    to->session.sector_size = large ? 4096 : 512;
+    return large || strcmp(value, "512") == 0 || complain("--sector-size=%s: 512 or 4096 is meant", value);
+}
+
 static bool take_option(struct invocation *to, int code, const char *value)
 {
     switch (code) {
@@ -105,6 +114,8 @@ static bool take_option(struct invocation *to, int code, const char *value)
         return to->session.no_backing = true;
     case OPTION_DATA_FILE:
         return to->session.allow_data_file = true;
+    case OPTION_SECTOR:
+        return set_sector_size(to, value);
     case OPTION_COLOR:
         return set_color(to, value);
     case OPTION_PRINT:

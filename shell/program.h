@@ -5,7 +5,7 @@
 #include "shell.h"
 
 /* Options without a letter have codes from 256 on. */
-enum { OPTION_FORMAT = 256, OPTION_NO_BACKING, OPTION_DATA_FILE, OPTION_COLOR, OPTION_PRINT };
+enum { OPTION_FORMAT = 256, OPTION_NO_BACKING, OPTION_DATA_FILE, OPTION_COLOR, OPTION_SECTOR, OPTION_PRINT };
 
 struct program_option {
     int code;          /* the letter, or one of the above */

@@ -55,7 +55,7 @@ enum {
     GPT_REVISION = 0x00010000,
     GPT_NAME_UNITS = 36,
     GPT_ARRAY_MIN = 16384, /* bytes that UEFI wants reserved for the array */
-    GPT_ARRAY_MAX = 16 * 1024 * 1024,
+    GPT_ARRAY_MAX = 4 * 1024 * 1024,
     GPT_ENTRY_MAX = 4096,
 };
 #define GPT_MAGIC "EFI PART"

@@ -1,0 +1,13 @@
+# The fuzz target: replayed and mutated by a plain program in every build, and under libFuzzer with DISH_FUZZ.
+set(fuzz ${CMAKE_CURRENT_LIST_DIR})
+add_executable(fuzz_replay ${fuzz}/replay.c ${fuzz}/target.c)
+target_link_libraries(fuzz_replay PRIVATE formats)
+if(DISH_FUZZ)
+    add_executable(fuzz_target ${fuzz}/target.c)
+    target_link_libraries(fuzz_target PRIVATE formats)
+    target_link_options(fuzz_target PRIVATE -fsanitize=fuzzer)
+endif()
+if(TARGET dish)
+    add_test(NAME fuzz.replay COMMAND ${fuzz}/check $<TARGET_FILE:dish> $<TARGET_FILE:fuzz_replay>)
+    set_tests_properties(fuzz.replay PROPERTIES TIMEOUT 900)
+endif()

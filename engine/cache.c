@@ -1,6 +1,6 @@
 /*
- * Hash table by offset and one list by age of use. Invariants: every block is in both; a pinned block is
- * never evicted; `dirty_count` counts the dirty ones.
+ * Hash table by offset, one list by age of use, one of the dirty blocks. Invariants: every block is in the
+ * first two; a pinned block is never evicted; `dirty_count` counts the dirty list.
  */
 #include "cache.h"
 
@@ -17,7 +17,8 @@ struct cache {
     uint32_t block_size;
     size_t max_blocks, count, dirty_count, bucket_count;
     struct cache_block **buckets;
-    struct cache_block *newest, *oldest;
+    struct cache_block *newest, *oldest, *dirty;
+    uint8_t *run_buffer; /* for neighbours that are written together; made when first needed */
     cache_seal_fn *seal;
     void *seal_arg;
     struct cache_stats stats;
@@ -70,6 +71,18 @@ static struct cache_block *find(const struct cache *cache, uint64_t off)
     return NULL;
 }
 
+static void set_clean(struct cache *cache, struct cache_block *block)
+{
+    if (!block->dirty)
+        return;
+    *(block->dirty_before ? &block->dirty_before->dirty_next : &cache->dirty) = block->dirty_next;
+    if (block->dirty_next)
+        block->dirty_next->dirty_before = block->dirty_before;
+    block->dirty_next = block->dirty_before = NULL;
+    block->dirty = false;
+    cache->dirty_count--;
+}
+
 static void remove_block(struct cache *cache, struct cache_block *block)
 {
     struct cache_block **hook = bucket_of(cache, block->off);
@@ -78,7 +91,7 @@ static void remove_block(struct cache *cache, struct cache_block *block)
     *hook = block->hash_next;
     unlink_age(cache, block);
     cache->count--;
-    cache->dirty_count -= block->dirty;
+    set_clean(cache, block);
     free(block->data);
     free(block);
 }
@@ -203,6 +216,10 @@ void cache_dirty(struct cache *cache, struct cache_block *block, enum write_clas
 {
     if (!block->dirty) {
         block->dirty = true;
+        block->dirty_next = cache->dirty;
+        if (cache->dirty)
+            cache->dirty->dirty_before = block;
+        cache->dirty = block;
         block->write_class = class;
         cache->dirty_count++;
     } else if (class == WRITE_UPDATE) {
@@ -217,9 +234,8 @@ void cache_forget(struct cache *cache, uint64_t off)
         return;
     if (block->pins == 0) {
         remove_block(cache, block);
-    } else if (block->dirty) {
-        block->dirty = false;
-        cache->dirty_count--;
+    } else {
+        set_clean(cache, block);
     }
 }
 
@@ -239,21 +255,28 @@ static size_t run_length(const struct cache *cache, struct cache_block **blocks,
     return n;
 }
 
-static bool write_run(struct cache *cache, struct cache_block **blocks, size_t n, uint8_t *buf,
-                      struct error *err)
+/* The contents of a run in one piece. */
+static const uint8_t *gather(struct cache *cache, struct cache_block **blocks, size_t n, struct error *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (cache->seal)
-            cache->seal(cache->seal_arg, blocks[i]);
-        if (n > 1)
-            memcpy(buf + i * cache->block_size, blocks[i]->data, cache->block_size);
-    }
-    if (!device_write(cache->dev, blocks[0]->off, n > 1 ? buf : blocks[0]->data, n * cache->block_size,
-                      blocks[0]->write_class, err))
+    if (n == 1)
+        return blocks[0]->data;
+    if (!cache->run_buffer)
+        cache->run_buffer = mem_new(MAX_OF(MAX_RUN_BYTES, cache->block_size), err);
+    for (size_t i = 0; cache->run_buffer && i < n; i++)
+        memcpy(cache->run_buffer + i * cache->block_size, blocks[i]->data, cache->block_size);
+    return cache->run_buffer;
+}
+
+static bool write_run(struct cache *cache, struct cache_block **blocks, size_t n, struct error *err)
+{
+    for (size_t i = 0; cache->seal && i < n; i++)
+        cache->seal(cache->seal_arg, blocks[i]);
+    const uint8_t *data = gather(cache, blocks, n, err);
+    if (!data ||
+        !device_write(cache->dev, blocks[0]->off, data, n * cache->block_size, blocks[0]->write_class, err))
         return false;
     for (size_t i = 0; i < n; i++)
-        blocks[i]->dirty = false;
-    cache->dirty_count -= n;
+        set_clean(cache, blocks[i]);
     cache->stats.writes += n;
     return true;
 }
@@ -262,21 +285,19 @@ bool cache_flush(struct cache *cache, struct error *err)
 {
     if (cache->dirty_count == 0)
         return true;
-    size_t count = 0, total = cache->dirty_count;
-    struct cache_block **dirty = mem_array(total, sizeof(struct cache_block *), err);
-    uint8_t *buf = dirty ? mem_new(MAX_OF(MAX_RUN_BYTES, cache->block_size), err) : NULL;
-    bool ok = buf != NULL;
-    for (struct cache_block *block = cache->oldest; ok && block && count < total; block = block->newer)
-        if (block->dirty)
-            dirty[count++] = block;
-    if (ok)
-        qsort(dirty, count, sizeof(struct cache_block *), by_offset);
+    size_t count = 0;
+    struct cache_block **dirty = mem_array(cache->dirty_count, sizeof(struct cache_block *), err);
+    if (!dirty)
+        return false;
+    for (struct cache_block *block = cache->dirty; block; block = block->dirty_next)
+        dirty[count++] = block;
+    qsort(dirty, count, sizeof(struct cache_block *), by_offset);
+    bool ok = true;
     for (size_t i = 0; ok && i < count;) {
         size_t n = run_length(cache, dirty + i, count - i);
-        ok = write_run(cache, dirty + i, n, buf, err);
+        ok = write_run(cache, dirty + i, n, err);
         i += n;
     }
-    free(buf);
     free(dirty);
     return ok;
 }
@@ -295,6 +316,7 @@ void cache_free(struct cache *cache)
         return;
     cache_drop(cache);
     free(cache->buckets);
+    free(cache->run_buffer);
     free(cache);
 }
 

@@ -21,7 +21,7 @@ struct cache_block {
     bool dirty;
     enum write_class write_class;
     unsigned pins;
-    struct cache_block *hash_next, *newer, *older;
+    struct cache_block *hash_next, *newer, *older, *dirty_next, *dirty_before;
 };
 
 /* Called before a dirty block is written: set its checksum. */

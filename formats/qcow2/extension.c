@@ -18,7 +18,8 @@ static void put(struct builder *b, const void *bytes, uint64_t n)
         b->full = true;
         return;
     }
-    memcpy(b->area + b->at, bytes, n);
+    if (n > 0)
+        memcpy(b->area + b->at, bytes, n);
     b->at += n;
 }
 

@@ -195,6 +195,8 @@ static bool readable(const struct ext_inode *inode, struct error *err)
 
 static bool changeable(const struct ext_inode *inode, struct error *err)
 {
+    if (!ext_inode_is(inode->raw, S_IFREG))
+        return fail(err, ext_inode_is(inode->raw, S_IFDIR) ? E_ISDIR : E_INVALID, "not a regular file");
     if (ext_inode_flag(inode->raw, EXT_FL_VERITY))
         return fail(err, E_UNSUPPORTED, "the file is protected by fs-verity and cannot be changed");
     return refuse_encrypted(inode, err);

@@ -266,6 +266,8 @@ bool ext_file_allocate(struct ext_fs *ext, struct ext_inode *inode, uint64_t off
         return fail(err, E_TOOBIG, "the range ends past the largest offset");
     if (!check_size(ext, inode, end, err) || (is_inline(inode) && !inline_to_blocks(ext, inode, err)))
         return false;
+    if (mode & FS_ALLOCATE_KEEP_SIZE && end > size && !ext_inode_flag(inode->raw, EXT_FL_EXTENTS))
+        return fail(err, E_UNSUPPORTED, "a file with a block map cannot keep blocks past its end");
     uint64_t block = off >> ext->block_bits, stop = div_up(end, ext->block_size);
     while (block < stop) {
         struct ext_mapping run;

@@ -149,7 +149,11 @@ static bool change_owner(struct ext_fs *ext, struct ext_inode *inode, const stru
     int64_t bytes = (int64_t)ext_inode_units(ext, raw) * 512;
     if (!(mask & (ATTR_UID | ATTR_GID | ATTR_PROJECT)))
         return true;
-    if (!ext_quota_charge(ext, inode->ino, raw, -bytes, -1, err))
+    unsigned values = 0;
+    if (ext_has(ext, EXT_QUOTA) && !ext_xattr_inode_count(ext, inode, &values, err))
+        return false;
+    int64_t inodes = 1 + (int64_t)values;
+    if (!ext_quota_charge(ext, inode->ino, raw, -bytes, -inodes, err))
         return false;
     if (mask & ATTR_UID) {
         ext_inode_set_i_uid(raw, attr->uid & 0xFFFF);
@@ -161,7 +165,7 @@ static bool change_owner(struct ext_fs *ext, struct ext_inode *inode, const stru
     }
     if (mask & ATTR_PROJECT && ext_has(ext, EXT_PROJECT) && EXT_INODE_HAS(ext, raw, i_projid))
         ext_inode_set_i_projid(raw, attr->project);
-    return ext_quota_charge(ext, inode->ino, raw, bytes, 1, err);
+    return ext_quota_charge(ext, inode->ino, raw, bytes, inodes, err);
 }
 
 static void change_flags(struct ext_inode *inode, uint32_t user)

@@ -54,6 +54,9 @@ void ext_xattr_put(struct ext_fs *, struct ext_xattr_found *);
 bool ext_xattr_store(struct ext_fs *, struct ext_inode *, const struct ext_xattr_key *, const void *value, size_t len,
                      struct error *) DISH_CHECKED;
 
+/* How many of the inode's values have inodes of their own. */
+bool ext_xattr_inode_count(struct ext_fs *, struct ext_inode *, unsigned *count, struct error *) DISH_CHECKED;
+
 /* "user.x" to index and bare name; E_UNSUPPORTED for a prefix that the format does not have. */
 bool ext_xattr_key(const char *name, struct ext_xattr_key *, struct error *) DISH_CHECKED;
 
@@ -65,8 +68,8 @@ bool ext_xattr_inode_new(struct ext_fs *, struct ext_inode *owner, const void *v
                          uint32_t *hash, struct error *) DISH_CHECKED;
 /* Change the number of references; at 0 the inode goes. */
 bool ext_xattr_inode_ref(struct ext_fs *, uint32_t inum, int delta, struct error *) DISH_CHECKED;
-/* The owner's quota bears value inodes: len bytes more (less). */
-bool ext_xattr_inode_charge(struct ext_fs *, const struct ext_inode *owner, size_t len, int sign,
+/* The owner's i_blocks and quota bear a value inode of len bytes more (less). */
+bool ext_xattr_inode_charge(struct ext_fs *, struct ext_inode *owner, size_t len, int sign,
                             struct error *) DISH_CHECKED;
 
 /* ---- acl.c: POSIX ACLs, stored form <-> what Linux programs see; the result is malloc'd ---- */

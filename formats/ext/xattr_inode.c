@@ -86,9 +86,9 @@ bool ext_xattr_inode_ref(struct ext_fs *ext, uint32_t inum, int delta, struct er
     return ok;
 }
 
-bool ext_xattr_inode_charge(struct ext_fs *ext, const struct ext_inode *owner, size_t len, int sign,
-                            struct error *err)
+bool ext_xattr_inode_charge(struct ext_fs *ext, struct ext_inode *owner, size_t len, int sign, struct error *err)
 {
-    int64_t bytes = (int64_t)round_up(len, ext->cluster_size);
-    return ext_quota_charge(ext, owner->ino, owner->raw, sign * bytes, sign, err);
+    int64_t blocks = (int64_t)(round_up(len, ext->cluster_size) >> ext->block_bits);
+    return ext_inode_charge(ext, owner, sign * blocks, err) &&
+           ext_quota_charge(ext, owner->ino, owner->raw, 0, sign, err);
 }

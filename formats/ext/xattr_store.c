@@ -439,6 +439,19 @@ bool ext_xattr_store(struct ext_fs *ext, struct ext_inode *inode, const struct e
     return ok;
 }
 
+bool ext_xattr_inode_count(struct ext_fs *ext, struct ext_inode *inode, unsigned *count, struct error *err)
+{
+    struct list list = {.ext = ext, .inode = inode};
+    *count = 0;
+    if (!ext_has(ext, EXT_EA_INODE))
+        return true;
+    bool ok = load_body(&list, err) && load_block(&list, err);
+    for (size_t i = 0; ok && i < list.count; i++)
+        *count += list.items[i].inum != 0;
+    free_list(&list);
+    return ok;
+}
+
 bool ext_xattr_free_all(struct ext_fs *ext, struct ext_inode *inode, struct error *err)
 {
     struct list list = {.ext = ext, .inode = inode};

@@ -24,7 +24,7 @@ MIXES = [
     ('ext2-1k', 12288, '-t ext2 -b 1024', None),
     ('ext2-4k', 24576, '-t ext2 -b 4096 -I 256', None),
     ('ext2-rev0', 12288, '-t ext2 -r 0 -b 1024', None),
-    ('ext2-nofiletype', 12288, '-t ext2 -b 1024 -O ^filetype,^dir_index,^sparse_super', None),
+    ('ext2-nofiletype', 12288, '-t ext2 -b 1024 -O ^filetype,^dir_index,^sparse_super,^resize_inode', None),
     ('ext2-hurd', 12288, '-t ext2 -b 4096 -o hurd -I 128', None),
     ('ext3-1k', 16384, '-t ext3 -b 1024 -J size=1', None),
     ('ext3-tea', 16384, '-t ext3 -b 2048 -J size=2', 'hash_alg=tea'),
@@ -41,10 +41,11 @@ MIXES = [
     ('ext4-meta-bg', 24576, '-t ext4 -b 1024 -g 1024 -O meta_bg,^resize_inode', None),
     ('ext4-super2', 16384, '-t ext4 -b 1024 -O sparse_super2,^resize_inode,large_dir', None),
     ('ext4-quota', 16384, '-t ext4 -b 1024 -O quota,project', None),
+    ('ext4-quota-ea', 16384, '-t ext4 -b 1024 -O quota,project,ea_inode,inline_data', None),
     ('ext4-128', 16384, '-t ext4 -b 1024 -I 128 -O ^extra_isize,^huge_file,^dir_nlink', None),
     ('ext4-seed-mmp', 16384, '-t ext4 -b 2048 -O metadata_csum_seed,mmp,casefold,verity', None),
     ('ext4-orphan-file', 16384, '-t ext4 -b 1024 -O orphan_file,fast_commit,stable_inodes', None),
-    ('ext4-64k', 131072, '-t ext4 -b 65536 -O bigalloc,inline_data -C 131072 -J size=64 -N 2048', None),
+    ('ext4-64k', 262144, '-t ext4 -b 65536 -O bigalloc,inline_data -C 131072 -J size=64 -N 2048', None),
 ]
 SHORT = ('ext2-1k', 'ext4', 'ext4-inline', 'ext4-bigalloc-1k', 'ext4-noextent', 'ext4-quota')
 

@@ -1,7 +1,7 @@
 /* What a new volume is to be: the rules and defaults of mke2fs 1.47 and its mke2fs.conf. */
 #include "mkfs.h"
 
-#include "uuid.h"
+#include "guid.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -428,11 +428,15 @@ static bool plan_words(const struct mkfs_params *params, struct ext_plan *plan, 
     return plan_owner(o, plan, err) && plan_quota(o, plan, err);
 }
 
-static bool plan_uuid(const char *text, const struct mkfs_params *params, uint8_t *uuid, struct error *err)
+/* What was asked for, or a random one (version 4). */
+static bool plan_uuid(const char *what, const char *text, const struct mkfs_params *params, uint8_t *uuid,
+                      struct error *err)
 {
     if (text)
-        return uuid_parse(text, uuid, err);
-    uuid_random(uuid, params->random);
+        return guid_parse(text, GUID_RFC, uuid) || fail(err, E_INVALID, "%s \"%s\" is not a UUID", what, text);
+    params->random(uuid, 16);
+    uuid[6] = (uint8_t)((uuid[6] & 0x0F) | 0x40);
+    uuid[8] = (uint8_t)((uuid[8] & 0x3F) | 0x80);
     return true;
 }
 
@@ -458,6 +462,6 @@ bool ext_plan_make(const struct device *device, const struct mkfs_params *params
         !plan_words(params, plan, err) || !check_features(plan, err))
         return false;
     plan->orphan_blocks = options_number(o, "orphan_file_size", 0) / plan->block_size;
-    return plan_uuid(params->uuid, params, plan->uuid, err) &&
-           plan_uuid(options_text(o, "hash_seed", NULL), params, plan->hash_seed, err);
+    return plan_uuid("uuid", params->uuid, params, plan->uuid, err) &&
+           plan_uuid("hash_seed", options_text(o, "hash_seed", NULL), params, plan->hash_seed, err);
 }

@@ -1,0 +1,20 @@
+/* Copies of the superblock and the descriptors in other groups. */
+#ifndef EXT_BACKUP_H
+#define EXT_BACKUP_H
+
+#include "ext.h"
+
+/* The block of the superblock copy in a group that has one. */
+uint64_t ext_backup_super_block(const struct ext_fs *, uint32_t group);
+/*
+ * Where descriptor block `index` has copies: calls fn with the group and the block of each but the primary one.
+ */
+bool ext_backup_each_desc(const struct ext_fs *, uint32_t index,
+                          bool (*fn)(uint32_t group, uint64_t block, void *arg, struct error *), void *arg,
+                          struct error *) DISH_CHECKED;
+/* Write the superblock as it is in memory into all its copies. The primary one is ext_super_store()'s. */
+bool ext_backup_supers(struct ext_fs *, struct error *) DISH_CHECKED;
+/* Write the descriptors, which must be flushed, into all their copies. */
+bool ext_backup_descs(struct ext_fs *, struct error *) DISH_CHECKED;
+
+#endif

@@ -1,0 +1,143 @@
+/* The check as a whole: the order of the passes, and how findings are reported. */
+#include "check.h"
+
+#include "alloc.h"
+#include "backup.h"
+#include "clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- findings ------------------------------------------------------------------------------------------- */
+
+static bool report(struct ext_checker *c, enum finding_kind kind, const char *code, uint64_t off, bool fix,
+                   const char *fmt, va_list args)
+{
+    char text[256];
+    bool somewhere = off != (uint64_t)EXT_NO_PLACE;
+    vsnprintf(text, sizeof text, fmt, args);
+    if (c->stop)
+        return false;
+    if (!check_found(c->check, kind, code, somewhere ? c->ext->dev : NULL, somewhere ? off : 0, fix, "%s", text))
+        c->stop = true;
+    if (fix)
+        c->changed = true;
+    return fix;
+}
+
+bool ext_problem(struct ext_checker *c, const char *code, uint64_t off, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    bool fix = report(c, FINDING_DAMAGE, code, off, c->repair, fmt, args);
+    va_end(args);
+    return fix;
+}
+
+bool ext_leak(struct ext_checker *c, const char *code, uint64_t off, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    bool fix = report(c, FINDING_LEAK, code, off, c->repair_leaks, fmt, args);
+    va_end(args);
+    return fix;
+}
+
+void ext_unfixable(struct ext_checker *c, const char *code, uint64_t off, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    report(c, FINDING_DAMAGE, code, off, false, fmt, args);
+    va_end(args);
+}
+
+/* ---- the passes ----------------------------------------------------------------------------------------- */
+
+typedef bool pass_fn(struct ext_checker *, struct error *);
+
+static bool run_passes(struct ext_checker *c, struct error *err)
+{
+    static pass_fn *const passes[] = {
+        ext_check_super, ext_check_inodes, ext_check_xattr_counts, ext_check_bitmaps,      ext_check_dups,
+        ext_check_dirs,  ext_check_tree,   ext_check_link_counts,  ext_check_counts, ext_check_quotas,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(passes) && !c->stop; i++) {
+        if (!passes[i](c, err))
+            return false;
+        if (c->again && c->repair)
+            return true;
+        if ((c->repair || c->repair_leaks) && !ext_flush(c->ext, err))
+            return false;
+    }
+    return true;
+}
+
+/* A volume that was put right is clean: no errors noted, just checked. */
+static bool finish(struct ext_checker *c, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    uint8_t *s = ext->super;
+    uint64_t now = (uint64_t)clock_now().sec;
+    if (!c->changed || c->check->damage > c->check->damage_fixed)
+        return true;
+    ext_super_set_s_state(s, (ext_super_s_state(s) & ~(uint64_t)EXT_STATE_ERROR) | EXT_STATE_VALID);
+    memset(s + ext_super_off_s_error_count, 0, ext_super_off_s_mount_opts - ext_super_off_s_error_count);
+    ext_super_set_s_lastcheck(s, (uint32_t)now);
+    ext_super_set_s_lastcheck_hi(s, now >> 32 & 0xFF);
+    ext_super_set_s_mnt_count(s, 0);
+    ext_super_changed(ext);
+    if (!ext_flush(ext, err))
+        return false;
+    return !c->copies || (ext_backup_supers(ext, err) && ext_backup_descs(ext, err));
+}
+
+static void summarize(const struct ext_checker *c)
+{
+    struct report *r = c->check->summary;
+    const struct ext_fs *ext = c->ext;
+    if (!r)
+        return;
+    report_number(r, "files", c->files);
+    report_number(r, "directories", c->dir_count);
+    report_number(r, "inodes", ext->inodes);
+    report_number(r, "free-inodes", ext_super_s_free_inodes_count(ext->super));
+    report_number(r, "blocks", ext->blocks);
+    report_number(r, "free-blocks", ext_free_blocks(ext));
+    report_size(r, "block-size", ext->block_size);
+    report_number(r, "fragmented-files", c->fragmented);
+}
+
+static void checker_free(struct ext_checker *c)
+{
+    if (c->blocks && c->inodes)
+        ext_check_reset(c);
+    free(c->blocks);
+    free(c->inodes);
+    free(c->dirs);
+    free(c->scratch);
+}
+
+bool ext_check(struct fs *fs, struct check *check, struct error *err)
+{
+    struct ext_checker c = {.ext = ext_of(fs),
+                            .check = check,
+                            .repair = check->repair == REPAIR_ALL,
+                            .repair_leaks = check->repair != REPAIR_NONE};
+    if (c.repair_leaks && !ext_prepare(c.ext, err))
+        return false;
+    c.blocks = mem_array(c.ext->groups, sizeof *c.blocks, err);
+    c.inodes = mem_array(c.ext->groups, sizeof *c.inodes, err);
+    c.scratch = mem_new(c.ext->block_size, err);
+    bool ok = c.blocks && c.inodes && c.scratch;
+    for (unsigned round = 0; ok && !c.stop && (round == 0 || c.again); round++) {
+        ext_check_reset(&c);
+        c.again = false;
+        ok = round < 4 ? run_passes(&c, err) : fail(err, E_DAMAGED, "the volume cannot be repaired");
+    }
+    ok = ok && (c.stop || finish(&c, err));
+    if (ok)
+        summarize(&c);
+    checker_free(&c);
+    return ok;
+}

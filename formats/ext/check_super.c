@@ -1,0 +1,302 @@
+/* Pass 0: superblock and descriptors, and the places of the volume's own metadata. */
+#include "backup.h"
+#include "check.h"
+#include "journal.h"
+
+#include "alloc.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define SUPER_OFF(field) (EXT_SUPER_OFFSET + (uint64_t)ext_super_off_##field)
+
+/* ---- superblock ----------------------------------------------------------------------------------------- */
+
+static uint64_t reserved_blocks(const struct ext_fs *ext)
+{
+    uint64_t high = ext_has(ext, EXT_64BIT) ? ext_super_s_r_blocks_count_hi(ext->super) : 0;
+    return ext_super_s_r_blocks_count_lo(ext->super) | high << 32;
+}
+
+static void check_fields(struct ext_checker *c)
+{
+    struct ext_fs *ext = c->ext;
+    uint8_t *s = ext->super;
+    uint64_t reserved = reserved_blocks(ext), device_blocks = ext->dev->size >> ext->block_bits;
+    if (reserved > ext->blocks / 2 &&
+        ext_problem(c, "reserved-blocks", SUPER_OFF(s_r_blocks_count_lo),
+                    "s_r_blocks_count is %llu, more than half of the %llu blocks", (unsigned long long)reserved,
+                    (unsigned long long)ext->blocks)) {
+        ext_super_set_s_r_blocks_count_lo(s, (uint32_t)(ext->blocks / 20));
+        ext_super_set_s_r_blocks_count_hi(s, ext->blocks / 20 >> 32);
+        ext_super_changed(ext);
+    }
+    if (device_blocks < ext->blocks)
+        ext_unfixable(c, "size", SUPER_OFF(s_blocks_count_lo), "the filesystem has %llu blocks, the volume %llu",
+                      (unsigned long long)ext->blocks, (unsigned long long)device_blocks);
+    if (!ext_has(ext, EXT_RESIZE_INODE) && ext_super_s_reserved_gdt_blocks(s) != 0 &&
+        ext_problem(c, "reserved-descriptors", SUPER_OFF(s_reserved_gdt_blocks),
+                    "s_reserved_gdt_blocks is %llu without the feature resize_inode",
+                    (unsigned long long)ext_super_s_reserved_gdt_blocks(s))) {
+        ext_super_set_s_reserved_gdt_blocks(s, 0);
+        ext_super_changed(ext);
+        c->copies = true;
+    }
+    if (ext_super_s_state(s) & EXT_STATE_ERROR)
+        check_found(c->check, FINDING_NOTE, "state", ext->dev, SUPER_OFF(s_state), c->repair,
+                    "the kernel has noted %llu errors", (unsigned long long)ext_super_s_error_count(s));
+}
+
+/* ---- journal -------------------------------------------------------------------------------------------- */
+
+static void drop_journal(struct ext_fs *ext)
+{
+    ext_super_set_s_journal_inum(ext->super, 0);
+    ext_super_set_s_journal_dev(ext->super, 0);
+    memset(ext_super_s_jnl_blocks(ext->super), 0, 68);
+    ext_super_set_s_jnl_backup_type(ext->super, 0);
+    ext_set_feature(ext, EXT_HAS_JOURNAL, false);
+    ext_set_feature(ext, EXT_NEEDS_RECOVERY, false);
+    ext_set_feature(ext, EXT_FAST_COMMIT, false);
+    ext_super_changed(ext);
+}
+
+static bool check_journal(struct ext_checker *c, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    struct ext_journal j;
+    struct error why = {0};
+    uint32_t ino = (uint32_t)ext_super_s_journal_inum(ext->super);
+    if (!ext_has(ext, EXT_HAS_JOURNAL)) {
+        bool stray = ino != 0 || ext_has(ext, EXT_NEEDS_RECOVERY);
+        if (stray && ext_problem(c, "journal", SUPER_OFF(s_journal_inum),
+                                 "the superblock names a journal, but there is none (no has_journal)")) {
+            drop_journal(ext);
+            c->copies = true;
+        }
+        return true;
+    }
+    if (ino == 0 && ext_super_s_journal_dev(ext->super) != 0)
+        return true;
+    bool ok = ino == 0 ? fail(&why, E_DAMAGED, "s_journal_inum is 0") : ext_journal_open(ext, &j, &why);
+    if (ino != 0)
+        ext_journal_close(&j);
+    if (ok)
+        return true;
+    if (why.kind != E_DAMAGED && why.kind != E_UNSUPPORTED) {
+        *err = why;
+        return false;
+    }
+    if (ext_problem(c, "journal", why.device ? why.offset : SUPER_OFF(s_journal_inum), "journal: %s", why.message)) {
+        struct ext_inode inode;
+        drop_journal(ext);
+        c->copies = true;
+        if (ino == 0 || ino >= ext->first_ino)
+            return true;
+        if (!ext_check_inode(c, ino, &inode, err))
+            return false;
+        memset(inode.raw, 0, ext->inode_size);
+        ext_inode_dirty(ext, &inode);
+        ext_inode_put(ext, &inode);
+    }
+    return true;
+}
+
+/* ---- descriptors ---------------------------------------------------------------------------------------- */
+
+/* A part of a group must lie in the volume, without flex_bg in its own group, and on none of the copies. */
+static bool part_valid(const struct ext_checker *c, uint32_t group, uint64_t start, uint64_t len)
+{
+    const struct ext_fs *ext = c->ext;
+    uint64_t first = ext_group_first_block(ext, group);
+    if (!ext_blocks_valid(ext, start, len))
+        return false;
+    return ext_has(ext, EXT_FLEX_BG) || (start >= first && start + len <= first + ext_group_blocks(ext, group));
+}
+
+static const char *desc_fault(const struct ext_checker *c, uint32_t group, const uint8_t *desc)
+{
+    const struct ext_fs *ext = c->ext;
+    if (!part_valid(c, group, ext_group_inode_table(ext, desc), ext->table_blocks))
+        return "inode table";
+    if (!part_valid(c, group, ext_group_block_bitmap(ext, desc), 1))
+        return "block bitmap";
+    return part_valid(c, group, ext_group_inode_bitmap(ext, desc), 1) ? NULL : "inode bitmap";
+}
+
+struct restoring {
+    struct ext_checker *c;
+    struct ext_group *group;
+    bool done;
+};
+
+/* Take the descriptor from a copy of its block when it is sound there. */
+static bool restore_from(uint32_t in_group, uint64_t block, void *arg, struct error *err)
+{
+    (void)in_group;
+    struct restoring *r = arg;
+    struct ext_fs *ext = r->c->ext;
+    uint32_t index = r->group->number % ext->descs_per_block;
+    uint8_t desc[1024];
+    struct error ignored;
+    (void)err;
+    if (r->done || !device_read(ext->dev, ext_offset(ext, block) + (uint64_t)index * ext->desc_size, desc,
+                                ext->desc_size, &ignored))
+        return true;
+    bool sealed = !ext->group_csum || ext_desc_bg_checksum(desc) == ext_desc_csum(ext, r->group->number, desc);
+    if (!sealed || desc_fault(r->c, r->group->number, desc))
+        return true;
+    memcpy(r->group->raw, desc, ext->desc_size);
+    r->done = true;
+    return true;
+}
+
+/* Neither the flags nor itable_unused of a descriptor that was damaged can be relied on. */
+static void distrust(struct ext_fs *ext, struct ext_group *group)
+{
+    ext_desc_set_bg_flags(group->raw,
+                          ext_desc_bg_flags(group->raw) & ~(uint64_t)(EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT));
+    if (ext->group_csum)
+        ext_group_set_itable_unused(ext, group->raw, 0);
+    ext_group_dirty(ext, group);
+}
+
+static bool check_desc(struct ext_checker *c, struct ext_group *group, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    uint64_t off = group->block->off + (uint64_t)(group->raw - group->block->data);
+    const char *fault = desc_fault(c, group->number, group->raw);
+    if (fault) {
+        struct restoring r = {c, group, false};
+        if (!ext_problem(c, "group-descriptor", off, "group %u: its %s lies outside", group->number, fault))
+            return c->repair || fail(err, E_DAMAGED, "group %u: its %s lies outside; the rest cannot be checked",
+                                     group->number, fault);
+        if (!ext_backup_each_desc(ext, group->number / ext->descs_per_block, restore_from, &r, err))
+            return false;
+        if (!r.done)
+            return fail(err, E_DAMAGED, "group %u: its descriptor is damaged, and so are all its copies",
+                        group->number);
+        distrust(ext, group);
+    } else if (ext->group_csum && ext_desc_bg_checksum(group->raw) != ext_desc_csum(ext, group->number, group->raw)) {
+        if (ext_problem(c, "group-checksum", off + ext_desc_off_bg_checksum,
+                        "group %u: bg_checksum is 0x%04x, not 0x%04x", group->number,
+                        (unsigned)ext_desc_bg_checksum(group->raw),
+                        (unsigned)ext_desc_csum(ext, group->number, group->raw)))
+            distrust(ext, group);
+    }
+    return true;
+}
+
+/* ---- where metadata lies -------------------------------------------------------------------------------- */
+
+static bool add_meta(struct ext_checker *c, uint64_t start, uint64_t len, struct error *err)
+{
+    return len == 0 || (ranges_add(&c->meta, start, len, err) && ext_check_mark(c, start, len, err));
+}
+
+static bool map_copies(struct ext_checker *c, struct error *err)
+{
+    const struct ext_fs *ext = c->ext;
+    for (uint32_t group = 0; group < ext->groups; group++) {
+        uint64_t start = ext_group_first_block(ext, group), len = ext_group_desc_blocks(ext, group);
+        if (ext_group_has_super(ext, group))
+            len += ext_backup_super_block(ext, group) - start + 1;
+        if (!add_meta(c, start, len, err))
+            return false;
+    }
+    return true;
+}
+
+static bool map_bitmap(struct ext_checker *c, struct ext_group *group, enum ext_bitmap_kind kind, struct error *err)
+{
+    const struct ext_fs *ext = c->ext;
+    uint64_t at = kind == EXT_BLOCK_BITMAP ? ext_group_block_bitmap(ext, group->raw)
+                                           : ext_group_inode_bitmap(ext, group->raw);
+    if (!ranges_overlaps(&c->meta, at, 1))
+        return add_meta(c, at, 1, err);
+    if (ext_problem(c, "bitmap-conflict", group->block->off + (uint64_t)(group->raw - group->block->data),
+                    "group %u: its %s bitmap lies at block %llu, which holds other metadata", group->number,
+                    kind == EXT_BLOCK_BITMAP ? "block" : "inode", (unsigned long long)at))
+        return ranges_add(&c->displaced[kind], group->number, 1, err);
+    return true;
+}
+
+static bool map_groups(struct ext_checker *c, struct error *err)
+{
+    const struct ext_fs *ext = c->ext;
+    for (uint32_t i = 0; i < ext->groups && !c->stop; i++) {
+        struct ext_group group;
+        if (!interrupt_check(err) || !ext_check_group(c, i, &group, err))
+            return false;
+        bool ok = check_desc(c, &group, err);
+        uint64_t table = ok ? ext_group_inode_table(ext, group.raw) : 0;
+        if (ok && ranges_overlaps(&c->meta, table, ext->table_blocks))
+            ext_unfixable(c, "table-conflict", group.block->off, "group %u: its inode table overlaps other metadata",
+                          i);
+        ok = ok && add_meta(c, table, ext->table_blocks, err);
+        ext_group_put(c->ext, &group);
+        if (!ok)
+            return false;
+    }
+    for (uint32_t i = 0; i < ext->groups && !c->stop; i++) {
+        struct ext_group group;
+        if (!ext_check_group(c, i, &group, err))
+            return false;
+        bool ok = map_bitmap(c, &group, EXT_BLOCK_BITMAP, err) && map_bitmap(c, &group, EXT_INODE_BITMAP, err);
+        ext_group_put(c->ext, &group);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* ---- orphans of a volume that is only looked at --------------------------------------------------------- */
+
+static bool note_orphan(struct ext_checker *c, uint32_t ino, struct error *err)
+{
+    struct ext_tally_slot *slot = ext_tally_slot(&c->orphans, ino, err);
+    if (!slot)
+        return false;
+    slot->count++;
+    if (slot->count == 1)
+        check_found(c->check, FINDING_NOTE, "orphan", NULL, 0, false,
+                    "inode %u was being deleted or truncated when the volume was last in use", ino);
+    return true;
+}
+
+static bool collect_orphans(struct ext_checker *c, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    uint32_t ino = (uint32_t)ext_super_s_last_orphan(ext->super);
+    while (ino != 0) {
+        struct ext_inode inode;
+        const struct ext_tally_slot *seen = ext_tally_find(&c->orphans, ino);
+        if (ino < ext->first_ino || ino > ext->inodes || seen) {
+            if (ext_problem(c, "orphan-list", SUPER_OFF(s_last_orphan), "the list of orphans leads to inode %u%s", ino,
+                            seen ? " again" : "")) {
+                ext_super_set_s_last_orphan(ext->super, 0);
+                ext_super_changed(ext);
+            }
+            return true;
+        }
+        if (!note_orphan(c, ino, err) || !ext_check_inode(c, ino, &inode, err))
+            return false;
+        ino = (uint32_t)ext_inode_i_dtime(inode.raw);
+        ext_inode_put(ext, &inode);
+    }
+    return true;
+}
+
+bool ext_check_super(struct ext_checker *c, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    check_fields(c);
+    if (!map_copies(c, err) || !map_groups(c, err) || !check_journal(c, err) || !collect_orphans(c, err))
+        return false;
+    uint64_t mmp = ext_has(ext, EXT_MMP) ? ext_super_s_mmp_block(ext->super) : 0;
+    if (mmp && !ext_check_may_own(c, mmp, 1))
+        ext_unfixable(c, "mmp", SUPER_OFF(s_mmp_block), "s_mmp_block is %llu, no block for it", (unsigned long long)mmp);
+    else if (mmp && !add_meta(c, mmp, 1, err))
+        return false;
+    return true;
+}

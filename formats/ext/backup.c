@@ -62,7 +62,8 @@ static bool write_copy(uint32_t group, uint64_t block, void *arg, struct error *
 {
     (void)group;
     struct copying *c = arg;
-    return device_write(c->ext->dev, ext_offset(c->ext, block), c->block, c->ext->block_size, WRITE_UPDATE, err);
+    return device_write(c->ext->dev, ext_offset(c->ext, block), c->block, c->ext->block_size, WRITE_UPDATE,
+                        err);
 }
 
 bool ext_backup_descs(struct ext_fs *ext, struct error *err)

@@ -7,7 +7,8 @@
 /* The block of the superblock copy in a group that has one. */
 uint64_t ext_backup_super_block(const struct ext_fs *, uint32_t group);
 /*
- * Where descriptor block `index` has copies: calls fn with the group and the block of each but the primary one.
+ * Where descriptor block `index` has copies: calls fn with the group and the block of each but the primary
+ * one.
  */
 bool ext_backup_each_desc(const struct ext_fs *, uint32_t index,
                           bool (*fn)(uint32_t group, uint64_t block, void *arg, struct error *), void *arg,

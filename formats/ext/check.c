@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- findings ------------------------------------------------------------------------------------------- */
+/* ---- findings -------------------------------------------------------------------------------------------
+ */
 
 static bool report(struct ext_checker *c, enum finding_kind kind, const char *code, uint64_t off, bool fix,
                    const char *fmt, va_list args)
@@ -19,7 +20,8 @@ static bool report(struct ext_checker *c, enum finding_kind kind, const char *co
     vsnprintf(text, sizeof text, fmt, args);
     if (c->stop)
         return false;
-    if (!check_found(c->check, kind, code, somewhere ? c->ext->dev : NULL, somewhere ? off : 0, fix, "%s", text))
+    if (!check_found(c->check, kind, code, somewhere ? c->ext->dev : NULL, somewhere ? off : 0, fix, "%s",
+                     text))
         c->stop = true;
     if (fix)
         c->changed = true;
@@ -52,15 +54,16 @@ void ext_unfixable(struct ext_checker *c, const char *code, uint64_t off, const 
     va_end(args);
 }
 
-/* ---- the passes ----------------------------------------------------------------------------------------- */
+/* ---- the passes -----------------------------------------------------------------------------------------
+ */
 
 typedef bool pass_fn(struct ext_checker *, struct error *);
 
 static bool run_passes(struct ext_checker *c, struct error *err)
 {
     static pass_fn *const passes[] = {
-        ext_check_super, ext_check_inodes, ext_check_xattr_counts, ext_check_bitmaps,      ext_check_dups,
-        ext_check_dirs,  ext_check_tree,   ext_check_link_counts,  ext_check_counts, ext_check_quotas,
+        ext_check_super, ext_check_inodes, ext_check_xattr_counts, ext_check_bitmaps, ext_check_dups,
+        ext_check_dirs,  ext_check_tree,   ext_check_link_counts,  ext_check_counts,  ext_check_quotas,
     };
     for (size_t i = 0; i < ARRAY_LEN(passes) && !c->stop; i++) {
         if (!passes[i](c, err))

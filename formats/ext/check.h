@@ -15,8 +15,8 @@
  *   check_quota.c       usage in the quota files
  *
  * Bitmaps are repaired before anything is allocated: from pass 2 on repairs use the ordinary functions of the
- * driver on a volume whose bitmaps are right. In memory: one bit for each block of groups that are neither empty
- * nor full, ten bits for each inode of groups in use, 12 bytes for each directory.
+ * driver on a volume whose bitmaps are right. In memory: one bit for each block of groups that are neither
+ * empty nor full, ten bits for each inode of groups in use, 12 bytes for each directory.
  */
 #ifndef EXT_CHECK_H
 #define EXT_CHECK_H
@@ -28,7 +28,7 @@ struct ext_tally {
     struct ext_tally_slot {
         uint64_t key; /* +1; 0: empty */
         uint32_t count, value;
-    } *slots;
+    } * slots;
     size_t size, used;
 };
 /* The slot of a key, made when absent. NULL: out of memory. */
@@ -45,16 +45,16 @@ struct ext_check_dir {
 struct ext_checker {
     struct ext_fs *ext;
     struct check *check;
-    bool repair;        /* everything is put right */
-    bool repair_leaks;  /* at least leaks are */
-    bool stop;          /* the caller has seen enough */
-    bool again;         /* something was found that makes another run necessary */
+    bool repair;       /* everything is put right */
+    bool repair_leaks; /* at least leaks are */
+    bool stop;         /* the caller has seen enough */
+    bool again;        /* something was found that makes another run necessary */
     bool changed;
-    bool copies;        /* superblock or descriptors changed in what their copies should share */
-    struct ranges meta; /* blocks of superblocks, descriptors, bitmaps, tables */
-    uint8_t **blocks;   /* by group: bits of clusters in use; NULL: none; ext_check_full: all */
-    uint8_t **inodes;   /* by group: used bits, directory bits, link counts; NULL: none in use */
-    struct ranges dup;  /* blocks claimed more than once */
+    bool copies;                /* superblock or descriptors changed in what their copies should share */
+    struct ranges meta;         /* blocks of superblocks, descriptors, bitmaps, tables */
+    uint8_t **blocks;           /* by group: bits of clusters in use; NULL: none; ext_check_full: all */
+    uint8_t **inodes;           /* by group: used bits, directory bits, link counts; NULL: none in use */
+    struct ranges dup;          /* blocks claimed more than once */
     struct ext_check_dir *dirs; /* by rising inode */
     size_t dir_count, dir_capacity;
     struct ext_tally links;     /* beyond what a byte holds */
@@ -65,7 +65,7 @@ struct ext_checker {
     bool resize_inode;          /* inode 7 must be made anew */
     uint32_t lost_found;
     uint64_t files, fragmented;
-    uint8_t *scratch;           /* one block */
+    uint8_t *scratch; /* one block */
 };
 
 enum { EXT_NO_PLACE = -1 };
@@ -74,7 +74,8 @@ enum { EXT_NO_PLACE = -1 };
  * Report damage at byte `off` of the volume (EXT_NO_PLACE: nowhere). True: put it right now.
  * ext_check_note() reports what cannot be put right.
  */
-bool ext_problem(struct ext_checker *, const char *code, uint64_t off, const char *fmt, ...) DISH_PRINTF(4, 5);
+bool ext_problem(struct ext_checker *, const char *code, uint64_t off, const char *fmt, ...)
+    DISH_PRINTF(4, 5);
 bool ext_leak(struct ext_checker *, const char *code, uint64_t off, const char *fmt, ...) DISH_PRINTF(4, 5);
 void ext_unfixable(struct ext_checker *, const char *code, uint64_t off, const char *fmt, ...)
     DISH_PRINTF(4, 5);
@@ -112,19 +113,19 @@ bool ext_check_may_own(const struct ext_checker *, uint64_t start, uint64_t len)
 struct ext_walk {
     struct ext_checker *c;
     struct ext_inode *inode;
-    bool claim;         /* judge, report, mark what is in use; else only visit what is sound */
+    bool claim; /* judge, report, mark what is in use; else only visit what is sound */
     bool directory;
     /* Called for each run of data; NULL: nobody asks. */
     bool (*data)(struct ext_walk *, uint64_t block, uint64_t start, uint64_t len, bool unwritten,
                  struct error *);
     void *arg;
     /* results */
-    uint64_t clusters;  /* of data and index blocks */
-    uint64_t end;       /* file block after the last one mapped */
-    uint64_t init_end;  /* the same of written ones */
+    uint64_t clusters;     /* of data and index blocks */
+    uint64_t end;          /* file block after the last one mapped */
+    uint64_t init_end;     /* the same of written ones */
     uint64_t last_cluster; /* +1; of the run before: neighbours may share it */
     uint64_t runs;
-    uint32_t bad;       /* things that were wrong */
+    uint32_t bad; /* things that were wrong */
 };
 bool ext_check_walk(struct ext_walk *, struct error *) DISH_CHECKED;
 

@@ -7,7 +7,8 @@
 
 static uint8_t full[1];
 
-/* ---- tallies -------------------------------------------------------------------------------------------- */
+/* ---- tallies --------------------------------------------------------------------------------------------
+ */
 
 static struct ext_tally_slot *slot_for(const struct ext_tally *t, uint64_t key)
 {
@@ -50,7 +51,8 @@ void ext_tally_free(struct ext_tally *t)
     *t = (struct ext_tally){0};
 }
 
-/* ---- blocks --------------------------------------------------------------------------------------------- */
+/* ---- blocks ---------------------------------------------------------------------------------------------
+ */
 
 /* Bits of one group, to be changed. */
 static uint8_t *group_bits(struct ext_checker *c, uint32_t group, struct error *err)
@@ -68,7 +70,8 @@ static uint8_t *group_bits(struct ext_checker *c, uint32_t group, struct error *
     return c->blocks[group];
 }
 
-static bool claim_in_group(struct ext_checker *c, uint32_t group, uint32_t from, uint32_t end, struct error *err)
+static bool claim_in_group(struct ext_checker *c, uint32_t group, uint32_t from, uint32_t end,
+                           struct error *err)
 {
     const struct ext_fs *ext = c->ext;
     uint64_t first = ext_group_first_block(ext, group);
@@ -145,7 +148,8 @@ bool ext_check_may_own(const struct ext_checker *c, uint64_t start, uint64_t len
     return ext_blocks_valid(c->ext, start, len) && !ranges_overlaps(&c->meta, start, len);
 }
 
-/* ---- inodes --------------------------------------------------------------------------------------------- */
+/* ---- inodes ---------------------------------------------------------------------------------------------
+ */
 
 static size_t bitmap_bytes(const struct ext_checker *c)
 {
@@ -278,7 +282,8 @@ void ext_check_reset(struct ext_checker *c)
     c->files = c->fragmented = 0;
 }
 
-/* ---- reading without trust ------------------------------------------------------------------------------ */
+/* ---- reading without trust ------------------------------------------------------------------------------
+ */
 
 bool ext_check_group(struct ext_checker *c, uint32_t group, struct ext_group *out, struct error *err)
 {

@@ -10,7 +10,8 @@
 
 #define SUPER_OFF(field) (EXT_SUPER_OFFSET + (uint64_t)ext_super_off_##field)
 
-/* ---- superblock ----------------------------------------------------------------------------------------- */
+/* ---- superblock -----------------------------------------------------------------------------------------
+ */
 
 static uint64_t reserved_blocks(const struct ext_fs *ext)
 {
@@ -25,15 +26,16 @@ static void check_fields(struct ext_checker *c)
     uint64_t reserved = reserved_blocks(ext), device_blocks = ext->dev->size >> ext->block_bits;
     if (reserved > ext->blocks / 2 &&
         ext_problem(c, "reserved-blocks", SUPER_OFF(s_r_blocks_count_lo),
-                    "s_r_blocks_count is %llu, more than half of the %llu blocks", (unsigned long long)reserved,
-                    (unsigned long long)ext->blocks)) {
+                    "s_r_blocks_count is %llu, more than half of the %llu blocks",
+                    (unsigned long long)reserved, (unsigned long long)ext->blocks)) {
         ext_super_set_s_r_blocks_count_lo(s, (uint32_t)(ext->blocks / 20));
         ext_super_set_s_r_blocks_count_hi(s, ext->blocks / 20 >> 32);
         ext_super_changed(ext);
     }
     if (device_blocks < ext->blocks)
-        ext_unfixable(c, "size", SUPER_OFF(s_blocks_count_lo), "the filesystem has %llu blocks, the volume %llu",
-                      (unsigned long long)ext->blocks, (unsigned long long)device_blocks);
+        ext_unfixable(c, "size", SUPER_OFF(s_blocks_count_lo),
+                      "the filesystem has %llu blocks, the volume %llu", (unsigned long long)ext->blocks,
+                      (unsigned long long)device_blocks);
     if (!ext_has(ext, EXT_RESIZE_INODE) && ext_super_s_reserved_gdt_blocks(s) != 0 &&
         ext_problem(c, "reserved-descriptors", SUPER_OFF(s_reserved_gdt_blocks),
                     "s_reserved_gdt_blocks is %llu without the feature resize_inode",
@@ -47,7 +49,8 @@ static void check_fields(struct ext_checker *c)
                     "the kernel has noted %llu errors", (unsigned long long)ext_super_s_error_count(s));
 }
 
-/* ---- journal -------------------------------------------------------------------------------------------- */
+/* ---- journal --------------------------------------------------------------------------------------------
+ */
 
 static void drop_journal(struct ext_fs *ext)
 {
@@ -87,7 +90,8 @@ static bool check_journal(struct ext_checker *c, struct error *err)
         *err = why;
         return false;
     }
-    if (ext_problem(c, "journal", why.device ? why.offset : SUPER_OFF(s_journal_inum), "journal: %s", why.message)) {
+    if (ext_problem(c, "journal", why.device ? why.offset : SUPER_OFF(s_journal_inum), "journal: %s",
+                    why.message)) {
         struct ext_inode inode;
         drop_journal(ext);
         c->copies = true;
@@ -102,7 +106,8 @@ static bool check_journal(struct ext_checker *c, struct error *err)
     return true;
 }
 
-/* ---- descriptors ---------------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------------------
+ */
 
 /* A part of a group must lie in the volume, without flex_bg in its own group, and on none of the copies. */
 static bool part_valid(const struct ext_checker *c, uint32_t group, uint64_t start, uint64_t len)
@@ -111,7 +116,8 @@ static bool part_valid(const struct ext_checker *c, uint32_t group, uint64_t sta
     uint64_t first = ext_group_first_block(ext, group);
     if (!ext_blocks_valid(ext, start, len))
         return false;
-    return ext_has(ext, EXT_FLEX_BG) || (start >= first && start + len <= first + ext_group_blocks(ext, group));
+    return ext_has(ext, EXT_FLEX_BG) ||
+           (start >= first && start + len <= first + ext_group_blocks(ext, group));
 }
 
 static const char *desc_fault(const struct ext_checker *c, uint32_t group, const uint8_t *desc)
@@ -143,7 +149,8 @@ static bool restore_from(uint32_t in_group, uint64_t block, void *arg, struct er
     if (r->done || !device_read(ext->dev, ext_offset(ext, block) + (uint64_t)index * ext->desc_size, desc,
                                 ext->desc_size, &ignored))
         return true;
-    bool sealed = !ext->group_csum || ext_desc_bg_checksum(desc) == ext_desc_csum(ext, r->group->number, desc);
+    bool sealed =
+        !ext->group_csum || ext_desc_bg_checksum(desc) == ext_desc_csum(ext, r->group->number, desc);
     if (!sealed || desc_fault(r->c, r->group->number, desc))
         return true;
     memcpy(r->group->raw, desc, ext->desc_size);
@@ -154,8 +161,8 @@ static bool restore_from(uint32_t in_group, uint64_t block, void *arg, struct er
 /* Neither the flags nor itable_unused of a descriptor that was damaged can be relied on. */
 static void distrust(struct ext_fs *ext, struct ext_group *group)
 {
-    ext_desc_set_bg_flags(group->raw,
-                          ext_desc_bg_flags(group->raw) & ~(uint64_t)(EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT));
+    ext_desc_set_bg_flags(group->raw, ext_desc_bg_flags(group->raw) &
+                                          ~(uint64_t)(EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT));
     if (ext->group_csum)
         ext_group_set_itable_unused(ext, group->raw, 0);
     ext_group_dirty(ext, group);
@@ -169,15 +176,17 @@ static bool check_desc(struct ext_checker *c, struct ext_group *group, struct er
     if (fault) {
         struct restoring r = {c, group, false};
         if (!ext_problem(c, "group-descriptor", off, "group %u: its %s lies outside", group->number, fault))
-            return c->repair || fail(err, E_DAMAGED, "group %u: its %s lies outside; the rest cannot be checked",
-                                     group->number, fault);
+            return c->repair ||
+                   fail(err, E_DAMAGED, "group %u: its %s lies outside; the rest cannot be checked",
+                        group->number, fault);
         if (!ext_backup_each_desc(ext, group->number / ext->descs_per_block, restore_from, &r, err))
             return false;
         if (!r.done)
             return fail(err, E_DAMAGED, "group %u: its descriptor is damaged, and so are all its copies",
                         group->number);
         distrust(ext, group);
-    } else if (ext->group_csum && ext_desc_bg_checksum(group->raw) != ext_desc_csum(ext, group->number, group->raw)) {
+    } else if (ext->group_csum &&
+               ext_desc_bg_checksum(group->raw) != ext_desc_csum(ext, group->number, group->raw)) {
         if (ext_problem(c, "group-checksum", off + ext_desc_off_bg_checksum,
                         "group %u: bg_checksum is 0x%04x, not 0x%04x", group->number,
                         (unsigned)ext_desc_bg_checksum(group->raw),
@@ -187,7 +196,8 @@ static bool check_desc(struct ext_checker *c, struct ext_group *group, struct er
     return true;
 }
 
-/* ---- where metadata lies -------------------------------------------------------------------------------- */
+/* ---- where metadata lies --------------------------------------------------------------------------------
+ */
 
 static bool add_meta(struct ext_checker *c, uint64_t start, uint64_t len, struct error *err)
 {
@@ -207,7 +217,8 @@ static bool map_copies(struct ext_checker *c, struct error *err)
     return true;
 }
 
-static bool map_bitmap(struct ext_checker *c, struct ext_group *group, enum ext_bitmap_kind kind, struct error *err)
+static bool map_bitmap(struct ext_checker *c, struct ext_group *group, enum ext_bitmap_kind kind,
+                       struct error *err)
 {
     const struct ext_fs *ext = c->ext;
     uint64_t at = kind == EXT_BLOCK_BITMAP ? ext_group_block_bitmap(ext, group->raw)
@@ -231,8 +242,8 @@ static bool map_groups(struct ext_checker *c, struct error *err)
         bool ok = check_desc(c, &group, err);
         uint64_t table = ok ? ext_group_inode_table(ext, group.raw) : 0;
         if (ok && ranges_overlaps(&c->meta, table, ext->table_blocks))
-            ext_unfixable(c, "table-conflict", group.block->off, "group %u: its inode table overlaps other metadata",
-                          i);
+            ext_unfixable(c, "table-conflict", group.block->off,
+                          "group %u: its inode table overlaps other metadata", i);
         ok = ok && add_meta(c, table, ext->table_blocks, err);
         ext_group_put(c->ext, &group);
         if (!ok)
@@ -242,7 +253,8 @@ static bool map_groups(struct ext_checker *c, struct error *err)
         struct ext_group group;
         if (!ext_check_group(c, i, &group, err))
             return false;
-        bool ok = map_bitmap(c, &group, EXT_BLOCK_BITMAP, err) && map_bitmap(c, &group, EXT_INODE_BITMAP, err);
+        bool ok =
+            map_bitmap(c, &group, EXT_BLOCK_BITMAP, err) && map_bitmap(c, &group, EXT_INODE_BITMAP, err);
         ext_group_put(c->ext, &group);
         if (!ok)
             return false;
@@ -250,7 +262,8 @@ static bool map_groups(struct ext_checker *c, struct error *err)
     return true;
 }
 
-/* ---- orphans of a volume that is only looked at --------------------------------------------------------- */
+/* ---- orphans of a volume that is only looked at ---------------------------------------------------------
+ */
 
 static bool note_orphan(struct ext_checker *c, uint32_t ino, struct error *err)
 {
@@ -272,8 +285,8 @@ static bool collect_orphans(struct ext_checker *c, struct error *err)
         struct ext_inode inode;
         const struct ext_tally_slot *seen = ext_tally_find(&c->orphans, ino);
         if (ino < ext->first_ino || ino > ext->inodes || seen) {
-            if (ext_problem(c, "orphan-list", SUPER_OFF(s_last_orphan), "the list of orphans leads to inode %u%s", ino,
-                            seen ? " again" : "")) {
+            if (ext_problem(c, "orphan-list", SUPER_OFF(s_last_orphan),
+                            "the list of orphans leads to inode %u%s", ino, seen ? " again" : "")) {
                 ext_super_set_s_last_orphan(ext->super, 0);
                 ext_super_changed(ext);
             }
@@ -295,7 +308,8 @@ bool ext_check_super(struct ext_checker *c, struct error *err)
         return false;
     uint64_t mmp = ext_has(ext, EXT_MMP) ? ext_super_s_mmp_block(ext->super) : 0;
     if (mmp && !ext_check_may_own(c, mmp, 1))
-        ext_unfixable(c, "mmp", SUPER_OFF(s_mmp_block), "s_mmp_block is %llu, no block for it", (unsigned long long)mmp);
+        ext_unfixable(c, "mmp", SUPER_OFF(s_mmp_block), "s_mmp_block is %llu, no block for it",
+                      (unsigned long long)mmp);
     else if (mmp && !add_meta(c, mmp, 1, err))
         return false;
     return true;

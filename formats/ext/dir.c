@@ -128,16 +128,15 @@ bool ext_entries_each(struct ext_fs *ext, const struct ext_entries *run, uint64_
 
 /* ---- blocks ---- */
 
-static const char *csum_fault(const struct ext_fs *ext, const struct ext_inode *dir, uint64_t block,
-                              const uint8_t *data)
+/* An index block may hold what looks like the tail of the leaf that it once was: index first. */
+static const char *csum_fault(const struct ext_fs *ext, const struct ext_inode *dir, const uint8_t *data,
+                              bool index)
 {
     uint32_t seed = ext_inode_seed(ext, dir->ino, (uint32_t)ext_inode_i_generation(dir->raw)), csum;
-    uint8_t *tail = ext_dir_tail(ext, data);
+    uint8_t *tail = index ? NULL : ext_dir_tail(ext, data);
     if (tail)
         return ext_det_det_checksum(tail) == ext_dir_csum(ext, seed, data) ? NULL : "its checksum is wrong";
-    bool index = ext_inode_flag(dir->raw, EXT_FL_INDEX) && ext_index_csum(ext, seed, data, &csum, &tail);
-    (void)block;
-    if (!index)
+    if (!index || !ext_index_csum(ext, seed, data, &csum, &tail))
         return "it has no checksum";
     return ext_dxt_dt_checksum(tail) == csum ? NULL : "its checksum is wrong";
 }
@@ -153,12 +152,14 @@ bool ext_dir_block(struct ext_fs *ext, const struct ext_inode *dir, uint64_t blo
         return true;
     if (!ext_block_get(ext, run.start, EXT_TAG_DIR, ext_inode_owner(dir), out, err))
         return because(err, "directory %u: ", dir->ino);
+    bool index = ext_inode_flag(dir->raw, EXT_FL_INDEX) && ext_index_counts(ext, (*out)->data);
+    (*out)->tag = index ? EXT_TAG_INDEX : EXT_TAG_DIR;
     if ((*out)->checked)
         return true;
     struct ext_entries entries = {(*out)->data, ext->block_size};
     const char *fault = ext_entries_fault(ext, &entries);
     if (!fault && ext->has_csum && !(*out)->dirty)
-        fault = csum_fault(ext, dir, block, (*out)->data);
+        fault = csum_fault(ext, dir, (*out)->data, index);
     if (fault) {
         damaged(err, ext->dev, (*out)->off, "directory %u, block %llu: %s", dir->ino, (unsigned long long)block,
                 fault);

@@ -199,10 +199,11 @@ static bool replay_inode(struct fast *f, const struct record *r, struct error *e
 /* ---- ranges ---------------------------------------------------------------------------------------------
  */
 
-/* Mark blocks as used that are not yet. */
-static bool claim(struct fast *f, uint64_t start, uint64_t len, struct error *err)
+/* Mark blocks as used that are not yet; *taken counts them. */
+static bool claim(struct fast *f, uint64_t start, uint64_t len, uint64_t *taken, struct error *err)
 {
     struct ext_fs *v = f->view;
+    *taken = 0;
     if (!ext_blocks_valid(v, start, len))
         return fail(err, E_DAMAGED, "a record names blocks %llu+%llu", (unsigned long long)start,
                     (unsigned long long)len);
@@ -220,6 +221,7 @@ static bool claim(struct fast *f, uint64_t start, uint64_t len, struct error *er
             if (!ext_blocks_take(v, first + ((uint64_t)at << v->cluster_bits),
                                  (uint64_t)(run - at) << v->cluster_bits, err))
                 return false;
+            *taken += (uint64_t)(run - at) << v->cluster_bits;
             at = run;
         }
         start = stop;
@@ -243,7 +245,10 @@ static bool add_piece(struct fast *f, struct ext_inode *inode, const struct ext_
         return false;
     struct ext_mapping put = *want;
     put.len = n;
-    return claim(f, put.start, n, err) && ext_map_insert(v, inode, &put, err);
+    uint64_t taken;
+    if (!claim(f, put.start, n, &taken, err) || !ext_map_insert(v, inode, &put, err))
+        return false;
+    return ext_inode_charge(v, inode, (int64_t)(v->cluster_bits ? taken : n), err);
 }
 
 static bool replay_range(struct fast *f, const struct record *r, struct error *err)

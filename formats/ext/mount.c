@@ -125,7 +125,7 @@ bool ext_prepare(struct ext_fs *ext, struct error *err)
         return true;
     if (!check_mmp(ext, err))
         return false;
-    if (ext_has(ext, EXT_NEEDS_RECOVERY) && !replay_for_good(ext, err))
+    if ((ext->overlay || ext_has(ext, EXT_NEEDS_RECOVERY)) && !replay_for_good(ext, err))
         return because(err, "replaying the journal: ");
     ext->prepared = true; /* orphans are removed by ordinary changes */
     if (ext_orphans_process(ext, &deleted, &truncated, err))

@@ -1,7 +1,7 @@
 /*
- * All checksums of a volume anew, after its seed has changed or checksums were switched on or off. Two views of
- * the volume are used: `old` reads and verifies as the volume is, `now` seals as it is to be. Each has a cache of
- * its own; whatever is changed is read raw by `now`, marked, and sealed when it leaves its cache.
+ * All checksums of a volume anew, after its seed has changed or checksums were switched on or off. Two views
+ * of the volume are used: `old` reads and verifies as the volume is, `now` seals as it is to be. Each has a
+ * cache of its own; whatever is changed is read raw by `now`, marked, and sealed when it leaves its cache.
  */
 #include "reseal.h"
 
@@ -40,8 +40,7 @@ static bool mark_dir_block(struct owned *o, uint64_t block, struct error *err)
     struct cache_block *b;
     if (!ext_block_get(r->now, block, EXT_TAG_DIR, ext_inode_owner(o->inode), &b, err))
         return false;
-    if (ext_inode_flag(o->inode->raw, EXT_FL_INDEX) && !ext_dir_tail(r->now, b->data) &&
-        ext_index_counts(r->now, b->data))
+    if (ext_inode_flag(o->inode->raw, EXT_FL_INDEX) && ext_index_counts(r->now, b->data))
         b->tag = EXT_TAG_INDEX;
     ext_block_dirty(r->now, b);
     ext_block_put(r->now, b);
@@ -88,7 +87,8 @@ static bool reseal_inode(struct reseal *r, uint32_t ino, struct error *err)
     return ok || because(err, "inode %u", ino);
 }
 
-/* ---- groups --------------------------------------------------------------------------------------------- */
+/* ---- groups ---------------------------------------------------------------------------------------------
+ */
 
 static bool reseal_group(struct reseal *r, uint32_t group, struct error *err)
 {
@@ -107,7 +107,8 @@ static bool reseal_group(struct reseal *r, uint32_t group, struct error *err)
     return true;
 }
 
-/* Bitmap checksums and the descriptor's own; uninitialised groups stay so where the volume still allows it. */
+/* Bitmap checksums and the descriptor's own; uninitialised groups stay so where the volume still allows it.
+ */
 static bool reseal_desc(struct reseal *r, uint32_t group, uint8_t *desc, struct error *err)
 {
     struct ext_fs *now = r->now;
@@ -181,6 +182,6 @@ bool ext_reseal(struct ext_fs *ext, const uint8_t *super, struct error *err)
     cache_drop(ext->cache);
     memcpy(ext->super, sealed, sizeof sealed);
     ext_super_changed(ext);
-    return ext_super_decode(ext, ext->super, err) && ext_super_store(ext, err) && ext_backup_supers(ext, err) &&
-           ext_backup_descs(ext, err);
+    return ext_super_decode(ext, ext->super, err) && ext_super_store(ext, err) &&
+           ext_backup_supers(ext, err) && ext_backup_descs(ext, err);
 }

@@ -1,7 +1,7 @@
 /*
  * Inode 7 owns the blocks reserved for more descriptors, so that nothing else takes them. Its double indirect
- * block points to those behind the primary descriptors; each of these is used as an indirect block that lists its
- * copies, one in each group with a superblock ("Reserved GDT blocks").
+ * block points to those behind the primary descriptors; each of these is used as an indirect block that lists
+ * its copies, one in each group with a superblock ("Reserved GDT blocks").
  */
 #include "backup.h"
 #include "check.h"
@@ -86,8 +86,8 @@ bool ext_resize_inode_write(struct ext_fs *ext, uint64_t dind, struct error *err
     bool ok = device_write(ext->dev, ext_offset(ext, dind), block, ext->block_size, WRITE_UPDATE, err);
     for (uint32_t i = 0; ok && i < reserved; i++) {
         blocks += 1 + fill_copies(ext, i, block);
-        ok = device_write(ext->dev, ext_offset(ext, primary_block(ext, i)), block, ext->block_size, WRITE_UPDATE,
-                          err);
+        ok = device_write(ext->dev, ext_offset(ext, primary_block(ext, i)), block, ext->block_size,
+                          WRITE_UPDATE, err);
     }
     free(block);
     if (!ok || !ext_inode_get_raw(ext, EXT_RESIZE_INO, &inode, err))

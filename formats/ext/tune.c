@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ON_OFF(name, help) {name, OPTION_FLAG, NULL, help}
+#define ON_OFF(name, help)                                                                                   \
+    {                                                                                                        \
+        name, OPTION_FLAG, NULL, help                                                                        \
+    }
 
 const struct option ext_tune_options[] = {
     {"reserved", OPTION_TEXT, NULL, "percent of the blocks kept for root"},
@@ -54,7 +57,8 @@ const struct option ext_tune_options[] = {
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
-/* ---- label and UUID ------------------------------------------------------------------------------------- */
+/* ---- label and UUID -------------------------------------------------------------------------------------
+ */
 
 /* The superblock has changed in something its copies should share. */
 static bool store_supers(struct ext_fs *ext, struct error *err)
@@ -111,7 +115,8 @@ bool ext_set_uuid(struct fs *fs, const char *text, struct error *err)
     return true;
 }
 
-/* ---- tunables ------------------------------------------------------------------------------------------- */
+/* ---- tunables -------------------------------------------------------------------------------------------
+ */
 
 static bool set_reserved(struct ext_fs *ext, const struct option_value *v, struct error *err)
 {

@@ -181,7 +181,8 @@ bool ext_check_set_inode(struct ext_checker *c, uint32_t ino, bool directory, st
     struct inode_at at;
     if (!*page && !(*page = mem_new(2 * bitmap_bytes(c) + c->ext->inodes_per_group, err)))
         return false;
-    inode_at(c, ino, &at);
+    if (!inode_at(c, ino, &at))
+        return fail(err, E_DAMAGED, "inode %u does not exist", ino);
     ext_bits_fill(at.used, at.index, at.index + 1, true);
     ext_bits_fill(at.dirs, at.index, at.index + 1, directory);
     return true;

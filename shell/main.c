@@ -82,7 +82,7 @@ static bool load_scripts(struct shell *shell, struct invocation *invocation)
             shell->exit_status = EXIT_COMMAND;
             return false;
         }
-        if (!shell_check(shell, &script->source))
+        if (!invocation->transcript && !shell_check(shell, &script->source))
             return false;
     }
     return true;
@@ -116,6 +116,10 @@ static bool open_images(struct shell *shell, const struct invocation *invocation
 /* Everything that was asked for, in the order given; false: it stopped. */
 static bool run_all(struct shell *shell, struct invocation *invocation)
 {
+    if (invocation->transcript) {
+        shell_transcript(shell, &invocation->scripts[0].source);
+        return true;
+    }
     for (size_t i = 0; i < invocation->script_count; i++)
         if (!shell_run_source(shell, &invocation->scripts[i].source))
             return shell->quit;
@@ -128,7 +132,7 @@ static int run(struct shell *shell, struct invocation *invocation)
     struct error err;
     bool given = invocation->script_count > 0 || invocation->command_count > 0;
     struct script *input = &invocation->scripts[0];
-    shell->interactive = !given && isatty(STDIN_FILENO) == 1;
+    shell->interactive = !given && !invocation->transcript && isatty(STDIN_FILENO) == 1;
     if (!given && !shell->interactive) { /* the array has room for one more than there are words */
         *input = (struct script){.is_file = true, .text = "-", .source.fd = -1};
         invocation->script_count = 1;

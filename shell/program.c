@@ -58,7 +58,8 @@ static void getopt_tables(struct getopt_option *longs, char *shorts)
     }
     *at = 0;
     longs[OPTION_COUNT] = (struct getopt_option){"print", required_argument, NULL, OPTION_PRINT};
-    longs[OPTION_COUNT + 1] = (struct getopt_option){0};
+    longs[OPTION_COUNT + 1] = (struct getopt_option){"transcript", no_argument, NULL, OPTION_TRANSCRIPT};
+    longs[OPTION_COUNT + 2] = (struct getopt_option){0};
 }
 
 static bool set_color(struct invocation *to, const char *when)
@@ -121,6 +122,8 @@ static bool take_option(struct invocation *to, int code, const char *value)
     case OPTION_PRINT:
         to->print = value;
         return true;
+    case OPTION_TRANSCRIPT:
+        return to->transcript = true;
     case 'h':
         return to->help = true;
     default:
@@ -130,7 +133,7 @@ static bool take_option(struct invocation *to, int code, const char *value)
 
 bool invocation_parse(struct invocation *to, int argc, char **argv)
 {
-    struct getopt_option longs[OPTION_COUNT + 2];
+    struct getopt_option longs[OPTION_COUNT + 3];
     char shorts[2 * OPTION_COUNT + 3];
     getopt_tables(longs, shorts);
     to->images = calloc((size_t)argc + 1, sizeof *to->images);

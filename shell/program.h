@@ -5,7 +5,15 @@
 #include "shell.h"
 
 /* Options without a letter have codes from 256 on. */
-enum { OPTION_FORMAT = 256, OPTION_NO_BACKING, OPTION_DATA_FILE, OPTION_COLOR, OPTION_SECTOR, OPTION_PRINT };
+enum {
+    OPTION_FORMAT = 256,
+    OPTION_NO_BACKING,
+    OPTION_DATA_FILE,
+    OPTION_COLOR,
+    OPTION_SECTOR,
+    OPTION_PRINT,
+    OPTION_TRANSCRIPT
+};
 
 struct program_option {
     int code;          /* the letter, or one of the above */
@@ -15,7 +23,7 @@ struct program_option {
     const char *words; /* values to choose from, separated by '|', or NULL */
     const char *help;
 };
-/* Ends with name NULL. The hidden --print is not among them. */
+/* Ends with name NULL. --print and --transcript, for the build and the tests, are not among them. */
 extern const struct program_option program_options[];
 
 struct script {
@@ -35,6 +43,7 @@ struct invocation {
     int command_count;
     const char *print; /* man, bash, zsh or fish: for the build */
     bool help, version;
+    bool transcript; /* of standard input */
 };
 
 /* Fills a zeroed invocation from the words. False: usage was wrong and that was said. */

@@ -498,8 +498,6 @@ bool shell_run_rest(struct call *call, struct output *out, struct error *err)
     struct shell *shell = call->shell;
     struct value name;
     struct arena arena = {0};
-    if (call->rest_count == 0)
-        return fail(err, E_USAGE, "a command must follow");
     bool good = run_inside(shell, call->rest, call->rest_count, out, err);
     if (!good && err->message[0] && expand_word(shell, &arena, &call->rest[0], &name, &(struct error){0}))
         because(err, "%s", name.text);

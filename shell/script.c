@@ -90,6 +90,41 @@ bool shell_run_source(struct shell *shell, struct source *source)
     return good;
 }
 
+/* A line of a transcript is shown behind the prompt that a person would have typed it at. */
+static bool next_shown(struct source *source, bool first, const char **line, size_t *len, struct error *err)
+{
+    struct shell *shell = source->arg;
+    if (!source_next(source, first, line, len, err))
+        return false;
+    output_printf(shell->out, first ? "dish> " : "> ");
+    output_write(shell->out, *line, *len);
+    output_printf(shell->out, "\n");
+    return true;
+}
+
+void shell_transcript(struct shell *shell, struct source *source)
+{
+    struct parser parser = {.source = source};
+    struct line *line;
+    struct error err = {0};
+    enum parsed parsed;
+    source->next = next_shown;
+    source->arg = shell;
+    shell->interactive = true;
+    while (!shell->quit && (parsed = parser_next(&parser, &line, &err)) != PARSE_END) {
+        if (parsed == PARSE_LINE)
+            shell_run_line(shell, line);
+        else if (parsed == PARSE_BAD)
+            shell_report_syntax(shell, NULL, &parser.bad);
+        else
+            shell_report_error(shell, NULL, &err);
+        if (parsed == PARSE_FAILED)
+            break;
+    }
+    shell->exit_status = EXIT_GOOD;
+    parser_free(&parser);
+}
+
 bool shell_source(struct shell *shell, struct source *source, struct error *err)
 {
     struct parser parser = {.source = source};

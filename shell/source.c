@@ -62,7 +62,7 @@ static bool gather(struct source *source, int patience, struct error *err)
     return true;
 }
 
-static bool next_buffered(struct source *source, bool first, const char **line, size_t *len,
+bool source_next(struct source *source, bool first, const char **line, size_t *len,
                           struct error *err)
 {
     (void)first;
@@ -101,7 +101,7 @@ bool source_line(struct source *source, bool first, const char **line, size_t *l
 
 static bool named(struct source *source, const char *name, struct error *err)
 {
-    *source = (struct source){.fd = -1, .next = next_buffered};
+    *source = (struct source){.fd = -1, .next = source_next};
     source->name = mem_string(name, err);
     return source->name != NULL;
 }

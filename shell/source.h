@@ -40,6 +40,9 @@ bool source_fd(struct source *, const char *name, int fd, struct error *) DISH_C
 bool source_rewindable(const struct source *);
 bool source_rewind(struct source *, struct error *) DISH_CHECKED;
 
+/* The next() of the sources above, for one that wraps it. */
+bool source_next(struct source *, bool first, const char **line, size_t *len, struct error *);
+
 bool source_line(struct source *, bool first, const char **line, size_t *len, struct error *);
 void source_close(struct source *);
 

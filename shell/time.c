@@ -37,6 +37,8 @@ static struct measure measure_now(const struct session *session)
 
 static bool run_time(struct session *session, struct call *call, struct output *out, struct error *err)
 {
+    if (call->rest_count == 0)
+        return fail(err, E_USAGE, "missing COMMAND");
     struct measure before = measure_now(session);
     bool good = shell_run_rest(call, out, err);
     struct measure after = measure_now(session);

@@ -40,8 +40,7 @@ static bool end_piece(struct parser *p, struct word *word, enum piece_kind kind,
 }
 
 /* The text ended inside quotes that began at `start`: ask for more. */
-static bool quote_more(struct parser *p, size_t start, enum quoting quoting, const char *what,
-                       struct error *err)
+static bool quote_more(struct parser *p, size_t start, enum quoting quoting, struct error *err)
 {
     if (parser_more(p, false, err))
         return true;
@@ -53,7 +52,9 @@ static bool quote_more(struct parser *p, size_t start, enum quoting quoting, con
     }
     /* A quote forgotten on one line pairs with the next line's first one; the blame is where that began. */
     bool chained = p->chain && !memchr(p->text + p->chain_end, '\n', start - p->chain_end);
-    return parser_bad(p, chained ? p->chain_start : start, err, "%s is not closed", what);
+    size_t blamed = chained ? p->chain_start : start;
+    return parser_bad(p, blamed, err, "a quotation with %.*s is not closed", p->text[blamed] == '$' ? 2 : 1,
+                      p->text + blamed);
 }
 
 /* Remember a quotation that went over a line's end, for quote_more(). */
@@ -72,7 +73,7 @@ static bool read_single(struct parser *p, struct word *word, struct error *err)
     size_t start = p->pos++;
     for (;; p->pos++) {
         if (p->pos == p->len) {
-            if (!quote_more(p, start, QUOTING_SINGLE, "a quotation with '", err))
+            if (!quote_more(p, start, QUOTING_SINGLE, err))
                 return false;
             if (p->pos == p->len)
                 break;
@@ -166,7 +167,7 @@ static bool read_ansi(struct parser *p, struct word *word, struct error *err)
     p->pos += 2;
     for (;;) {
         if (p->pos == p->len) {
-            if (!quote_more(p, start, QUOTING_ANSI, "a quotation with $'", err))
+            if (!quote_more(p, start, QUOTING_ANSI, err))
                 return false;
             if (p->pos == p->len)
                 break;
@@ -233,7 +234,7 @@ static bool read_double(struct parser *p, struct word *word, struct error *err)
     size_t start = p->pos++, count = word->count;
     for (;;) {
         if (p->pos == p->len) {
-            if (!quote_more(p, start, QUOTING_DOUBLE, "a quotation with \"", err))
+            if (!quote_more(p, start, QUOTING_DOUBLE, err))
                 return false;
             if (p->pos == p->len)
                 break;
@@ -249,7 +250,7 @@ static bool read_double(struct parser *p, struct word *word, struct error *err)
             continue;
         }
         if (c == '\\') {
-            if (p->pos + 1 == p->len && !quote_more(p, start, QUOTING_DOUBLE, "a quotation with \"", err))
+            if (p->pos + 1 == p->len && !quote_more(p, start, QUOTING_DOUBLE, err))
                 return false;
             char after = p->pos + 1 < p->len ? p->text[p->pos + 1] : 0;
             if (after && strchr("$`\"\\\n", after)) {

@@ -132,7 +132,12 @@ static void build_prompt(struct shell *shell)
 {
     struct text *prompt = &shell->editor->prompt;
     const struct session *session = shell->session;
-    const struct volume *volume = session->volume;
+    struct volume *volume = session->volume;
+    struct error ignored;
+    struct fs *fs;
+    /* The lone filesystem is where relative paths begin. */
+    if (!volume && session->image && !image_lone_volume(session->image, &volume, &ignored))
+        volume = NULL;
     text_clear(prompt);
     if (!session->image) {
         text_string(prompt, "dish");
@@ -142,8 +147,8 @@ static void build_prompt(struct shell *shell)
             const char *cwd = volume->cwd ? volume->cwd : "/";
             text_printf(prompt, ":%u:", volume->number);
             text_escaped(prompt, cwd, strlen(cwd));
-            if (volume->fs)
-                text_printf(prompt, " (%s)", volume->fs->type);
+            if (volume_fs(volume, &fs, &ignored))
+                text_printf(prompt, " (%s)", fs->type);
         }
     }
     text_string(prompt, session_pending(session) ? "*> " : "> ");

@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""The session at a terminal: prompt, history, completion, interrupts, leaving. $DISH is the program."""
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from terminal import Terminal  # noqa: E402
+
+PROGRAM = os.path.abspath(os.environ.get("DISH", "build/dish"))
+DIRECTORY = tempfile.mkdtemp(prefix="dish-pty-")
+HOME = os.path.join(DIRECTORY, "home")
+ENVIRONMENT = dict(os.environ, HOME=HOME, TERM="vt100", LC_ALL="C.UTF-8", PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+for NAME in ("XDG_STATE_HOME", "NO_COLOR", "EDITOR", "DISH_TEST_DROP_CACHES"):
+    ENVIRONMENT.pop(NAME, None)
+HISTORY = os.path.join(HOME, ".local/state/dish/history")
+
+
+STARTED = []
+
+
+def start(*arguments):
+    terminal = Terminal([PROGRAM] + list(arguments), env=ENVIRONMENT, cwd=DIRECTORY)
+    STARTED.append(terminal)
+    return terminal
+
+
+def session(*arguments):
+    terminal = start(*arguments)
+    terminal.expect(r"> ")
+    return terminal
+
+
+def kill_all():
+    """After a failed test: its session must not hold the image's lock."""
+    for terminal in STARTED:
+        terminal.kill()
+
+
+def ask(terminal, line, answer):
+    """Types a command; the answer must appear between its line and the next prompt."""
+    terminal.line(line)
+    return terminal.expect(answer + r".*?> ")
+
+
+def erase(terminal):
+    """Empties the line being typed."""
+    terminal.send("\x03")
+    terminal.expect(r"\^C\r\n.*?> ")
+
+
+def make_image():
+    image = os.path.join(DIRECTORY, "disk.img")
+    content = os.path.join(DIRECTORY, "content")
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    with open(content, "w") as file:
+        file.write("hello\n")
+    subprocess.run(["mkfs.vfat", "-F", "32", "-n", "LABEL", image], check=True, stdout=subprocess.DEVNULL,
+                   env=ENVIRONMENT)
+    subprocess.run(["mmd", "-i", image, "::/etc", "::/My Docs", "::/\u00e4rger"], check=True, env=ENVIRONMENT)
+    for name in ("etc/motd", "My Docs/a'b.txt", "\u00e4rger/\u00f6l.txt"):
+        subprocess.run(["mcopy", "-i", image, content, "::/" + name], check=True, env=ENVIRONMENT)
+
+
+def test_prompt_and_status():
+    terminal = start("disk.img")
+    terminal.expect(r"dish [0-9.]+.*disk:0:/.*?> ")
+    ask(terminal, "nosuch", "unknown command")
+    ask(terminal, "echo =$?", "=1")
+    terminal.line("label 0 OTHER")
+    terminal.expect(r"disk:0:/.*\*> ")     # the mark of pending changes
+    terminal.line("rollback")
+    terminal.expect(r"disk:0:/[^*\r\n]*> ")
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_interrupt_at_the_prompt():
+    terminal = session("disk.img")
+    terminal.send("abc")
+    terminal.expect("abc")
+    erase(terminal)
+    ask(terminal, "echo alive", r"\r\nalive\r\n")
+    terminal.send("echo \"open\n")
+    terminal.expect(r"\r\n> ")
+    erase(terminal)
+    ask(terminal, "echo $?", "130")
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_leaving_with_changes():
+    def label():
+        return subprocess.run([PROGRAM, "disk.img", "--", "label", "0"], cwd=DIRECTORY, check=True,
+                              stdout=subprocess.PIPE, env=ENVIRONMENT).stdout.decode().strip()
+    before = label()
+    terminal = session("disk.img")
+    terminal.line("label 0 CHANGED")
+    terminal.expect(r"\*> ")
+    terminal.send("\x04")
+    terminal.expect(r"[Cc]ommit, discard or stay.*\] ")
+    terminal.line("s")
+    terminal.expect(r"\*> ")
+    terminal.line("quit")
+    terminal.expect(r"[Cc]ommit, discard or stay.*\] ")
+    terminal.line("d")
+    assert terminal.wait() == 0
+    assert label() == before
+    terminal = session("disk.img")
+    terminal.line("label 0 CHANGED")
+    terminal.expect(r"\*> ")
+    terminal.send("\x04")
+    terminal.expect(r"[Cc]ommit, discard or stay.*\] ")
+    terminal.line("c")
+    assert terminal.wait() == 0
+    assert label() == "CHANGED"
+
+
+def test_history():
+    if os.path.exists(HISTORY):
+        os.unlink(HISTORY)
+    terminal = session()
+    for line in ("echo first", "echo second", "echo first", " echo secret"):
+        ask(terminal, line, r"\r\n(first|second|secret)\r\n")
+    terminal.send("\x1b[A")
+    terminal.expect("echo first")
+    terminal.send("\n")
+    terminal.expect(r"\r\nfirst\r\n.*> ")
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+    assert stat.S_IMODE(os.stat(HISTORY).st_mode) == 0o600
+    terminal = session()
+    listed = ask(terminal, "history", r"\d+  history\r\n").group(0)
+    typed = re.findall(r"\d+  (.*?)\r\n", terminal.seen)
+    assert typed == ["echo second", "echo first", "history"], (typed, listed)
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_completion_of_commands():
+    terminal = session("disk.img")
+    terminal.send("qcow2-\t")
+    terminal.shown(r"qcow2-info ")
+    erase(terminal)
+    terminal.send("mk\t\t")
+    terminal.shown(r"mkfs.*make a filesystem")
+    erase(terminal)
+    terminal.send("mkfs ex\t")
+    terminal.shown(r"ext2.*ext3.*ext4")
+    erase(terminal)
+    terminal.send("mkfs \t\t")
+    terminal.shown(r"TYPE: ")
+    erase(terminal)
+    terminal.send("df --in\t")
+    terminal.shown(r"--inodes ")
+    erase(terminal)
+    terminal.send("show fat.bo\t")
+    terminal.shown(r"fat\.boot ")
+    erase(terminal)
+    terminal.send("use \t")
+    terminal.shown(r"use .*0")
+    erase(terminal)
+    terminal.send("create -o clu\t")
+    terminal.shown(r"cluster_size=")
+    erase(terminal)
+    terminal.send("set dura\t")
+    terminal.shown(r"durability ")
+    terminal.send("no\t")
+    terminal.shown(r"normal ")
+    erase(terminal)
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_completion_of_files():
+    terminal = session("disk.img")
+    terminal.send("where My\t")
+    terminal.shown(r"My.*\\ Docs/")
+    terminal.send("\t")
+    terminal.shown(r"a\\'b\.txt ")
+    erase(terminal)
+    terminal.send("where \"My\t")
+    terminal.shown(r"\"My.* Docs/")
+    terminal.send("\t")
+    terminal.shown(r"a'b\.txt\" ")
+    erase(terminal)
+    terminal.send("where 'My Docs/a\t")
+    terminal.shown(r"'\\''b\.txt' ")
+    erase(terminal)
+    terminal.send("where \u00e4\t")
+    terminal.shown("rger/")
+    terminal.send("\u00f6\t")
+    terminal.shown(r"l\.txt ")
+    erase(terminal)
+    terminal.send("where etc/mo x\x1b[D\x1b[D\t")  # in mid-line
+    terminal.shown(r"td")
+    terminal.send("\n")
+    terminal.expect(r"\r\n.*> ")
+    terminal.send("source cont\t")
+    terminal.shown("content ")
+    erase(terminal)
+    terminal.send("echo x > cont\t")
+    terminal.shown("content ")
+    erase(terminal)
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_pager():
+    terminal = session("disk.img")
+    terminal.line("help | less")
+    terminal.expect(r"Images.*:")
+    terminal.send("q")
+    terminal.expect(r"> ")
+    ask(terminal, "echo status $?", r"status 0\r\n")
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_vi_keys():
+    terminal = session()
+    ask(terminal, "set editor vi", "")
+    terminal.send("echo wrog\x1bin\n")
+    terminal.expect(r"\r\nwrong\r\n")
+    terminal.expect(r"> ")
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def main():
+    os.makedirs(HOME)
+    make_image()
+    failed = False
+    for name, test in list(globals().items()):
+        if not name.startswith("test_") or (sys.argv[1:] and name not in sys.argv[1:]):
+            continue
+        try:
+            test()
+            print("ok", name)
+        except AssertionError as error:
+            failed = True
+            kill_all()
+            print("FAILED %s: %s" % (name, error))
+    shutil.rmtree(DIRECTORY)
+    sys.exit(1 if failed else 0)
+
+
+main()

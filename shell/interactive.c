@@ -98,6 +98,13 @@ static bool next_pending(struct editor *editor, const char **line, size_t *len)
     return false;
 }
 
+/* The terminal is made ready before the prompt shows: what is typed at once must not be taken for a command's. */
+static const char *read_line(struct editor *editor, int *count)
+{
+    el_set(editor->line, EL_PREP_TERM, 1);
+    return el_gets(editor->line, count);
+}
+
 static bool next_typed(struct source *source, bool first, const char **line, size_t *len, struct error *err)
 {
     struct shell *shell = source->arg;
@@ -108,7 +115,7 @@ static bool next_typed(struct source *source, bool first, const char **line, siz
     editor->tabs = 0;
     int count = 0;
     output_flush(shell->out);
-    const char *typed = el_gets(editor->line, &count);
+    const char *typed = read_line(editor, &count);
     if (interrupt_pending()) {
         if (!signals_ending())
             interrupt_clear();
@@ -315,7 +322,7 @@ static enum answer ask(struct shell *shell)
     shell->editor->question = "Changes are not committed. Commit, discard or stay? [c/d/s] ";
     for (bool asked = false; !asked;) {
         int count = 0;
-        const char *typed = el_gets(shell->editor->line, &count);
+        const char *typed = read_line(shell->editor, &count);
         bool interrupted = interrupt_pending();
         if (!typed || count <= 0 || interrupted) {
             interrupt_clear();

@@ -150,7 +150,7 @@ def test_completion_of_commands():
     terminal.send("mk\t\t")
     terminal.shown(r"mkfs.*make a filesystem")
     erase(terminal)
-    terminal.send("mkfs ex\t")
+    terminal.send("mkfs ex\t\t")
     terminal.shown(r"ext2.*ext3.*ext4")
     erase(terminal)
     terminal.send("mkfs \t\t")

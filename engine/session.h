@@ -133,7 +133,8 @@ void session_close_disk(struct device *disk);
 
 /* By number; E_NOENT lists what there is. */
 bool image_volume(struct image *, unsigned number, struct volume **, struct error *) DISH_CHECKED;
-/* The one volume that holds a filesystem, when there is exactly one; else an error that lists them. */
+/* The one volume that holds a filesystem, when there is exactly one (an EFI system partition does not count
+ * beside it); else an error that lists them. */
 bool image_lone_volume(struct image *, struct volume **, struct error *) DISH_CHECKED;
 /* Look what filesystem it holds (*driver NULL: none). Best score wins; a tie is an error naming both. */
 bool volume_probe(struct volume *, const struct fs_driver **driver, struct error *) DISH_CHECKED;

@@ -148,10 +148,18 @@ bool image_volume(struct image *image, unsigned number, struct volume **out, str
     return fail(err, E_NOENT, "no partition %u in %s (there are: %s)", number, image->name, known);
 }
 
+/* The EFI system partition holds boot loaders: it is nobody's lone filesystem beside another one. */
+static bool is_system_partition(const struct volume *volume)
+{
+    const char *type = volume->part ? volume->part->type : "";
+    return strcmp(type, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b") == 0 || strcmp(type, "0xef") == 0;
+}
+
 bool image_lone_volume(struct image *image, struct volume **out, struct error *err)
 {
     char found[300] = "";
-    size_t count = 0;
+    size_t count = 0, plain = 0;
+    struct volume *plain_one = NULL;
     for (size_t i = 0; i < image->volume_count; i++) {
         struct volume *volume = image->volumes[i];
         const struct fs_driver *driver;
@@ -166,8 +174,14 @@ bool image_lone_volume(struct image *image, struct volume **out, struct error *e
                  driver->head.name);
         *out = volume;
         count++;
+        if (!is_system_partition(volume)) {
+            plain_one = volume;
+            plain++;
+        }
     }
-    if (count == 1)
+    if (plain == 1)
+        *out = plain_one;
+    if (count == 1 || plain == 1)
         return true;
     if (count == 0)
         return fail(err, E_NOENT, "%s holds no filesystem that dish knows", image->name);

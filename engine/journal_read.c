@@ -84,17 +84,21 @@ static bool take(struct reader *reader, void *buf, size_t n, struct error *err)
     return true;
 }
 
-/* True: there is a sound header. False with E_OK: none was written yet. */
+/* True: there is a sound header. False with E_OK: none was written yet, or not all of it. */
 static bool take_header(struct reader *reader, struct error *err)
 {
     uint8_t *raw = reader->header;
+    size_t n = (size_t)MIN_OF(reader->size, (uint64_t)HEADER_BYTES);
     reader->at = 0;
-    if (!take(reader, raw, HEADER_BYTES, err))
+    if (!take(reader, raw, n, err))
         return false;
-    if (memcmp(header_magic(raw), JOURNAL_MAGIC, header_width_magic) != 0)
-        return all_zero(raw, HEADER_BYTES)
+    if (memcmp(raw, JOURNAL_MAGIC, MIN_OF(n, (size_t)header_width_magic)) != 0)
+        /* Its first sector may have been lost, and only that. */
+        return all_zero(raw, MIN_OF(n, (size_t)SECTOR))
                    ? false
                    : fail(err, E_DAMAGED, "%s is not a journal of dish; move it away", reader->path);
+    if (n < HEADER_BYTES)
+        return false;
     uint32_t stored = (uint32_t)header_checksum(raw);
     header_set_checksum(raw, 0);
     if (crc32c(~0u, raw, HEADER_BYTES) != stored)

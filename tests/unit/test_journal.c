@@ -245,6 +245,8 @@ static void test_not_a_journal(void **state)
     bytes[0] = 'x';
     write_file(journal_name, bytes, sizeof bytes);
     refused("not a journal");
+    write_file(journal_name, "mine", 4);
+    refused("not a journal");
     unlink(journal_name);
     assert_int_equal(mkfifo(journal_name, 0600), 0);
     refused("not a regular file");

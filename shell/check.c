@@ -30,7 +30,9 @@ static const struct arg fsck_args[] = {
 /* A layer that cannot even be checked is a finding of its own; the other layers go on. */
 static void could_not(struct findings *findings, const struct error *err)
 {
-    enum finding_kind kind = err->kind == E_DAMAGED ? FINDING_DAMAGE : FINDING_ERROR;
+    enum finding_kind kind = err->kind == E_DAMAGED       ? FINDING_DAMAGE
+                             : err->kind == E_UNSUPPORTED ? FINDING_NOTE
+                                                          : FINDING_ERROR;
     check_found(&findings->check, kind, error_kind_name(err->kind), err->device, err->offset, false, "%s",
                 err->message);
 }

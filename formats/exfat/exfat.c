@@ -1,0 +1,295 @@
+/* The exFAT driver: probing, opening, and the table through which the engine reaches the rest. */
+#include "exfat.h"
+#include "localtime.h"
+#include "utf.h"
+
+#include <stdio.h>
+
+enum { META_BYTES = 16 * 1024 * 1024 };
+
+static unsigned exfat_probe(struct device *dev)
+{
+    uint8_t boot[512];
+    struct exfat_geometry g;
+    struct error ignored;
+    if (dev->size < sizeof boot || !device_read(dev, 0, boot, sizeof boot, &ignored) ||
+        memcmp(boot + 3, "EXFAT   ", 8) != 0)
+        return 0;
+    return exfat_parse_boot(dev, boot, &g, &ignored) ? 160 : 64;
+}
+
+/* What the root directory says of the volume. */
+struct found {
+    uint32_t bitmaps, upcases;
+    uint32_t upcase_first, upcase_checksum;
+    uint64_t upcase_size;
+    char unknown[100];
+};
+
+static bool look_at_entry(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item,
+                          void *arg, struct error *err)
+{
+    struct found *found = arg;
+    const uint8_t *raw = item->raw;
+    uint16_t units[MAX_LABEL];
+    (void)dir;
+    if (item->kind != ITEM_OTHER)
+        return true;
+    switch (raw[0]) {
+    case TYPE_BITMAP:
+        if (found->bitmaps++ == 0)
+            exfat->bitmap = (struct exfat_stream){.first = (uint32_t)exfat_bitmap_FirstCluster(raw),
+                                                  .size = exfat_bitmap_DataLength(raw),
+                                                  .valid = exfat_bitmap_DataLength(raw)};
+        return true;
+    case TYPE_UPCASE:
+        found->upcases++;
+        found->upcase_first = (uint32_t)exfat_upcase_FirstCluster(raw);
+        found->upcase_size = exfat_upcase_DataLength(raw);
+        found->upcase_checksum = (uint32_t)exfat_upcase_TableChecksum(raw);
+        return true;
+    case TYPE_LABEL:
+        utf16_load_le(exfat_label_VolumeLabel(raw), units, MAX_LABEL);
+        return utf16_to_utf8(units, MIN_OF(exfat_label_CharacterCount(raw), MAX_LABEL), UTF_WTF8,
+                             exfat->fs.label, sizeof exfat->fs.label, err);
+    default:
+        /* Section 6.2.1.3: an unknown critical primary entry means that the volume must not be changed. */
+        if (!(raw[0] & TYPE_BENIGN) && !found->unknown[0])
+            snprintf(found->unknown, sizeof found->unknown, "unknown critical root directory entry 0x%02x",
+                     raw[0]);
+        return true;
+    }
+}
+
+static bool read_root(struct exfat *exfat, struct error *err)
+{
+    struct found found = {0};
+    struct exfat_dir *dir;
+    uint64_t place = exfat_cluster_off(exfat, exfat->g.root);
+    exfat->fs.label[0] = '\0';
+    exfat->bitmap = (struct exfat_stream){.first = 0};
+    if (!exfat_dir_open(exfat, ROOT_ID, &dir, err) || !exfat_dir_scan(exfat, dir, look_at_entry, &found, err))
+        return because(err, "root directory");
+    if (found.bitmaps != 1 || found.upcases != 1)
+        return damaged(err, exfat->fs.device, place,
+                       "the root directory has %u allocation bitmaps and %u up-case tables, not one of each",
+                       found.bitmaps, found.upcases);
+    if (!exfat_valid_cluster(exfat, exfat->bitmap.first) ||
+        exfat->bitmap.size < div_up(exfat->g.clusters, 8) ||
+        exfat->bitmap.size > (uint64_t)exfat->g.clusters << exfat->g.cluster_shift)
+        return damaged(
+            err, exfat->fs.device, place,
+            "the allocation bitmap has first cluster %u and %llu bytes; %u clusters need %llu bytes",
+            exfat->bitmap.first, (unsigned long long)exfat->bitmap.size, exfat->g.clusters,
+            (unsigned long long)div_up(exfat->g.clusters, 8));
+    if (found.unknown[0] && exfat->fs.change == FS_IN_PLACE) {
+        exfat->fs.change = FS_NEVER;
+        snprintf(exfat->fs.why, sizeof exfat->fs.why, "%s", found.unknown);
+    }
+    exfat->upcase = mem_array(65536, sizeof *exfat->upcase, err);
+    return exfat->upcase &&
+           exfat_upcase_load(exfat, found.upcase_first, found.upcase_size, found.upcase_checksum, err);
+}
+
+static void set_limits(struct exfat *exfat)
+{
+    exfat->limits = (struct fs_limits){
+        .max_file_size = (uint64_t)exfat->g.clusters << exfat->g.cluster_shift,
+        .max_name = MAX_NAME,
+        .name_utf16 = true,
+        .case_insensitive = true,
+        .time_ns = 10000000,
+        .time_min = 315532800,  /* 1980-01-01 00:00:00 */
+        .time_max = 4354819199, /* 2107-12-31 23:59:59 */
+    };
+    exfat->fs.limits = &exfat->limits;
+}
+
+static void set_change(struct exfat *exfat)
+{
+    uint64_t size = exfat->g.sectors * exfat->g.sector_size;
+    exfat->fs.change = FS_IN_PLACE;
+    exfat->fs.why[0] = exfat->fs.note[0] = '\0';
+    if (size > exfat->fs.device->size) {
+        exfat->fs.change = FS_NEVER;
+        snprintf(exfat->fs.why, sizeof exfat->fs.why, "the volume has %llu bytes, the device only %llu",
+                 (unsigned long long)size, (unsigned long long)exfat->fs.device->size);
+    }
+    if (exfat->g.flags & (VOLUME_DIRTY | VOLUME_MEDIA_FAILURE))
+        snprintf(exfat->fs.note, sizeof exfat->fs.note,
+                 "the volume %s; fsck shows whether something was lost",
+                 exfat->g.flags & VOLUME_DIRTY ? "was not unmounted cleanly" : "had media failures");
+}
+
+static bool load(struct exfat *exfat, struct error *err)
+{
+    uint8_t boot[512];
+    struct device *dev = exfat->fs.device;
+    if (dev->size < sizeof boot)
+        return fail(err, E_DAMAGED, "the device is too small for an exFAT volume");
+    if (!device_read(dev, 0, boot, sizeof boot, err) || !exfat_parse_boot(dev, boot, &exfat->g, err))
+        return false;
+    if (exfat->g.heap_off > dev->size)
+        return damaged(err, dev, 0, "the device ends before the clusters begin");
+    set_limits(exfat);
+    set_change(exfat);
+    snprintf(exfat->fs.uuid, sizeof exfat->fs.uuid, "%04X-%04X", exfat->g.serial >> 16,
+             exfat->g.serial & 0xFFFF);
+    exfat->meta = cache_new(dev, exfat->g.sector_size, META_BYTES, NULL, NULL, err);
+    if (!exfat->meta || !exfat_table_open(exfat, err))
+        return false;
+    exfat->chains = chains_new(exfat->g.clusters, exfat_chain_step, exfat, err);
+    return exfat->chains && read_root(exfat, err);
+}
+
+static void unload(struct exfat *exfat)
+{
+    exfat_dirs_drop(exfat);
+    chains_free(exfat->chains);
+    exfat->chains = NULL;
+    space_drop(&exfat->space);
+    exfat_table_close(exfat);
+    cache_free(exfat->meta);
+    exfat->meta = NULL;
+    free(exfat->upcase);
+    exfat->upcase = NULL;
+    exfat->hint_id = 0;
+}
+
+static void exfat_close(struct fs *fs)
+{
+    struct exfat *exfat = exfat_of(fs);
+    unload(exfat);
+    space_close(&exfat->space);
+    free(exfat);
+}
+
+static bool exfat_open(struct device *dev, bool read_only, struct fs **out, struct error *err)
+{
+    struct exfat *exfat = mem_new(sizeof *exfat, err);
+    if (!exfat)
+        return false;
+    exfat->fs = (struct fs){.driver = &exfat_driver, .device = dev, .type = "exfat", .root = ROOT_ID};
+    exfat->read_only = read_only;
+    if (!load(exfat, err)) {
+        exfat_close(&exfat->fs);
+        return false;
+    }
+    *out = &exfat->fs;
+    return true;
+}
+
+static bool exfat_flush(struct fs *fs, struct error *err)
+{
+    struct exfat *exfat = exfat_of(fs);
+    if (!exfat_percent_store(exfat, err))
+        return false;
+    exfat_table_unpin(exfat);
+    space_command_ended(&exfat->space);
+    exfat->hint_id = 0;
+    return cache_flush(exfat->table, err) && cache_flush(exfat->meta, err);
+}
+
+static bool exfat_reload(struct fs *fs, struct error *err)
+{
+    unload(exfat_of(fs));
+    return load(exfat_of(fs), err);
+}
+
+static void exfat_committed(struct fs *fs)
+{
+    space_committed(&exfat_of(fs)->space);
+}
+
+static bool exfat_statfs(struct fs *fs, struct fs_stat *stat, struct error *err)
+{
+    struct exfat *exfat = exfat_of(fs);
+    if (!exfat_space_load(exfat, err))
+        return false;
+    *stat = (struct fs_stat){.block_size = exfat->g.cluster_size,
+                             .blocks = exfat->g.clusters,
+                             .free_blocks = exfat->space.free,
+                             .available_blocks = exfat->space.free};
+    return true;
+}
+
+static bool exfat_free_runs(struct fs *fs, bool (*emit)(uint64_t off, uint64_t len, void *arg), void *arg,
+                            struct error *err)
+{
+    struct exfat *exfat = exfat_of(fs);
+    uint32_t start, len;
+    if (!exfat_space_load(exfat, err))
+        return false;
+    for (uint32_t at = 0; space_next_run(&exfat->space, at, &start, &len); at = start + len)
+        if (!emit(exfat_cluster_off(exfat, start), (uint64_t)len << exfat->g.cluster_shift, arg))
+            return true;
+    return true;
+}
+
+static void report_cache(struct report *report, const char *key, const struct cache *cache)
+{
+    struct cache_stats stats = cache_stats(cache);
+    report_open(report, key);
+    report_number(report, "hits", stats.hits);
+    report_number(report, "misses", stats.misses);
+    report_number(report, "writes", stats.writes);
+    report_size(report, "bytes", stats.bytes);
+    report_size(report, "max-bytes", stats.max_bytes);
+    report_close(report);
+}
+
+static void exfat_cache_report(struct fs *fs, struct report *report)
+{
+    struct exfat *exfat = exfat_of(fs);
+    report_cache(report, "fat", exfat->table);
+    report_cache(report, "directories", exfat->meta);
+    report_number(report, "bitmap-scans", exfat->space.loads);
+    report_number(report, "chains", chains_count(exfat->chains));
+    report_number(report, "directories-known", exfat->dir_count);
+}
+
+static const char *const types[] = {"exfat", NULL};
+
+const struct fs_driver exfat_driver = {
+    .head = {.name = "exfat",
+             .title = "exFAT",
+             .spec = "Microsoft exFAT file system specification",
+             .type = DRIVER_FILESYSTEM,
+             .probe = exfat_probe,
+             .make_options = exfat_make_options,
+             .layouts = exfat_layouts,
+             .locate = exfat_locate,
+             .owner = exfat_owner},
+    .types = types,
+    .mkfs = exfat_mkfs,
+    .open = exfat_open,
+    .statfs = exfat_statfs,
+    .lookup = exfat_lookup,
+    .getattr = exfat_getattr,
+    .readdir = exfat_readdir,
+    .parent = exfat_parent,
+    .map = exfat_map,
+    .read = exfat_read,
+    .describe = exfat_describe,
+    .deleted = exfat_deleted,
+    .undelete = exfat_undelete,
+    .free_runs = exfat_free_runs,
+    .info = exfat_info,
+    .check = exfat_check,
+    .create = exfat_create,
+    .remove = exfat_remove,
+    .rename = exfat_rename,
+    .setattr = exfat_setattr,
+    .write = exfat_write,
+    .truncate = exfat_truncate,
+    .allocate = exfat_allocate,
+    .set_label = exfat_set_label,
+    .set_uuid = exfat_set_uuid,
+    .tune_options = exfat_tune_options,
+    .tune = exfat_tune,
+    .flush = exfat_flush,
+    .reload = exfat_reload,
+    .committed = exfat_committed,
+    .cache_report = exfat_cache_report,
+    .close = exfat_close,
+};

@@ -352,6 +352,9 @@ struct fs_driver {
      * shrinking. */
     bool (*resize)(struct fs *, uint64_t size, struct error *);
     bool (*min_size)(struct fs *, uint64_t *size, struct error *);
+    /* The volume begins at byte `to` of the disk now, no longer at `from`: a boot sector that says so
+     * follows. */
+    bool (*moved)(struct fs *, uint64_t from, uint64_t to, struct error *);
 
     bool (*flush)(struct fs *,
                   struct error *); /* all dirty state into the device; called after each command */

@@ -80,10 +80,7 @@ bool table_move(struct table *table, unsigned number, uint64_t start, table_prog
     if (!table_place(table, part, &wish, &spot, err) ||
         (spot.off != part->off && !copy(table->disk, part->off, spot.off, part->len, progress, arg, err)))
         return false;
-    /* A logical partition's entry stays where it is unless the partition now lies over it. */
-    uint64_t entry = part->entry_off / table->sector_size * table->sector_size;
-    if (wish.logical && entry + table->sector_size > spot.off && entry < spot.off + part->len)
-        part->entry_off = spot.entry_off;
+    /* A logical partition that now lies over its own entry gets another one when the table is stored. */
     part->off = spot.off;
     return true;
 }

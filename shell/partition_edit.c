@@ -150,6 +150,20 @@ static void show_progress(void *arg, uint64_t done, uint64_t total)
     session_progress(arg, "moving", done, total);
 }
 
+/* Some boot sectors say where on the disk they are. */
+static bool tell_filesystem(struct partition *partition, unsigned number, uint64_t from, struct error *err)
+{
+    const struct fs_driver *driver;
+    struct error ignored = {0};
+    struct volume *volume;
+    struct fs *fs;
+    if (!image_volume(partition->image, number, &volume, &ignored) ||
+        !volume_probe(volume, &driver, &ignored) || !driver || !driver->moved ||
+        !volume_fs(volume, &fs, &ignored) || fs->change != FS_IN_PLACE)
+        return true;
+    return driver->moved(fs, from, volume->start, err);
+}
+
 bool partition_move(struct partition *partition, struct error *err)
 {
     unsigned number;
@@ -157,10 +171,13 @@ bool partition_move(struct partition *partition, struct error *err)
     if (!partition_number(partition, partition->args[0], &number, err) || !partition_edit(partition, err))
         return false;
     const struct part *part = table_need(partition->table, number, err);
-    return part && partition_size(partition, partition->args[1], part->off, &start, err) &&
+    if (!part)
+        return false;
+    uint64_t from = part->off;
+    return partition_size(partition, partition->args[1], from, &start, err) &&
            partition_release(partition, number, err) &&
            table_move(partition->table, number, start, show_progress, partition->session, err) &&
-           partition_store(partition, err);
+           partition_store(partition, err) && tell_filesystem(partition, number, from, err);
 }
 
 bool partition_sort(struct partition *partition, struct error *err)

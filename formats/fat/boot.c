@@ -214,6 +214,21 @@ bool fat_boot_patch(struct fat *fat, uint32_t off, const void *bytes, uint32_t n
     return true;
 }
 
+/* A value that never was the volume's place (zero is common) says nothing and stays. */
+bool fat_moved(struct fs *fs, uint64_t from, uint64_t to, struct error *err)
+{
+    struct fat *fat = fat_of(fs);
+    uint64_t old = from / fat->g.sector_size, hidden = to / fat->g.sector_size;
+    uint8_t raw[fat_bpb_width_BPB_HiddSec];
+    struct cache_block *block;
+    if (!cache_get(fat->meta, 0, &block, err))
+        return false;
+    bool follows = fat_bpb_BPB_HiddSec(block->data) == old;
+    cache_release(fat->meta, block);
+    store_le32(raw, hidden <= UINT32_MAX ? (uint32_t)hidden : 0);
+    return !follows || fat_boot_patch(fat, fat_bpb_off_BPB_HiddSec, raw, sizeof raw, err);
+}
+
 bool fat_fsinfo_store(struct fat *fat, struct error *err)
 {
     struct cache_block *block;

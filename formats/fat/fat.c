@@ -230,6 +230,7 @@ const struct fs_driver fat_driver = {
     .allocate = fat_allocate,
     .set_label = fat_set_label,
     .set_uuid = fat_set_uuid,
+    .moved = fat_moved,
     .flush = fat_flush,
     .reload = fat_reload,
     .committed = fat_committed,

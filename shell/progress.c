@@ -1,4 +1,4 @@
-/* The bar of long work: on a terminal's standard error, after half a second, ten times a second. */
+/* The bar of long work: on a terminal's standard error, after a moment, ten times a second. */
 #include "shell.h"
 
 #include <inttypes.h>
@@ -83,7 +83,7 @@ void progress_show(void *shell, const char *what, uint64_t done, uint64_t total)
         state.started = state.last_shown = now;
     }
     state.last_done = done;
-    if (now - state.started < 0.5 || now - state.last_shown < 0.1)
+    if (now - state.started < 0.3 || now - state.last_shown < 0.1)
         return;
     state.last_shown = now;
     state.shown = true;

@@ -215,10 +215,12 @@ static const struct text_node *cell_at(const struct text_node *row, unsigned col
     return cell;
 }
 
-static void print_table(struct output *out, const struct text_node *list, unsigned indent)
+enum { MAX_COLUMNS = 32 };
+
+/* The widths of the columns; what they take together. */
+static unsigned measure_table(const struct text_node *list, unsigned widths[MAX_COLUMNS], unsigned *count)
 {
-    enum { MAX_COLUMNS = 32 };
-    unsigned widths[MAX_COLUMNS] = {0}, columns = 0;
+    unsigned columns = 0, total = 0;
     for (const struct text_node *cell = list->first->first; cell && columns < MAX_COLUMNS; cell = cell->next)
         widths[columns++] = display_width(cell->key);
     for (const struct text_node *row = list->first; row; row = row->next) {
@@ -226,6 +228,15 @@ static void print_table(struct output *out, const struct text_node *list, unsign
         for (unsigned i = 0; i < columns; i++, cell = cell->next)
             widths[i] = MAX_OF(widths[i], display_width(text_get(&cell->value)));
     }
+    for (unsigned i = 0; i < columns; i++)
+        total += widths[i] + (i ? 2 : 0);
+    *count = columns;
+    return total;
+}
+
+static void print_table(struct output *out, const struct text_node *list, unsigned indent,
+                        const unsigned widths[MAX_COLUMNS], unsigned columns)
+{
     output_printf(out, "%*s", (int)indent, "");
     for (unsigned i = 0; i < columns; i++) {
         const struct text_node *cell = cell_at(list->first, i);
@@ -241,8 +252,10 @@ static void print_table(struct output *out, const struct text_node *list, unsign
 
 static void print_list(struct output *out, const struct text_node *list, unsigned indent)
 {
-    if (is_table(list)) {
-        print_table(out, list, indent);
+    unsigned widths[MAX_COLUMNS] = {0}, columns;
+    /* One too wide is given row by row. */
+    if (is_table(list) && indent + measure_table(list, widths, &columns) <= output_width(out)) {
+        print_table(out, list, indent, widths, columns);
         return;
     }
     for (const struct text_node *item = list->first; item; item = item->next) {

@@ -140,22 +140,57 @@ static uint64_t entry_sector(const struct gap *gap, uint64_t off, const struct w
     return MAX_OF(before, gap->off);
 }
 
-static bool no_room(const struct table *table, const struct wish *wish, const struct gap *best,
-                    struct error *err)
+/* The largest piece that could be had anywhere; len 0: none. */
+static struct gap largest(const struct wish *wish, uint64_t sector, const struct gap *gaps, size_t count)
+{
+    struct wish anywhere = *wish;
+    struct gap best = {0}, room;
+    anywhere.start = PART_ANYWHERE;
+    for (size_t i = 0; i < count; i++)
+        if (place_in_gap(&gaps[i], &anywhere, sector, &room) && room.len > best.len)
+            best = room;
+    return best;
+}
+
+/* A start was asked for and nothing is free there: what stands in the way. */
+static bool start_taken(const struct table *table, const struct part *but, const struct wish *wish,
+                        const struct gap *best, struct error *err)
+{
+    char at[SIZE_TEXT], elsewhere[160] = "", where[SIZE_TEXT], have[SIZE_TEXT];
+    table_size_text(wish->start, at);
+    if (best->len)
+        snprintf(elsewhere, sizeof elsewhere, "; the largest free piece is %s at %s",
+                 table_size_text(best->len, have), table_size_text(best->off, where));
+    if (wish->start < table->first || wish->start >= table->end)
+        return fail(err, E_NOSPACE, "%s lies outside the usable space, %" PRIu64 " to %" PRIu64 "%s", at,
+                    table->first, table->end, elsewhere);
+    for (size_t i = 0; i < table->count; i++) {
+        const struct part *part = &table->parts[i];
+        if (part != but && wish->start >= part->off && wish->start - part->off < part->len &&
+            !(wish->logical && (part->flags & PART_EXTENDED)))
+            return fail(err, E_NOSPACE, "%s lies in partition %u (%" PRIu64 " to %" PRIu64 ")%s", at,
+                        part->number, part->off, part->off + part->len, elsewhere);
+    }
+    return fail(err, E_NOSPACE, "%s is not free%s%s", at, wish->logical ? " in the extended partition" : "",
+                elsewhere);
+}
+
+/* best: the largest piece where the wish allows one; anywhere: the largest whatever its start. */
+static bool no_room(const struct table *table, const struct part *but, const struct wish *wish,
+                    const struct gap *best, const struct gap *anywhere, struct error *err)
 {
     char want[SIZE_TEXT], have[SIZE_TEXT], at[SIZE_TEXT];
     const char *where = wish->logical ? " in the extended partition" : "";
+    if (best->len == 0 && wish->start != PART_ANYWHERE)
+        return start_taken(table, but, wish, anywhere, err);
+    if (best->len == 0)
+        return fail(err, E_NOSPACE, "no free space is left%s at an alignment of %s", where,
+                    table_size_text(wish->align, at));
     table_size_text(wish->size, want);
     table_size_text(best->len, have);
-    table_size_text(wish->start == PART_ANYWHERE ? best->off : wish->start, at);
-    if (best->len == 0 && wish->start != PART_ANYWHERE)
-        return fail(err, E_NOSPACE, "%s is not free%s (usable are %" PRIu64 " to %" PRIu64 ")", at, where,
-                    table->first, table->end);
-    if (best->len == 0)
-        return fail(err, E_NOSPACE, "no free space is left%s at an alignment of %" PRIu64 " bytes", where,
-                    wish->align);
+    table_size_text(best->off, at);
     if (wish->start != PART_ANYWHERE)
-        return fail(err, E_NOSPACE, "no room for %s at %s: %s would fit", want, at, have);
+        return fail(err, E_NOSPACE, "no room for %s at %s: at most %s would fit", want, at, have);
     return fail(err, E_NOSPACE, "no room for %s%s: at most %s would fit, at %s", want, where, have, at);
 }
 
@@ -181,9 +216,10 @@ bool table_place(const struct table *table, const struct part *but, const struct
             found = true;
         }
     }
+    struct gap anywhere = largest(wish, table->sector_size, gaps, count);
     free(gaps);
     if (!found && (wish->size != PART_REST || best.len == 0))
-        return no_room(table, wish, &best, err);
+        return no_room(table, but, wish, &best, &anywhere, err);
     spot->off = best.off;
     spot->len = wish->size == PART_REST ? best.len : wish->size;
     return true;

@@ -32,7 +32,7 @@ static const struct verb verbs[] = {
     {"sort", "", 0, 0, "", partition_sort},
     {"script", "[FILE|-]", 0, 1, "append", partition_script},
     {"boot-code", "put|get FILE|-", 2, 2, "", partition_boot_code},
-    {"verify", "", 0, 0, "", partition_verify},
+    {"verify", "[--repair]", 0, 0, "repair", partition_verify},
     {"repair", "", 0, 0, "", partition_repair},
     {"wipe", "", 0, 0, "", partition_wipe},
     {"convert", "gpt|mbr", 1, 1, "", partition_convert},
@@ -57,6 +57,7 @@ static const struct flag flags[] = {
     {'l', "logical", NULL, ARG_WORD, "add: inside the extended partition of an MBR"},
     {'o', "options", "KEY=VALUE,...", ARG_WORD, "init: options of the table"},
     {0, "append", NULL, ARG_WORD, "script: add to the table that is there"},
+    {'r', "repair", NULL, ARG_WORD, "verify: the same as `partition repair`"},
     {'f', "force", NULL, ARG_WORD, "resize: even when the filesystem in it is larger"},
     {0},
 };

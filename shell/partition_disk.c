@@ -228,6 +228,8 @@ static bool check_table(struct partition *partition, enum repair repair, struct 
 
 bool partition_verify(struct partition *partition, struct error *err)
 {
+    if (call_has(partition->call, "repair"))
+        return partition_repair(partition, err);
     return check_table(partition, REPAIR_NONE, err);
 }
 

@@ -105,20 +105,23 @@ static void say_state(struct table *table, const struct gpt *gpt, uint64_t last)
     const struct gpt_copy *p = &gpt->primary, *b = &gpt->backup;
     size_t size = sizeof table->note;
     if (!gpt_copy_ok(p))
-        snprintf(table->note, size, "the primary GPT is damaged (%.120s); using the backup: partition repair",
+        snprintf(table->note, size,
+                 "the primary GPT is damaged (%.120s); the backup is used (`partition repair` mends it)",
                  p->fault);
     else if (gpt_header_AlternateLBA(p->header) > last)
         snprintf(table->note, size,
                  "the disk is smaller than its GPT says: it should have %" PRIu64 " sectors, not %" PRIu64,
                  gpt_header_AlternateLBA(p->header) + 1, last + 1);
     else if (!gpt_copy_ok(b))
-        snprintf(table->note, size, "the backup GPT is damaged (%.120s): partition repair", b->fault);
+        snprintf(table->note, size, "the backup GPT is damaged (%.120s; `partition repair` mends it)",
+                 b->fault);
     else if (b->lba != last)
         snprintf(table->note, size,
                  "the backup GPT is not at the disk's end; the next change of the table moves it there");
     else if (memcmp(gpt_header_DiskGUID(p->header), gpt_header_DiskGUID(b->header), 16) != 0 ||
              gpt_header_PartitionEntryArrayCRC32(p->header) != gpt_header_PartitionEntryArrayCRC32(b->header))
-        snprintf(table->note, size, "primary and backup GPT differ; using the primary: partition repair");
+        snprintf(table->note, size,
+                 "primary and backup GPT differ; the primary is used (`partition repair` mends it)");
 }
 
 /* What the used copy says, as the open table shows it. */

@@ -22,7 +22,7 @@
 #include "table.h"
 
 #define GPT_HEADER(F, T)                                                                                     \
-    F(T, 0, 8, RAW, Signature, kind_text, "\"EFI PART\"")                                                    \
+    F(T, 0, 8, RAW, Signature, kind_text, "marks the header")                                                \
     F(T, 8, 4, LE, Revision, kind_hex, "0x00010000: version 1.0")                                            \
     F(T, 12, 4, LE, HeaderSize, kind_dec, "bytes that HeaderCRC32 covers")                                   \
     F(T, 16, 4, LE, HeaderCRC32, kind_checksum, "CRC-32 of the header, this field zero")                     \

@@ -109,7 +109,7 @@ static bool parse(struct table *table, struct error *err)
     set_uuids(table);
     table->faults = table_faults(table);
     if (mbr->broken)
-        snprintf(table->note, sizeof table->note, "%s: partition repair cuts the chain there", mbr->fault);
+        snprintf(table->note, sizeof table->note, "%s; `partition repair` cuts the chain there", mbr->fault);
     return true;
 }
 

@@ -199,7 +199,7 @@ bool mbr_store_chain(struct table *table, struct error *err)
     if (!extended)
         return true;
     if (mbr->broken)
-        return damaged(err, table->disk, mbr->broken_off, "%s: use partition repair first", mbr->fault);
+        return damaged(err, table->disk, mbr->broken_off, "%s: use `partition repair` first", mbr->fault);
     for (struct part *part = first; part; part = next_logical(table, part))
         if (!choose_sector(table, part, extended, part == first, err))
             return false;

@@ -25,7 +25,7 @@ _dish()
         map) COMPREPLY=($(compgen -W '--svg --html' -- "$cur"));;
         status) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
         diff) COMPREPLY=($(compgen -W '--last' -- "$cur"));;
-        partition) COMPREPLY=($(compgen -W '--image --start --align --number --uuid --flags --logical --options --append --force' -- "$cur"));;
+        partition) COMPREPLY=($(compgen -W '--image --start --align --number --uuid --flags --logical --options --append --repair --force' -- "$cur"));;
         mkfs) COMPREPLY=($(compgen -W '--label --uuid --options --directory --force' -- "$cur"));;
         fsck) COMPREPLY=($(compgen -W '--repair --data' -- "$cur"));;
         df) COMPREPLY=($(compgen -W '--human-readable --inodes' -- "$cur"));;

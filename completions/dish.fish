@@ -88,6 +88,7 @@ complete -c dish -n '__dish_command partition' -l flags -r -d 'add: flags to set
 complete -c dish -n '__dish_command partition' -s l -l logical -d 'add: inside the extended partition of an MBR'
 complete -c dish -n '__dish_command partition' -s o -l options -r -d 'init: options of the table'
 complete -c dish -n '__dish_command partition' -l append -d 'script: add to the table that is there'
+complete -c dish -n '__dish_command partition' -s r -l repair -d 'verify: the same as `partition repair`'
 complete -c dish -n '__dish_command partition' -s f -l force -d 'resize: even when the filesystem in it is larger'
 complete -c dish -f -n __dish_at_command -a 'use' -d 'make a volume the current one'
 complete -c dish -f -n __dish_at_command -a 'mkfs' -d 'make a filesystem on a volume'

@@ -2,6 +2,9 @@
 #ifndef DISH_QCOW2_CODEC_H
 #define DISH_QCOW2_CODEC_H
 
+#include "pool.h"
+#include "qcow2.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <zlib.h>
@@ -23,10 +26,14 @@ struct qcow2_codec {
     uint64_t clock;
     uint8_t *input; /* payload as read */
     z_stream inflater;
-    bool inflating; /* inflater is set up */
+    bool inflating;    /* inflater is set up */
+    struct pool *pool; /* for compressing; made when first needed */
 #ifdef HAVE_ZSTD
     ZSTD_DStream *zstd;
 #endif
 };
+
+/* q->codec->pool is there. */
+bool qcow2_codec_pool(struct qcow2 *, struct error *) DISH_CHECKED;
 
 #endif

@@ -28,6 +28,7 @@ void qcow2_codec_free(struct qcow2 *q)
     for (size_t i = 0; i < INFLATED_SLOTS; i++)
         free(codec->slots[i].data);
     free(codec->input);
+    pool_free(codec->pool);
     if (codec->inflating)
         inflateEnd(&codec->inflater);
 #ifdef HAVE_ZSTD
@@ -46,6 +47,12 @@ static struct qcow2_codec *get_codec(struct qcow2 *q, struct error *err)
             qcow2_codec_free(q);
     }
     return q->codec;
+}
+
+bool qcow2_codec_pool(struct qcow2 *q, struct error *err)
+{
+    struct qcow2_codec *codec = get_codec(q, err);
+    return codec && (codec->pool || (codec->pool = pool_new(err)));
 }
 
 /* Stops as soon as a cluster is complete: the last sector may hold other bytes behind the payload. */

@@ -91,7 +91,8 @@ static bool has_extension(const struct qcow2 *q, uint32_t type)
     return false;
 }
 
-static void put_extensions(struct builder *b, const struct qcow2 *q, const struct qcow2_area *to)
+static void put_extensions(struct builder *b, const struct qcow2 *q, const struct qcow2_area *to,
+                           uint32_t version)
 {
     static const uint32_t written[] = {EXT_BACKING_FORMAT, EXT_DATA_FILE, EXT_BITMAPS};
     for (size_t i = 0; i < q->extension_count; i++) {
@@ -107,7 +108,7 @@ static void put_extensions(struct builder *b, const struct qcow2 *q, const struc
     for (size_t k = 0; k < ARRAY_LEN(written); k++)
         if (!has_extension(q, written[k]))
             put_known(b, written[k], to);
-    if (q->h.version >= 3 && q->cluster_size > 4096 && !has_extension(q, EXT_FEATURE_NAMES))
+    if (version >= 3 && q->cluster_size > 4096 && !has_extension(q, EXT_FEATURE_NAMES))
         put_feature_names(b);
     put_extension(b, EXT_END, NULL, 0);
 }
@@ -118,20 +119,22 @@ void qcow2_area_current(const struct qcow2 *q, struct qcow2_area *area)
 }
 
 /* The header itself keeps every byte that is not known here; version 3 gets its full length. */
-static void put_header(struct builder *b, const struct qcow2 *q)
+static void put_header(struct builder *b, const struct qcow2 *q, uint32_t version)
 {
-    uint8_t raw[HEADER_V3_SIZE];
+    uint8_t raw[HEADER_V3_SIZE] = {0};
     uint32_t length = q->h.header_length;
-    memset(raw, 0, sizeof raw);
     memcpy(raw, q->header_area, MIN_OF(length, sizeof raw));
-    if (q->h.version >= 3 && length < HEADER_V3_SIZE)
-        length = HEADER_V3_SIZE;
-    length = (uint32_t)round_up(length, 8);
-    put(b, raw, MIN_OF(length, sizeof raw));
+    qcow2_header_set_version(raw, version);
+    if (version < 3) {
+        put(b, raw, HEADER_V2_SIZE);
+        return;
+    }
+    length = (uint32_t)round_up(MAX_OF(length, HEADER_V3_SIZE), 8);
+    qcow2_header_set_header_length(raw, length);
+    qcow2_header_set_refcount_order(raw, q->h.refcount_order);
+    put(b, raw, sizeof raw);
     if (length > sizeof raw)
         put(b, q->header_area + sizeof raw, MIN_OF(length, q->cluster_size) - sizeof raw);
-    if (q->h.version >= 3)
-        qcow2_header_set_header_length(b->area, length);
 }
 
 static bool store_area(struct qcow2 *q, const uint8_t *area, struct error *err)
@@ -143,13 +146,13 @@ static bool store_area(struct qcow2 *q, const uint8_t *area, struct error *err)
     return true;
 }
 
-bool qcow2_area_write(struct qcow2 *q, const struct qcow2_area *to, struct error *err)
+bool qcow2_area_convert(struct qcow2 *q, const struct qcow2_area *to, uint32_t version, struct error *err)
 {
     struct builder b = {.area = mem_new(q->cluster_size, err), .size = q->cluster_size};
     if (!b.area)
         return false;
-    put_header(&b, q);
-    put_extensions(&b, q, to);
+    put_header(&b, q, version);
+    put_extensions(&b, q, to, version);
     size_t name_len = to->backing_name ? strlen(to->backing_name) : 0;
     qcow2_header_set_backing_file_offset(b.area, name_len ? b.at : 0);
     qcow2_header_set_backing_file_size(b.area, name_len);
@@ -164,4 +167,9 @@ bool qcow2_area_write(struct qcow2 *q, const struct qcow2_area *to, struct error
         return false;
     }
     return qcow2_header_adopt(q, b.area, err);
+}
+
+bool qcow2_area_write(struct qcow2 *q, const struct qcow2_area *to, struct error *err)
+{
+    return qcow2_area_convert(q, to, q->h.version, err);
 }

@@ -80,7 +80,7 @@ static bool check_shape(struct qcow2 *q, struct error *err)
     return true;
 }
 
-static void set_geometry(struct qcow2 *q)
+void qcow2_set_geometry(struct qcow2 *q)
 {
     const struct qcow2_header *h = &q->h;
     q->cluster_bits = h->cluster_bits;
@@ -139,7 +139,7 @@ static bool check_reftable(struct qcow2 *q, struct error *err)
         return BAD(refcount_table_clusters,
                    "%" PRIu32 " clusters are too large a refcount table (8 MiB at most)",
                    h->refcount_table_clusters);
-    if (h->refcount_table_offset % q->cluster_size ||
+    if (h->refcount_table_offset == 0 || h->refcount_table_offset % q->cluster_size ||
         h->refcount_table_offset > INT64_MAX - MAX_REFTABLE_BYTES)
         return BAD(refcount_table_offset, "0x%" PRIx64 " is not a valid offset", h->refcount_table_offset);
     if (h->refcount_table_clusters == 0)
@@ -162,7 +162,8 @@ static bool check_l1(struct qcow2 *q, struct error *err)
         return BAD(l1_size,
                    "the L1 table is too small: %" PRIu32 " entries, %" PRIu64 " are needed for the size",
                    h->l1_size, needed);
-    if (h->l1_table_offset % q->cluster_size || h->l1_table_offset > MAX_HOST_OFFSET - MAX_L1_BYTES)
+    if ((h->l1_table_offset == 0 && h->l1_size) || h->l1_table_offset % q->cluster_size ||
+        h->l1_table_offset > MAX_HOST_OFFSET - MAX_L1_BYTES)
         return BAD(l1_table_offset, "0x%" PRIx64 " is not a valid offset", h->l1_table_offset);
     return true;
 }
@@ -322,7 +323,7 @@ static void check_table_ends(struct qcow2 *q)
 /* The shape has passed its checks and header_area is there: everything else. */
 static bool parse_area(struct qcow2 *q, struct error *err)
 {
-    set_geometry(q);
+    qcow2_set_geometry(q);
     if (!read_extensions(q, err) || !(check_features(q, err) || tolerate(q, err)) ||
         !(check_reftable(q, err) || (q->h.refcount_table_clusters == 0 && tolerate(q, err))) ||
         !check_l1(q, err) || !(check_snapshots(q, err) || tolerate(q, err)))

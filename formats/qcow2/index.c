@@ -197,7 +197,7 @@ static bool add_snapshots(struct qcow2 *q, struct error *err)
     return ok;
 }
 
-bool qcow2_index_build(struct qcow2 *q, struct error *err)
+static bool new_index(struct qcow2 *q, struct error *err)
 {
     qcow2_index_free(q);
     q->index = mem_new(sizeof *q->index, err);
@@ -205,16 +205,41 @@ bool qcow2_index_build(struct qcow2 *q, struct error *err)
         return false;
     q->index->mask = FIRST_SLOTS - 1;
     q->index->slots = mem_array(FIRST_SLOTS, sizeof *q->index->slots, err);
-    uint64_t reftable_entries = (uint64_t)q->h.refcount_table_clusters << q->cluster_bits >> 3;
-    bool ok =
-        q->index->slots && qcow2_index_add(q, 0, 1, KIND_HEADER, err) &&
-        qcow2_index_add(q, q->h.refcount_table_offset, q->h.refcount_table_clusters, KIND_REFTABLE, err) &&
-        qcow2_each_entry(q, q->h.refcount_table_offset, reftable_entries, add_refblock, NULL, err) &&
-        add_l1(q, q->h.l1_table_offset, q->h.l1_size, KIND_L1, err) && add_snapshots(q, err) &&
-        add_bitmaps(q, err) &&
-        (q->crypto_length == 0 ||
-         qcow2_index_add(q, q->crypto_offset, clusters_of(q, q->crypto_length), KIND_CRYPTO, err));
+    return q->index->slots != NULL;
+}
+
+static bool add_refcounts(struct qcow2 *q, struct error *err)
+{
+    uint64_t entries = (uint64_t)q->h.refcount_table_clusters << q->cluster_bits >> 3;
+    return qcow2_index_add(q, 0, 1, KIND_HEADER, err) &&
+           qcow2_index_add(q, q->h.refcount_table_offset, q->h.refcount_table_clusters, KIND_REFTABLE, err) &&
+           qcow2_each_entry(q, q->h.refcount_table_offset, entries, add_refblock, NULL, err);
+}
+
+bool qcow2_index_build(struct qcow2 *q, struct error *err)
+{
+    bool ok = new_index(q, err) && add_refcounts(q, err) &&
+              add_l1(q, q->h.l1_table_offset, q->h.l1_size, KIND_L1, err) && add_snapshots(q, err) &&
+              add_bitmaps(q, err) &&
+              (q->crypto_length == 0 ||
+               qcow2_index_add(q, q->crypto_offset, clusters_of(q, q->crypto_length), KIND_CRYPTO, err));
     if (!ok)
         qcow2_index_free(q);
     return ok;
+}
+
+bool qcow2_index_tables(struct qcow2 *q, struct error *err)
+{
+    struct qcow2_snapshot_list list = {0};
+    struct error ignored;
+    if (!new_index(q, err) || !add_refcounts(q, err) ||
+        !qcow2_index_add(q, q->h.l1_table_offset, clusters_of(q, (uint64_t)q->h.l1_size * 8), KIND_L1, err))
+        return false;
+    /* The sound part of a damaged table is enough here. */
+    if (!qcow2_snapshots_scan(q, &list, &ignored) && ignored.kind != E_DAMAGED)
+        qcow2_snapshots_free(&list);
+    uint64_t bytes = list.bytes;
+    qcow2_snapshots_free(&list);
+    return bytes == 0 ||
+           qcow2_index_add(q, q->h.snapshots_offset, clusters_of(q, bytes), KIND_SNAPSHOT_TABLE, err);
 }

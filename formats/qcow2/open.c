@@ -1,6 +1,6 @@
 /* Opening and closing an image, and the frame that the session calls around its commands. */
 #include "alloc.h"
-#include "qcow2.h"
+#include "check.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -33,7 +33,7 @@ static bool same_name(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-static bool open_backing(struct qcow2 *q, struct error *err)
+bool qcow2_open_backing(struct qcow2 *q, struct error *err)
 {
     if (!q->backing_name || q->open.no_backing || q->open.check_only || !q->open.open_layer)
         return true;
@@ -118,7 +118,8 @@ static bool refuse_data(const struct qcow2 *q, struct error *err)
     if (q->h.crypt_method)
         return fail(err, E_UNSUPPORTED, "guest data are encrypted (%s), which dish cannot read",
                     q->h.crypt_method == 1 ? "AES" : "LUKS");
-    return fail(err, E_UNSUPPORTED, "the image was opened without its guest data");
+    return fail(err, E_UNSUPPORTED, "guest data are in the external file '%s'; --allow-data-file opens it",
+                q->data_name ? q->data_name : "");
 }
 
 static bool guest_readable(const struct qcow2 *q)
@@ -135,9 +136,7 @@ static bool read_guest(struct device *dev, uint64_t off, void *buf, size_t n, st
 bool qcow2_flush(struct device *dev, struct error *err)
 {
     struct qcow2 *q = qcow2_of(dev);
-    if (!q->prepared)
-        return true;
-    if (!cache_flush(q->meta, err) || !qcow2_punch(q, err))
+    if (!qcow2_bitmaps_flush(q, err) || !cache_flush(q->meta, err) || !qcow2_punch(q, err))
         return false;
     ranges_clear(&q->fresh);
     return !q->data || q->data == q->file || device_flush(q->data, err);
@@ -161,7 +160,7 @@ static bool reopen_others(struct qcow2 *q, const char *old_backing, const char *
     if (!same_name(old_backing, q->backing_name)) {
         device_close(q->backing);
         q->backing = NULL;
-        if (!open_backing(q, err))
+        if (!qcow2_open_backing(q, err))
             return false;
     }
     if (same_name(old_data, q->data_name) && qcow2_has_data_file(q) == (q->data != q->file))
@@ -225,7 +224,7 @@ bool qcow2_open_image(struct device *below, const struct container_open *open, s
                              .read_only = below->read_only || open->read_only};
     qcow2_pad_init(q);
     q->path = mem_string(open->path ? open->path : "image", err);
-    if (!q->path || !load(q, err) || !open_data_file(q, err) || !open_backing(q, err)) {
+    if (!q->path || !load(q, err) || !open_data_file(q, err) || !qcow2_open_backing(q, err)) {
         qcow2_close(&q->dev);
         return false;
     }
@@ -274,5 +273,21 @@ const struct container_driver qcow2_driver = {
     .open = open_container,
     .create = qcow2_create,
     .info = qcow2_info,
+    .check = qcow2_check,
+    .snapshots = qcow2_snapshots,
+    .snapshot_create = qcow2_snapshot_create,
+    .snapshot_apply = qcow2_snapshot_apply,
+    .snapshot_delete = qcow2_snapshot_delete,
+    .snapshot_open = qcow2_snapshot_open,
+    .bitmaps = qcow2_bitmaps_list,
+    .bitmap_add = qcow2_bitmap_add,
+    .bitmap_remove = qcow2_bitmap_remove,
+    .bitmap_enable = qcow2_bitmap_enable,
+    .bitmap_clear = qcow2_bitmap_clear,
+    .bitmap_merge = qcow2_bitmap_merge,
+    .set_backing = qcow2_set_backing,
     .backing = backing,
+    .amend = qcow2_amend,
+    .write_compressed = qcow2_write_compressed,
+    .compact = qcow2_compact,
 };

@@ -123,7 +123,13 @@ struct qcow2 {
 
 enum { BOUNCE = 256 * 1024, META_CACHE = 32 * 1024 * 1024 };
 
-enum qcow2_warning { WARN_RESERVED = 1, WARN_PAST_END = 2, WARN_BITMAPS = 4 };
+enum qcow2_warning {
+    WARN_RESERVED = 1,
+    WARN_PAST_END = 2,
+    WARN_BITMAPS = 4,
+    WARN_NO_DATA = 8,
+    WARN_DIRTY = 16
+};
 
 /* What a metadata cluster holds; bits, for a damaged image can use one cluster twice. */
 enum qcow2_kind {
@@ -164,6 +170,8 @@ bool qcow2_header_read(struct qcow2 *, struct error *) DISH_CHECKED;
 /* The same from a header area in hand (malloc'd, taken over). */
 bool qcow2_header_adopt(struct qcow2 *, uint8_t *area, struct error *) DISH_CHECKED;
 void qcow2_header_free(struct qcow2 *);
+/* What follows from cluster_bits, refcount_order and the features. */
+void qcow2_set_geometry(struct qcow2 *);
 /* Store one field of the header in place; `width` and `off` as qcow2_header_width_X, qcow2_header_off_X. */
 bool qcow2_header_put(struct qcow2 *, unsigned off, unsigned width, uint64_t value,
                       struct error *) DISH_CHECKED;
@@ -183,11 +191,16 @@ struct qcow2_area {
 void qcow2_area_current(const struct qcow2 *, struct qcow2_area *);
 /* Lay out the extensions (unknown ones kept, in order) and the backing name, and store them. */
 bool qcow2_area_write(struct qcow2 *, const struct qcow2_area *, struct error *) DISH_CHECKED;
+/* The same with a header of the other version: 3 without any feature, or 2. */
+bool qcow2_area_convert(struct qcow2 *, const struct qcow2_area *, uint32_t version,
+                        struct error *) DISH_CHECKED;
 
 /* ---- open.c ---- */
 
 bool qcow2_open_image(struct device *below, const struct container_open *, struct qcow2 **,
                       struct error *) DISH_CHECKED;
+/* Open the backing file that the header names, if it has one and one is wanted. */
+bool qcow2_open_backing(struct qcow2 *, struct error *) DISH_CHECKED;
 /* Open the external data file that the header names, if it has one. */
 bool qcow2_open_data(struct qcow2 *, struct error *) DISH_CHECKED;
 bool qcow2_flush(struct device *, struct error *) DISH_CHECKED;
@@ -342,6 +355,8 @@ bool qcow2_punch(struct qcow2 *, struct error *) DISH_CHECKED;
 
 void qcow2_index_free(struct qcow2 *);
 bool qcow2_index_build(struct qcow2 *, struct error *) DISH_CHECKED;
+/* Only what no L1 entry may name: header, L1, refcount table and blocks, snapshot table. */
+bool qcow2_index_tables(struct qcow2 *, struct error *) DISH_CHECKED;
 bool qcow2_index_add(struct qcow2 *, uint64_t off, uint64_t clusters, enum qcow2_kind,
                      struct error *) DISH_CHECKED;
 void qcow2_index_remove(struct qcow2 *, uint64_t off, uint64_t clusters, enum qcow2_kind);
@@ -373,7 +388,26 @@ struct qcow2_snapshot_list {
 
 /* Reads the table anew, all limits checked. The list is owned by the caller. */
 bool qcow2_snapshots_load(struct qcow2 *, struct qcow2_snapshot_list *, struct error *) DISH_CHECKED;
+/* As far as it is sound: on failure the list holds the entries before the bad one, and is to be freed too. */
+bool qcow2_snapshots_scan(struct qcow2 *, struct qcow2_snapshot_list *, struct error *) DISH_CHECKED;
+/* Bytes that a table of these entries takes; entries are completed to what version 3 demands. */
+uint64_t qcow2_snapshots_bytes(const struct qcow2 *, const struct qcow2_snapshot_list *);
+/* Write a table of these entries at off and make the header name it. */
+bool qcow2_snapshots_store(struct qcow2 *, const struct qcow2_snapshot_list *, uint64_t off,
+                           struct error *) DISH_CHECKED;
 void qcow2_snapshots_free(struct qcow2_snapshot_list *);
+
+/* ---- snapshot_change.c ---- */
+
+bool qcow2_snapshots(struct device *, bool (*emit)(const struct snapshot_info *, void *), void *arg,
+                     struct error *) DISH_CHECKED;
+/* Write the table anew so that its entries have what version 3 demands. */
+bool qcow2_snapshots_complete(struct qcow2 *, struct error *) DISH_CHECKED;
+bool qcow2_snapshot_create(struct device *, const char *name, struct error *) DISH_CHECKED;
+bool qcow2_snapshot_apply(struct device *, const char *id_or_name, struct error *) DISH_CHECKED;
+bool qcow2_snapshot_delete(struct device *, const char *id_or_name, struct error *) DISH_CHECKED;
+bool qcow2_snapshot_open(struct device *, const char *id_or_name, struct device **,
+                         struct error *) DISH_CHECKED;
 
 /* ---- bitmap.c ---- */
 
@@ -392,8 +426,25 @@ struct qcow2_bitmap_list {
     size_t count, capacity;
 };
 
+/* Find out whether changes must be noted for enabled bitmaps. */
+bool qcow2_bitmaps_track(struct qcow2 *, struct error *) DISH_CHECKED;
+/* Set the bits of all that was touched since the last flush. */
+bool qcow2_bitmaps_flush(struct qcow2 *, struct error *) DISH_CHECKED;
+/* After the disk changed its size. */
+bool qcow2_bitmaps_resize(struct qcow2 *, uint64_t size, struct error *) DISH_CHECKED;
 bool qcow2_bitmaps_load(struct qcow2 *, struct qcow2_bitmap_list *, struct error *) DISH_CHECKED;
 void qcow2_bitmaps_free(struct qcow2_bitmap_list *);
+
+/* ---- bitmap_change.c: the driver's operations ---- */
+
+bool qcow2_bitmaps_list(struct device *, bool (*emit)(const struct bitmap_info *, void *), void *arg,
+                        struct error *) DISH_CHECKED;
+bool qcow2_bitmap_add(struct device *, const char *name, uint64_t granularity, bool disabled,
+                      struct error *) DISH_CHECKED;
+bool qcow2_bitmap_remove(struct device *, const char *name, struct error *) DISH_CHECKED;
+bool qcow2_bitmap_enable(struct device *, const char *name, bool enabled, struct error *) DISH_CHECKED;
+bool qcow2_bitmap_clear(struct device *, const char *name, struct error *) DISH_CHECKED;
+bool qcow2_bitmap_merge(struct device *, const char *into, const char *from, struct error *) DISH_CHECKED;
 
 /* ---- write.c, zero.c ---- */
 
@@ -413,6 +464,17 @@ bool qcow2_l1_grow(struct qcow2 *, uint64_t entries, struct error *) DISH_CHECKE
 /* Cut free clusters off the end of the file. */
 bool qcow2_trim(struct qcow2 *, struct error *) DISH_CHECKED;
 bool qcow2_resize(struct device *, uint64_t size, struct error *) DISH_CHECKED;
+
+/* ---- compress.c ---- */
+
+bool qcow2_write_compressed(struct device *, uint64_t off, const void *buf, size_t n,
+                            struct error *) DISH_CHECKED;
+
+/* ---- amend.c, compact.c ---- */
+
+bool qcow2_set_backing(struct device *, const char *backing, const char *format, struct error *) DISH_CHECKED;
+bool qcow2_amend(struct device *, const struct options *, struct error *) DISH_CHECKED;
+bool qcow2_compact(struct device *, uint64_t *freed, struct error *) DISH_CHECKED;
 
 /* ---- create.c ---- */
 

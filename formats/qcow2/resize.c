@@ -139,5 +139,7 @@ bool qcow2_resize(struct device *dev, uint64_t size, struct error *err)
         return false;
     if (size == q->active.size)
         return true;
+    if (!qcow2_bitmaps_resize(q, size, err))
+        return false;
     return size > q->active.size ? grow(q, size, err) : shrink(q, size, err);
 }

@@ -82,7 +82,7 @@ static bool read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *
     return check_snapshot(q, s, err);
 }
 
-bool qcow2_snapshots_load(struct qcow2 *q, struct qcow2_snapshot_list *list, struct error *err)
+bool qcow2_snapshots_scan(struct qcow2 *q, struct qcow2_snapshot_list *list, struct error *err)
 {
     uint64_t start = q->h.snapshots_offset, at = start;
     *list = (struct qcow2_snapshot_list){0};
@@ -96,11 +96,81 @@ bool qcow2_snapshots_load(struct qcow2 *q, struct qcow2_snapshot_list *list, str
             ok = damaged(err, q->file, start, "the snapshot table reaches past the end of the file");
         if (!ok || !read_snapshot(q, &at, &snapshot, err)) {
             free_snapshot(&snapshot);
-            qcow2_snapshots_free(list);
             return because(err, "snapshot %" PRIu32, i);
         }
         list->items[list->count++] = snapshot;
+        list->bytes = at - start;
     }
-    list->bytes = at - start;
     return true;
+}
+
+bool qcow2_snapshots_load(struct qcow2 *q, struct qcow2_snapshot_list *list, struct error *err)
+{
+    if (qcow2_snapshots_scan(q, list, err))
+        return true;
+    qcow2_snapshots_free(list);
+    return false;
+}
+
+/* ---- writing it ---- */
+
+static uint32_t stored_extra(const struct qcow2 *q, const struct qcow2_snapshot *s)
+{
+    return q->h.version >= 3 && s->extra_len < SNAPSHOT_EXTRA_V3 ? SNAPSHOT_EXTRA_V3 : s->extra_len;
+}
+
+static uint64_t entry_bytes(const struct qcow2 *q, const struct qcow2_snapshot *s)
+{
+    return round_up((uint64_t)SNAPSHOT_SIZE + stored_extra(q, s) + s->id_len + s->name_len, 8);
+}
+
+uint64_t qcow2_snapshots_bytes(const struct qcow2 *q, const struct qcow2_snapshot_list *list)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < list->count; i++)
+        bytes += entry_bytes(q, &list->items[i]);
+    return bytes;
+}
+
+static void put_entry(const struct qcow2 *q, const struct qcow2_snapshot *s, uint8_t *raw)
+{
+    uint32_t extra = stored_extra(q, s);
+    uint8_t *behind = raw + SNAPSHOT_SIZE;
+    qcow2_snapshot_set_l1_table_offset(raw, s->l1_offset);
+    qcow2_snapshot_set_l1_size(raw, s->l1_size);
+    qcow2_snapshot_set_id_str_size(raw, s->id_len);
+    qcow2_snapshot_set_name_size(raw, s->name_len);
+    qcow2_snapshot_set_date_sec(raw, s->date_sec);
+    qcow2_snapshot_set_date_nsec(raw, s->date_nsec);
+    qcow2_snapshot_set_vm_clock_nsec(raw, s->vm_clock_nsec);
+    qcow2_snapshot_set_vm_state_size(raw, s->vm_state_size32);
+    qcow2_snapshot_set_extra_data_size(raw, extra);
+    if (extra > s->extra_len) {
+        qcow2_snapshot_extra_set_vm_state_size_large(behind, s->vm_state_size);
+        qcow2_snapshot_extra_set_disk_size(behind, s->disk_size);
+    }
+    memcpy(behind, s->extra, s->extra_len);
+    memcpy(behind + extra, s->id, s->id_len);
+    memcpy(behind + extra + s->id_len, s->name, s->name_len);
+}
+
+bool qcow2_snapshots_store(struct qcow2 *q, const struct qcow2_snapshot_list *list, uint64_t off,
+                           struct error *err)
+{
+    uint64_t bytes = qcow2_snapshots_bytes(q, list), at = 0;
+    if (list->count > MAX_SNAPSHOTS || bytes > MAX_SNAPSHOT_TABLE)
+        return fail(err, E_TOOBIG, "the snapshot table would be too large (%zu entries, %" PRIu64 " bytes)",
+                    list->count, bytes);
+    uint8_t *raw = mem_new(bytes, err);
+    if (!raw)
+        return false;
+    for (size_t i = 0; i < list->count; i++) {
+        put_entry(q, &list->items[i], raw + at);
+        at += entry_bytes(q, &list->items[i]);
+    }
+    bool ok = qcow2_meta_write(q, off, raw, bytes, err) &&
+              QCOW2_HEADER_PUT(q, nb_snapshots, (uint32_t)list->count, err) &&
+              QCOW2_HEADER_PUT(q, snapshots_offset, list->count ? off : 0, err);
+    free(raw);
+    return ok;
 }

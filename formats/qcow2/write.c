@@ -4,6 +4,7 @@
  */
 #include "write.h"
 #include "alloc.h"
+#include "check.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -29,6 +30,18 @@ static bool clear_unknown(struct qcow2 *q, struct error *err)
     return known == q->h.autoclear_features || QCOW2_HEADER_PUT(q, autoclear_features, known, err);
 }
 
+/* A writer with lazy refcounts did not come to its end: the counts are made right before anything relies on
+ * them. */
+static bool finish_dirty(struct qcow2 *q, struct error *err)
+{
+    if (!(q->h.incompatible_features & INCOMPAT_DIRTY))
+        return true;
+    if (!qcow2_repair_all(q, false, err))
+        return because(err, "the image is dirty and could not be repaired");
+    qcow2_warn(q, WARN_DIRTY, "%s: the image was left dirty; its reference counts were repaired", q->path);
+    return true;
+}
+
 bool qcow2_prepare(struct qcow2 *q, struct error *err)
 {
     uint64_t header_refs;
@@ -36,7 +49,8 @@ bool qcow2_prepare(struct qcow2 *q, struct error *err)
         return !q->lost || check_usable(q, err);
     if (q->dev.read_only)
         return fail(err, E_READONLY, "the image is read-only");
-    if (!check_usable(q, err) || !qcow2_index_build(q, err))
+    if (!check_usable(q, err) || !finish_dirty(q, err) || !qcow2_index_build(q, err) ||
+        !qcow2_bitmaps_track(q, err))
         return false;
     q->prepared = true;
     if (!qcow2_refcount_get(q, 0, &header_refs, err))

@@ -206,6 +206,20 @@ static bool run_read(const struct call *call, struct error *err)
     return ok;
 }
 
+/* fetch OFF LEN: prints a number that stands for the contents. */
+static bool run_fetch(const struct call *call, struct error *err)
+{
+    uint64_t off = number(call, 1), n = number(call, 2), hash = 14695981039346656037u;
+    uint8_t *buf = malloc(n + 1);
+    bool ok = device_read(call->tool->disk, off, buf, n, err);
+    for (uint64_t i = 0; ok && i < n; i++)
+        hash = (hash ^ buf[i]) * 1099511628211u;
+    if (ok)
+        printf("%016" PRIx64 "\n", hash);
+    free(buf);
+    return ok;
+}
+
 static bool run_zero(const struct call *call, struct error *err)
 {
     return device_zero(call->tool->disk, number(call, 1), number(call, 2), WRITE_UPDATE, err);
@@ -457,12 +471,12 @@ static const struct {
     const char *name;
     bool (*run)(const struct call *, struct error *);
 } commands[] = {
-    {"create", run_create},     {"write", run_write},     {"read", run_read},         {"zero", run_zero},
-    {"discard", run_discard},   {"resize", run_resize},   {"import", run_import},     {"dump", run_dump},
-    {"map", run_map},           {"check", run_check},     {"snapshot", run_snapshot}, {"bitmap", run_bitmap},
-    {"amend", run_amend},       {"rebase", run_rebase},   {"compact", run_compact},   {"commit", run_commit},
-    {"rollback", run_rollback}, {"undo", run_undo},       {"reopen", run_reopen},     {"owner", run_owner},
-    {"reread", run_reread},     {"scatter", run_scatter},
+    {"create", run_create},     {"write", run_write},   {"read", run_read},         {"zero", run_zero},
+    {"discard", run_discard},   {"resize", run_resize}, {"import", run_import},     {"dump", run_dump},
+    {"map", run_map},           {"check", run_check},   {"snapshot", run_snapshot}, {"bitmap", run_bitmap},
+    {"amend", run_amend},       {"rebase", run_rebase}, {"compact", run_compact},   {"commit", run_commit},
+    {"rollback", run_rollback}, {"undo", run_undo},     {"reopen", run_reopen},     {"owner", run_owner},
+    {"fetch", run_fetch},       {"reread", run_reread}, {"scatter", run_scatter},
 };
 
 static bool run(const struct call *call, struct error *err)

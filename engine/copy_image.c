@@ -322,7 +322,7 @@ static bool image_enter(struct copy_target *base, const char *name, const struct
 static unsigned attr_mask(const struct image_target *target)
 {
     const struct fs_limits *limits = target->base.limits;
-    unsigned mask = ATTR_ATIME | ATTR_MTIME;
+    unsigned mask = ATTR_ATIME | ATTR_MTIME | ATTR_CTIME;
     if (limits->modes)
         mask |= ATTR_MODE;
     if (limits->owners)
@@ -353,8 +353,8 @@ static bool image_leave(struct copy_target *base, const struct fs_attr *attr, st
     struct image_target *target = (struct image_target *)base;
     struct image_dir dir = *here(target);
     target->depth--;
-    if (dir.created || base->options->dry_run)
-        return true; /* made as it shall be, and names in it were made without touching it */
+    if (base->options->dry_run || (dir.created && !base->options->archive))
+        return true;
     if (base->options->archive)
         return set_if_other(target, dir.id, attr, err);
     return !dir.touched || file_modified(target->volume, dir.id, err);

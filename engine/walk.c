@@ -41,6 +41,8 @@ struct walk {
     size_t path_capacity;
     struct id_set seen;
     struct walk_entry entry;
+    fs_entry_fn *wanted; /* NULL: all */
+    void *wanted_arg;
     bool started, enter; /* enter: the directory just returned comes next */
 };
 
@@ -48,6 +50,7 @@ struct walk {
  */
 
 struct filling {
+    const struct walk *walk;
     struct frame *frame;
     uint64_t pass;
     bool sorted, ok;
@@ -69,6 +72,8 @@ static bool fill_entry(const struct fs_entry *entry, void *arg)
 {
     struct filling *filling = arg;
     struct frame *frame = filling->frame;
+    if (filling->walk->wanted && !filling->walk->wanted(entry, filling->walk->wanted_arg))
+        return true;
     if (filling->pass > 0) {
         filling->pass--;
         return true;
@@ -97,8 +102,12 @@ static bool fill(struct walk *walk, struct frame *frame, struct error *err)
     frame->count = frame->at = 0;
     frame->names_len = 1; /* offset 0 means "no fault" */
     frame->more = false;
-    struct filling filling = {
-        .frame = frame, .pass = frame->passed, .sorted = walk->flags & WALK_SORTED, .ok = true, .err = err};
+    struct filling filling = {.walk = walk,
+                              .frame = frame,
+                              .pass = frame->passed,
+                              .sorted = walk->flags & WALK_SORTED,
+                              .ok = true,
+                              .err = err};
     bool ok = file_readdir(walk->volume, frame->self.id, fill_entry, &filling, err) && filling.ok;
     if (frame->count && (walk->flags & WALK_SORTED))
         qsort_r(frame->items, frame->count, sizeof *frame->items, compare_items, frame->names);
@@ -277,6 +286,18 @@ void walk_removed(struct walk *walk)
      * sum with the chunk's count, made when it is used, does not. */
     if (walk->depth > 0)
         walk->stack[walk->depth - 1].passed--;
+}
+
+void walk_filter(struct walk *walk, fs_entry_fn *wanted, void *arg)
+{
+    walk->wanted = wanted;
+    walk->wanted_arg = arg;
+}
+
+bool walk_is_last(const struct walk *walk)
+{
+    const struct frame *top = walk->depth ? &walk->stack[walk->depth - 1] : NULL;
+    return !top || top->at == top->count;
 }
 
 bool walk_is_inside(const struct walk *walk, fs_id dir)

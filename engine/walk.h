@@ -47,6 +47,10 @@ bool walk_next(struct walk *, struct walk_entry **, struct error *) DISH_CHECKED
 void walk_skip(struct walk *);
 /* The caller has removed the file just returned as WALK_FILE or WALK_LEAVE. */
 void walk_removed(struct walk *);
+/* Entries that `wanted` refuses are not met at all. Before the first step. */
+void walk_filter(struct walk *, fs_entry_fn *wanted, void *arg);
+/* WALK_SORTED: nothing comes after the current entry in its directory. */
+bool walk_is_last(const struct walk *);
 /* True when the walk is in this directory or below it. */
 bool walk_is_inside(const struct walk *, fs_id dir);
 void walk_free(struct walk *); /* NULL is fine */

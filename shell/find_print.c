@@ -1,0 +1,366 @@
+/* The actions of find that print. */
+#include "bytes.h"
+#include "find.h"
+#include "mode.h"
+#include "text.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TEST(name)                                                                                           \
+    static bool name(struct find *find, const struct find_node *node, struct find_file *file, bool *yes,     \
+                     struct error *err)
+
+/* In JSON every file that is printed is an object of its own. */
+static bool report_entry(struct find *find, const struct find_file *file, struct error *err)
+{
+    const struct walk_entry *entry = file->entry;
+    char *target = NULL;
+    if (S_ISLNK(entry->attr.mode) && !file_readlink(file->start->volume, entry->id, &target, err))
+        return false;
+    report_open(find->list, NULL);
+    report_text(find->list, "path", entry->path);
+    report_file(find->list, entry->name, &entry->attr, target);
+    report_close(find->list);
+    free(target);
+    return true;
+}
+
+TEST(print_path)
+{
+    *yes = true;
+    if (find->list)
+        return report_entry(find, file, err);
+    const char *path = file->entry->path;
+    if (strcmp(node->word->name, "-print0") == 0) {
+        output_write(find->out, path, strlen(path) + 1);
+    } else {
+        output_name(find->out, path);
+        output_write(find->out, "\n", 1);
+    }
+    return true;
+}
+
+/* ---- -ls ------------------------------------------------------------------------------------------------
+ */
+
+static void owner_text(const char *name, uint32_t number, char out[64])
+{
+    if (name)
+        snprintf(out, 64, "%s", name);
+    else
+        snprintf(out, 64, "%" PRIu32, number);
+}
+
+TEST(print_ls)
+{
+    (void)node;
+    const struct fs_attr *attr = &file->entry->attr;
+    char permissions[11], user[64], group[64], when[64], size[40];
+    *yes = true;
+    if (find->list)
+        return report_entry(find, file, err);
+    struct owners *owners = find_owners(find, file, err);
+    if (!owners)
+        return false;
+    mode_text(attr->mode, permissions);
+    owner_text(owner_user(owners, attr->uid), attr->uid, user);
+    owner_text(owner_group(owners, attr->gid), attr->gid, group);
+    bool recent = attr->mtime.sec <= find->now.sec && attr->mtime.sec > find->now.sec - 31556952 / 2;
+    time_format(attr->mtime, recent ? "%b %e %H:%M" : "%b %e  %Y", when, sizeof when);
+    if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
+        snprintf(size, sizeof size, "%" PRIu32 ", %" PRIu32, attr->rdev_major, attr->rdev_minor);
+    else
+        snprintf(size, sizeof size, "%" PRIu64, attr->size);
+    output_printf(find->out, "%9" PRIu64 " %6" PRIu64 " %s %3" PRIu64 " %-8s %-8s %8s %s ", attr->id,
+                  div_up(attr->allocated, 1024), permissions, attr->nlink, user, group, size, when);
+    output_name(find->out, file->entry->path);
+    char *target = NULL;
+    if (S_ISLNK(attr->mode) && !file_readlink(file->start->volume, file->entry->id, &target, err))
+        return false;
+    if (target) {
+        output_write(find->out, " -> ", 4);
+        output_name(find->out, target);
+    }
+    free(target);
+    output_write(find->out, "\n", 1);
+    return true;
+}
+
+/* ---- -printf --------------------------------------------------------------------------------------------
+ */
+
+struct printing {
+    struct find *find;
+    const struct find_file *file;
+    struct owners *owners;
+    struct text text;
+};
+
+/* The path without its last component; "." when it has only one. */
+static void put_directory(struct printing *printing)
+{
+    const char *path = printing->file->entry->path, *slash = strrchr(path, '/');
+    if (!slash)
+        text_string(&printing->text, ".");
+    else
+        text_add(&printing->text, path, slash == path && path[1] ? 1 : (size_t)(slash - path));
+}
+
+/* The path below the argument it was found under. */
+static void put_below(struct printing *printing)
+{
+    const char *path = printing->file->entry->path + strlen(printing->file->start->typed);
+    if (printing->file->entry->depth)
+        text_string(&printing->text, path + (*path == '/'));
+}
+
+/* %TY and the like: @ or a conversion of strftime, seconds with their fraction as find has them. */
+static void put_time_part(struct text *text, struct fs_time time, char part)
+{
+    char shown[128], format[3] = {'%', part, 0};
+    if (part == '@' || part == 's') {
+        text_printf(text, "%" PRId64, time.sec);
+        if (part == '@')
+            text_printf(text, ".%09u0", (unsigned)time.nsec);
+        return;
+    }
+    const char *chosen = part == '+'   ? "%Y-%m-%d+%H:%M:%S.%N0"
+                         : part == 'S' ? "%S.%N0"
+                         : part == 'T' ? "%H:%M:%S.%N0"
+                         : part == 'X' ? "%H:%M:%S.%N0"
+                                       : format;
+    time_format(time, chosen, shown, sizeof shown);
+    text_string(text, shown);
+}
+
+static void put_whole_time(struct text *text, struct fs_time time)
+{
+    char shown[128];
+    time_format(time, "%a %b %e %H:%M:%S.%N0 %Y", shown, sizeof shown);
+    text_string(text, shown);
+}
+
+static void put_owner(struct text *text, const char *name, uint32_t number)
+{
+    char shown[64];
+    owner_text(name, number, shown);
+    text_string(text, shown);
+}
+
+static bool put_target(struct printing *printing, struct error *err)
+{
+    char *target = NULL;
+    const struct walk_entry *entry = printing->file->entry;
+    if (!S_ISLNK(entry->attr.mode))
+        return true;
+    if (!file_readlink(printing->file->start->volume, entry->id, &target, err))
+        return false;
+    text_string(&printing->text, target);
+    free(target);
+    return true;
+}
+
+static char type_letter(uint32_t mode)
+{
+    char text[11];
+    mode_text(mode, text);
+    return text[0] == '-' ? 'f' : text[0];
+}
+
+static bool put_number_directive(struct text *text, char letter, const struct walk_entry *entry)
+{
+    const struct fs_attr *attr = &entry->attr;
+    switch (letter) {
+    case 'b':
+        text_printf(text, "%" PRIu64, div_up(attr->allocated, 512));
+        return true;
+    case 'k':
+        text_printf(text, "%" PRIu64, div_up(attr->allocated, 1024));
+        return true;
+    case 's':
+        text_printf(text, "%" PRIu64, attr->size);
+        return true;
+    case 'd':
+        text_printf(text, "%u", entry->depth);
+        return true;
+    case 'i':
+        text_printf(text, "%" PRIu64, attr->id);
+        return true;
+    case 'n':
+        text_printf(text, "%" PRIu64, attr->nlink);
+        return true;
+    case 'U':
+        text_printf(text, "%" PRIu32, attr->uid);
+        return true;
+    case 'G':
+        text_printf(text, "%" PRIu32, attr->gid);
+        return true;
+    case 'm':
+        text_printf(text, "%o", attr->mode & 07777);
+        return true;
+    case 'S':
+        text_printf(text, "%g", attr->size ? (double)attr->allocated / (double)attr->size : 1.0);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* One directive; *used counts the letters after the %. False: there is no such one, or an error. */
+static bool put_directive(struct printing *printing, const char *p, size_t *used, struct error *err)
+{
+    const struct walk_entry *entry = printing->file->entry;
+    const struct fs_attr *attr = &entry->attr;
+    struct text *text = &printing->text;
+    char permissions[11];
+    *used = 1;
+    if (put_number_directive(text, *p, entry))
+        return true;
+    switch (*p) {
+    case 'p':
+        text_string(text, entry->path);
+        return true;
+    case 'P':
+        put_below(printing);
+        return true;
+    case 'f':
+        text_string(text, entry->name);
+        return true;
+    case 'h':
+        put_directory(printing);
+        return true;
+    case 'H':
+        text_string(text, printing->file->start->typed);
+        return true;
+    case 'F':
+        text_string(text, printing->file->start->volume->fs->type);
+        return true;
+    case 'D':
+        text_printf(text, "%u", printing->file->start->volume->number);
+        return true;
+    case 'M':
+        mode_text(attr->mode, permissions);
+        text_string(text, permissions);
+        return true;
+    case 'y':
+    case 'Y':
+        text_char(text, type_letter(attr->mode));
+        return true;
+    case 'u':
+        put_owner(text, owner_user(printing->owners, attr->uid), attr->uid);
+        return true;
+    case 'g':
+        put_owner(text, owner_group(printing->owners, attr->gid), attr->gid);
+        return true;
+    case 'l':
+        return put_target(printing, err);
+    case 'a':
+        put_whole_time(text, attr->atime);
+        return true;
+    case 't':
+        put_whole_time(text, attr->mtime);
+        return true;
+    case 'c':
+        put_whole_time(text, attr->ctime);
+        return true;
+    case 'A':
+    case 'B':
+    case 'C':
+    case 'T':
+        if (!p[1])
+            break;
+        *used = 2;
+        put_time_part(text,
+                      *p == 'A'   ? attr->atime
+                      : *p == 'C' ? attr->ctime
+                      : *p == 'B' ? attr->crtime
+                                  : attr->mtime,
+                      p[1]);
+        return true;
+    default:
+        break;
+    }
+    return fail(err, E_USAGE, "-printf: '%%%c' is no directive", *p ? *p : ' ');
+}
+
+/* A directive with flags and width, "%-10s". */
+static bool put_padded(struct printing *printing, const char **format, struct error *err)
+{
+    const char *p = *format;
+    bool left = false, zero = false;
+    size_t width = 0, used, start = printing->text.len;
+    for (; *p && strchr("-0+ #", *p); p++) {
+        left |= *p == '-';
+        zero |= *p == '0';
+    }
+    for (; *p >= '0' && *p <= '9' && width < 1000; p++)
+        width = width * 10 + (size_t)(*p - '0');
+    if (!put_directive(printing, p, &used, err))
+        return false;
+    size_t len = printing->text.len - start;
+    for (size_t i = len; i < width; i++)
+        text_char(&printing->text, zero && !left ? '0' : ' ');
+    if (width > len && !left && text_ok(&printing->text, err)) {
+        memmove(printing->text.bytes + start + width - len, printing->text.bytes + start, len);
+        memset(printing->text.bytes + start, zero ? '0' : ' ', width - len);
+    }
+    *format = p + used;
+    return true;
+}
+
+/* \n, \t, \0, \101 ...; \c ends everything. */
+static const char *put_escape(struct text *text, const char *p, bool *stop)
+{
+    static const char letters[] = "abfnrtv\\", values[] = "\a\b\f\n\r\t\v\\";
+    const char *letter = *p ? strchr(letters, *p) : NULL;
+    if (letter) {
+        text_char(text, values[letter - letters]);
+        return p + 1;
+    }
+    if (*p == 'c') {
+        *stop = true;
+        return p + 1;
+    }
+    unsigned value = 0, n = 0;
+    for (; n < 3 && p[n] >= '0' && p[n] <= '7'; n++)
+        value = value * 8 + (unsigned)(p[n] - '0');
+    text_char(text, n ? (char)value : '\\');
+    return p + n;
+}
+
+TEST(print_format)
+{
+    struct printing printing = {.find = find, .file = file, .owners = find_owners(find, file, err)};
+    bool ok = printing.owners != NULL, stop = false;
+    *yes = true;
+    for (const char *p = node->args[0]; ok && *p && !stop;) {
+        if (p[0] == '%' && p[1] == '%') {
+            text_char(&printing.text, '%');
+            p += 2;
+        } else if (p[0] == '%') {
+            p++;
+            ok = put_padded(&printing, &p, err);
+        } else if (p[0] == '\\') {
+            p = put_escape(&printing.text, p + 1, &stop);
+        } else {
+            text_char(&printing.text, *p++);
+        }
+    }
+    ok = ok && text_ok(&printing.text, err);
+    if (ok && find->list)
+        report_bytes(find->list, NULL, text_get(&printing.text), printing.text.len);
+    else if (ok)
+        output_write(find->out, text_get(&printing.text), printing.text.len);
+    text_free(&printing.text);
+    return ok;
+}
+
+const struct find_word find_printers[] = {
+    {"-print", 0, true, NULL, print_path}, {"-print0", 0, true, NULL, print_path},
+    {"-ls", 0, true, NULL, print_ls},      {"-printf", 1, true, NULL, print_format},
+    {NULL, 0, false, NULL, NULL},
+};

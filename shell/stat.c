@@ -1,0 +1,506 @@
+/* stat and du: attributes of files, and the space they take. */
+#include "alloc.h"
+#include "bytes.h"
+#include "files.h"
+#include "grid.h"
+#include "id_set.h"
+#include "mode.h"
+#include "owner.h"
+#include "path.h"
+#include "text.h"
+#include "walk.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- stat -----------------------------------------------------------------------------------------------
+ */
+
+struct stat_command {
+    struct output *out;
+    struct report *list;
+    const char *format; /* NULL: the usual lines */
+    bool escapes;       /* --printf: \n and the like, and no newline of its own */
+};
+
+/* Everything that a format can ask for. */
+struct facts {
+    const struct file_arg *arg;
+    struct owners *owners;
+    char *target;
+    uint32_t block_size;
+};
+
+static void put_time(struct text *text, struct fs_time time)
+{
+    char shown[80];
+    time_format(time, "%Y-%m-%d %H:%M:%S.%N %z", shown, sizeof shown);
+    text_string(text, shown);
+}
+
+static void put_seconds(struct text *text, struct fs_time time, unsigned digits)
+{
+    text_printf(text, "%" PRId64, time.sec);
+    if (digits) {
+        char fraction[16];
+        snprintf(fraction, sizeof fraction, "%09u", (unsigned)time.nsec);
+        text_printf(text, ".%.*s", (int)MIN_OF(digits, 9u), fraction);
+    }
+}
+
+static void put_owner(struct text *text, const char *name, uint32_t number)
+{
+    if (name)
+        text_string(text, name);
+    else
+        text_printf(text, "%" PRIu32, number);
+}
+
+static void put_name(struct text *text, const struct facts *facts)
+{
+    text_string(text, facts->arg->typed);
+    if (facts->target)
+        text_printf(text, " -> %s", facts->target);
+}
+
+static const char *type_text(const struct fs_attr *attr)
+{
+    bool empty = S_ISREG(attr->mode) && attr->size == 0;
+    return empty ? "regular empty file" : file_type_name(attr->mode);
+}
+
+/* One directive of stat(1). False: there is none of that letter. */
+static bool put_directive(struct text *text, char letter, unsigned digits, const struct facts *facts)
+{
+    const struct fs_attr *attr = &facts->arg->attr;
+    const struct volume *volume = facts->arg->volume;
+    char permissions[11];
+    switch (letter) {
+    case 'a':
+        text_printf(text, "%o", attr->mode & 07777);
+        return true;
+    case 'A':
+        mode_text(attr->mode, permissions);
+        text_string(text, permissions);
+        return true;
+    case 'b':
+        text_printf(text, "%" PRIu64, div_up(attr->allocated, 512));
+        return true;
+    case 'B':
+        text_string(text, "512");
+        return true;
+    case 'd':
+    case 'D':
+        text_printf(text, "%u", volume->number);
+        return true;
+    case 'f':
+        text_printf(text, "%x", attr->mode);
+        return true;
+    case 'F':
+        text_string(text, type_text(attr));
+        return true;
+    case 'g':
+        text_printf(text, "%" PRIu32, attr->gid);
+        return true;
+    case 'G':
+        put_owner(text, owner_group(facts->owners, attr->gid), attr->gid);
+        return true;
+    case 'h':
+        text_printf(text, "%" PRIu64, attr->nlink);
+        return true;
+    case 'i':
+        text_printf(text, "%" PRIu64, attr->id);
+        return true;
+    case 'm':
+        text_printf(text, "%u:/", volume->number);
+        return true;
+    case 'n':
+        text_string(text, facts->arg->typed);
+        return true;
+    case 'N':
+        put_name(text, facts);
+        return true;
+    case 'o':
+        text_printf(text, "%" PRIu32, facts->block_size);
+        return true;
+    case 's':
+        text_printf(text, "%" PRIu64, attr->size);
+        return true;
+    case 't':
+        text_printf(text, "%" PRIx32, attr->rdev_major);
+        return true;
+    case 'T':
+        text_printf(text, "%" PRIx32, attr->rdev_minor);
+        return true;
+    case 'u':
+        text_printf(text, "%" PRIu32, attr->uid);
+        return true;
+    case 'U':
+        put_owner(text, owner_user(facts->owners, attr->uid), attr->uid);
+        return true;
+    case 'w':
+    case 'W':
+        if (!attr->has_crtime)
+            text_string(text, letter == 'w' ? "-" : "0");
+        else if (letter == 'w')
+            put_time(text, attr->crtime);
+        else
+            put_seconds(text, attr->crtime, digits);
+        return true;
+    case 'x':
+        put_time(text, attr->atime);
+        return true;
+    case 'X':
+        put_seconds(text, attr->atime, digits);
+        return true;
+    case 'y':
+        put_time(text, attr->mtime);
+        return true;
+    case 'Y':
+        put_seconds(text, attr->mtime, digits);
+        return true;
+    case 'z':
+        put_time(text, attr->ctime);
+        return true;
+    case 'Z':
+        put_seconds(text, attr->ctime, digits);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Flags and width of a directive, "%-08.3Y": the value is put in by printf's own rules. */
+static bool put_padded(struct text *text, const char **format, const struct facts *facts, struct error *err)
+{
+    const char *p = *format;
+    bool left = false, zero = false;
+    unsigned width = 0, digits = 0;
+    for (; *p && strchr("-0+ #'", *p); p++) {
+        left |= *p == '-';
+        zero |= *p == '0';
+    }
+    for (; *p >= '0' && *p <= '9' && width < 1000; p++)
+        width = width * 10 + (unsigned)(*p - '0');
+    if (*p == '.') {
+        digits = p[1] >= '0' && p[1] <= '9' ? 0 : 9;
+        for (p++; *p >= '0' && *p <= '9' && digits < 100; p++)
+            digits = digits * 10 + (unsigned)(*p - '0');
+    }
+    struct text value = {0};
+    if (!*p || !put_directive(&value, *p, digits, facts)) {
+        text_free(&value);
+        return fail(err, E_USAGE, "'%%%c' is no directive of stat", *p ? *p : ' ');
+    }
+    size_t pad = width > value.len ? width - value.len : 0;
+    for (size_t i = 0; !left && i < pad; i++)
+        text_char(text, zero ? '0' : ' ');
+    text_add(text, text_get(&value), value.len);
+    for (size_t i = 0; left && i < pad; i++)
+        text_char(text, ' ');
+    bool ok = text_ok(&value, err);
+    text_free(&value);
+    *format = p;
+    return ok;
+}
+
+/* "\n", "\t", "\0", "\x41" ... at p; returns the last character used. */
+static const char *put_escape(struct text *text, const char *p)
+{
+    static const char letters[] = "abefnrtv\\\"", values[] = "\a\b\033\f\n\r\t\v\\\"";
+    const char *letter = strchr(letters, *p);
+    if (*p && letter) {
+        text_char(text, values[letter - letters]);
+        return p;
+    }
+    if (*p >= '0' && *p <= '7') {
+        unsigned value = 0, n = 0;
+        for (; n < 3 && p[n] >= '0' && p[n] <= '7'; n++)
+            value = value * 8 + (unsigned)(p[n] - '0');
+        text_char(text, (char)value);
+        return p + n - 1;
+    }
+    text_char(text, '\\');
+    if (!*p)
+        return p - 1;
+    text_char(text, *p);
+    return p;
+}
+
+static bool put_format(const struct stat_command *stat, const struct facts *facts, struct text *text,
+                       struct error *err)
+{
+    for (const char *p = stat->format; *p; p++) {
+        if (*p == '%' && p[1] == '%') {
+            text_char(text, *p++);
+        } else if (*p == '%') {
+            p++;
+            if (!put_padded(text, &p, facts, err))
+                return false;
+        } else if (*p == '\\' && stat->escapes) {
+            p = put_escape(text, p + 1);
+        } else {
+            text_char(text, *p);
+        }
+    }
+    if (!stat->escapes)
+        text_char(text, '\n');
+    return true;
+}
+
+static void print_usual(struct output *out, const struct facts *facts)
+{
+    const struct fs_attr *attr = &facts->arg->attr;
+    static const char *const names[] = {"Access", "Modify", "Change", " Birth"};
+    const struct fs_time times[] = {attr->atime, attr->mtime, attr->ctime, attr->crtime};
+    char permissions[11], when[80];
+    mode_text(attr->mode, permissions);
+    output_printf(out, "  File: ");
+    output_name(out, facts->arg->typed);
+    if (facts->target) {
+        output_printf(out, " -> ");
+        output_name(out, facts->target);
+    }
+    output_printf(out, "\n  Size: %-15" PRIu64 " Blocks: %-10" PRIu64 " IO Block: %-6" PRIu32 " %s\n",
+                  attr->size, div_up(attr->allocated, 512), facts->block_size, type_text(attr));
+    output_printf(out, "Volume: %-15u Inode: %-11" PRIu64 " Links: %" PRIu64, facts->arg->volume->number,
+                  attr->id, attr->nlink);
+    if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
+        output_printf(out, "     Device type: %" PRIu32 ",%" PRIu32, attr->rdev_major, attr->rdev_minor);
+    const char *user = owner_user(facts->owners, attr->uid), *group = owner_group(facts->owners, attr->gid);
+    output_printf(out, "\nAccess: (%04o/%s)  Uid: (%5" PRIu32 "/%8s)   Gid: (%5" PRIu32 "/%8s)\n",
+                  attr->mode & 07777, permissions, attr->uid, user ? user : "UNKNOWN", attr->gid,
+                  group ? group : "UNKNOWN");
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        time_format(times[i], "%Y-%m-%d %H:%M:%S.%N %z", when, sizeof when);
+        output_printf(out, "%s: %s\n", names[i], i == 3 && !attr->has_crtime ? "-" : when);
+    }
+}
+
+static bool stat_one(struct file_arg *arg, void *opaque, struct error *err)
+{
+    struct stat_command *stat = opaque;
+    struct facts facts = {.arg = arg, .block_size = 4096};
+    struct fs_stat space;
+    struct text text = {0};
+    if (arg->volume->fs->driver->statfs && arg->volume->fs->driver->statfs(arg->volume->fs, &space, err))
+        facts.block_size = (uint32_t)space.block_size;
+    if (S_ISLNK(arg->attr.mode) && !file_readlink(arg->volume, arg->id, &facts.target, err))
+        return false;
+    facts.owners = owners_new(arg->volume, err);
+    bool ok = facts.owners != NULL;
+    if (ok && stat->list) {
+        report_open(stat->list, NULL);
+        report_text(stat->list, "path", arg->typed);
+        report_file(stat->list, NULL, &arg->attr, facts.target);
+        report_close(stat->list);
+    } else if (ok && stat->format) {
+        ok = put_format(stat, &facts, &text, err) && text_ok(&text, err);
+        if (ok)
+            output_write(stat->out, text_get(&text), text.len);
+    } else if (ok) {
+        print_usual(stat->out, &facts);
+    }
+    text_free(&text);
+    owners_free(facts.owners);
+    free(facts.target);
+    return ok;
+}
+
+static bool run_stat(struct session *session, struct call *call, struct output *out, struct error *err)
+{
+    struct stat_command stat = {.out = out, .format = call_value(call, "c")};
+    if (call_value(call, "printf")) {
+        stat.format = call_value(call, "printf");
+        stat.escapes = true;
+    }
+    if (output_json(out))
+        stat.list = output_report_list(out);
+    return each_file(session, call, 0, call_has(call, "L"), stat_one, &stat, err);
+}
+
+static const struct arg path_args[] = {
+    {"PATH", ARG_PATH, ARG_MANY, "files of the image", NULL},
+    {0},
+};
+
+static const struct flag stat_flags[] = {
+    {'L', "dereference", NULL, ARG_WORD, "what symbolic links point to"},
+    {'c', "format", "FORMAT", ARG_WORD,
+     "directives of stat(1), as %a %A %b %f %F %g %h %i %n %N %s %u %x %y %Y %Z"},
+    {0, "printf", "FORMAT", ARG_WORD, "the same with \\n and the like, and no newline of its own"},
+    {0},
+};
+
+const struct command stat_command = {
+    .name = "stat",
+    .group = "Files",
+    .summary = "print the attributes of files",
+    .examples = "stat /etc/fstab\nstat -c '%a %u:%g %.9Y %n' /etc/*",
+    .args = path_args,
+    .flags = stat_flags,
+    .needs = NEEDS_IMAGE,
+    .run = run_stat,
+};
+
+/* ---- du -------------------------------------------------------------------------------------------------
+ */
+
+struct du {
+    struct session *session;
+    struct call *call;
+    struct output *out;
+    struct report *list;
+    bool all, summarize, human, apparent, total, count_links;
+    uint64_t unit, max_depth, sum;
+    struct id_set linked; /* files with several names that were counted */
+    uint64_t *below;      /* by depth: what was found in the directories on the way */
+    size_t capacity;
+};
+
+static void print_usage(struct du *du, uint64_t bytes, const char *path)
+{
+    char size[32];
+    if (du->list) {
+        report_open(du->list, NULL);
+        report_text(du->list, "path", path);
+        report_number(du->list, du->apparent ? "size" : "allocated", bytes);
+        report_close(du->list);
+        return;
+    }
+    if (du->human)
+        human_size(bytes, size);
+    else
+        snprintf(size, sizeof size, "%" PRIu64, div_up(bytes, du->unit));
+    output_printf(du->out, "%s\t", size);
+    output_name(du->out, path);
+    output_write(du->out, "\n", 1);
+}
+
+/* *bytes is what the entry itself takes; 0 when it was counted under another name. */
+static bool usage_of(struct du *du, const struct walk_entry *entry, uint64_t *bytes, struct error *err)
+{
+    bool fresh = true;
+    if (entry->type != S_IFDIR && entry->attr.nlink > 1 && !du->count_links &&
+        !id_set_add(&du->linked, entry->id, &fresh, err))
+        return false;
+    bool sized = S_ISREG(entry->attr.mode) || S_ISLNK(entry->attr.mode);
+    uint64_t apparent = sized || entry->type == S_IFDIR ? entry->attr.size : 0;
+    *bytes = !fresh ? 0 : du->apparent ? apparent : entry->attr.allocated;
+    return true;
+}
+
+static bool du_entry(struct du *du, const struct walk_entry *entry, struct error *err)
+{
+    uint64_t bytes;
+    if (!mem_grow(&du->below, &du->capacity, entry->depth + 2, sizeof *du->below, err))
+        return false;
+    switch (entry->event) {
+    case WALK_DIR:
+        du->below[entry->depth + 1] = 0;
+        return usage_of(du, entry, &du->below[entry->depth + 1], err);
+    case WALK_LEAVE:
+        bytes = du->below[entry->depth + 1];
+        break;
+    case WALK_FAULT:
+        call_complain(du->call, entry->path, &entry->fault);
+        return true;
+    default:
+        if (!usage_of(du, entry, &bytes, err))
+            return false;
+        break;
+    }
+    if (entry->depth > 0)
+        du->below[entry->depth] += bytes;
+    else
+        du->sum += bytes;
+    bool listed = entry->event == WALK_LEAVE || du->all;
+    bool shown = entry->depth == 0 || (!du->summarize && listed && entry->depth <= du->max_depth);
+    if (shown)
+        print_usage(du, bytes, entry->path);
+    return true;
+}
+
+static bool du_one(struct file_arg *arg, void *opaque, struct error *err)
+{
+    struct du *du = opaque;
+    struct walk *walk;
+    struct walk_entry *entry;
+    if (!walk_new(&walk, arg->volume, arg->typed, arg->id, WALK_ATTR | WALK_SORTED, err))
+        return false;
+    bool ok;
+    while ((ok = walk_next(walk, &entry, err)) && entry->event != WALK_END && !output_closed(du->out))
+        if (!(ok = du_entry(du, entry, err)))
+            break;
+    walk_free(walk);
+    return ok;
+}
+
+static bool run_du(struct session *session, struct call *call, struct output *out, struct error *err)
+{
+    struct du du = {.session = session,
+                    .call = call,
+                    .out = out,
+                    .all = call_has(call, "a"),
+                    .summarize = call_has(call, "s"),
+                    .human = call_has(call, "h"),
+                    .apparent = call_has(call, "b") || call_has(call, "apparent-size"),
+                    .count_links = call_has(call, "l")};
+    du.unit = call_has(call, "b") ? 1 : call_has(call, "m") ? MiB : KiB;
+    if (!option_size(call, "d", UINT64_MAX, &du.max_depth, err))
+        return false;
+    if (call_value(call, "B") && (!option_size(call, "B", 0, &du.unit, err) || !du.unit))
+        return fail(err, E_INVALID, "-B: a size above 0");
+    if (output_json(out))
+        du.list = output_report_list(out);
+    static char here[] = ".";
+    char *alone[] = {here, NULL};
+    struct call one = *call;
+    if (call->argc == 0) {
+        call->args = alone;
+        call->argc = 1;
+    }
+    bool ok = each_file(session, call, 0, call_has(call, "D"), du_one, &du, err);
+    call->args = one.args;
+    call->argc = one.argc;
+    if (ok && call_has(call, "c"))
+        print_usage(&du, du.sum, "total");
+    id_set_free(&du.linked);
+    free(du.below);
+    return ok;
+}
+
+static const struct arg du_args[] = {
+    {"PATH", ARG_PATH, ARG_ANY, "files and directories; the current directory when left out", NULL},
+    {0},
+};
+
+static const struct flag du_flags[] = {
+    {'s', "summarize", NULL, ARG_WORD, "only the sum of each argument"},
+    {'h', "human-readable", NULL, ARG_WORD, "sizes as 1.5G"},
+    {'a', "all", NULL, ARG_WORD, "files, too"},
+    {'c', "total", NULL, ARG_WORD, "and the sum of all"},
+    {'d', "max-depth", "N", ARG_NUMBER, "directories not deeper than this"},
+    {'b', "bytes", NULL, ARG_WORD, "bytes of contents instead of allocated space"},
+    {0, "apparent-size", NULL, ARG_WORD, "contents instead of allocated space"},
+    {'k', NULL, NULL, ARG_WORD, "in KiB, as without it"},
+    {'m', NULL, NULL, ARG_WORD, "in MiB"},
+    {'B', "block-size", "SIZE", ARG_SIZE, "in units of this"},
+    {'l', "count-links", NULL, ARG_WORD, "count files with several names each time"},
+    {'D', "dereference-args", NULL, ARG_WORD, "follow arguments that are symbolic links"},
+    {0},
+};
+
+const struct command du_command = {
+    .name = "du",
+    .group = "Files",
+    .summary = "print how much space trees take",
+    .examples = "du -sh /usr /var\ndu -d 1 -h /",
+    .args = du_args,
+    .flags = du_flags,
+    .needs = NEEDS_IMAGE,
+    .run = run_du,
+};

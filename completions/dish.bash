@@ -6,7 +6,7 @@ _dish()
         if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi
     done
     if ((i + 1 == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd cat head tail wc hexdump strings grep sum put get cp mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp mknod readlink realpath symlink show explain poke where what cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
+        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum du put get cp mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp mknod readlink realpath symlink show explain poke where what cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
         return
     fi
     if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then
@@ -30,6 +30,8 @@ _dish()
         fsck) COMPREPLY=($(compgen -W '--repair --data' -- "$cur"));;
         df) COMPREPLY=($(compgen -W '--human-readable --inodes' -- "$cur"));;
         ls) COMPREPLY=($(compgen -W '--all --almost-all --recursive --human-readable --inode --reverse --numeric-uid-gid --directory --classify --size --no-group --quote-name --dereference --sort --full-time --time-style --group-directories-first' -- "$cur"));;
+        tree) COMPREPLY=($(compgen -W '--all --level --ascii --pattern' -- "$cur"));;
+        stat) COMPREPLY=($(compgen -W '--dereference --format --printf' -- "$cur"));;
         cat) COMPREPLY=($(compgen -W '--number --number-nonblank --squeeze-blank --show-all --show-ends --show-tabs --show-nonprinting' -- "$cur"));;
         head) COMPREPLY=($(compgen -W '--lines --bytes --quiet --verbose' -- "$cur"));;
         tail) COMPREPLY=($(compgen -W '--lines --bytes --quiet --verbose' -- "$cur"));;
@@ -38,6 +40,7 @@ _dish()
         strings) COMPREPLY=($(compgen -W '--bytes --radix --encoding --print-file-name --all' -- "$cur"));;
         grep) COMPREPLY=($(compgen -W '--recursive --ignore-case --line-number --files-with-matches --files-without-match --invert-match --count --extended-regexp --basic-regexp --fixed-strings --text --quiet --no-messages --word-regexp --line-regexp --only-matching --byte-offset --no-filename --with-filename --null --regexp --max-count --after-context --before-context --context --include --exclude --exclude-dir' -- "$cur"));;
         sum) COMPREPLY=($(compgen -W '--algorithm --check --quiet --status' -- "$cur"));;
+        du) COMPREPLY=($(compgen -W '--summarize --human-readable --all --total --max-depth --bytes --apparent-size --block-size --count-links --dereference-args' -- "$cur"));;
         put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
         get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force' -- "$cur"));;
         cp) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;

@@ -5,7 +5,7 @@
  *
  * One operation a line; words are separated by blanks, %xx stands for any byte. Every operation answers one
  * line, "ok ..." or "err KIND MESSAGE"; one that fails is taken back. -k forgets all caches after each. The end of
- * the input commits.
+ * the input commits. `batch` begins and ends a row of operations that are one change.
  */
 #include "alloc.h"
 #include "bytes.h"
@@ -38,6 +38,7 @@ struct tool {
     char *words[MAX_WORDS];
     int count;
     uint8_t *buffer;
+    bool batch; /* all operations until the next `batch` are one change */
 };
 
 /* ---- words ---- */
@@ -548,7 +549,11 @@ static bool run_line(struct tool *tool, struct error *err)
         tool->driver->committed(tool->fs);
         return true;
     }
-    return run_change(tool, what, err) && tool->driver->flush(tool->fs, err) && stage_mark(tool->dev, err);
+    if (strcmp(what, "batch") == 0)
+        tool->batch = !tool->batch;
+    else if (!run_change(tool, what, err))
+        return false;
+    return tool->batch || (tool->driver->flush(tool->fs, err) && stage_mark(tool->dev, err));
 }
 
 static bool open_volume(struct tool *tool, const char *path, bool read_only, struct error *err)

@@ -9,7 +9,9 @@
 #include "bytes.h"
 #include "ext.h"
 
-enum { GOOD_ENOUGH_GROUPS = 32 }; /* groups searched for a run of the full length before a shorter one will do */
+enum {
+    GOOD_ENOUGH_GROUPS = 32
+}; /* groups searched for a run of the full length before a shorter one will do */
 
 struct search {
     struct ext_fs *ext;
@@ -75,7 +77,8 @@ static const uint8_t *hide_freed(struct search *search, uint32_t group, const ui
 }
 
 /* True when a run that is long enough was found in from..end; else the best is kept. */
-static bool search_bits(struct search *search, uint32_t group, const uint8_t *bits, uint32_t from, uint32_t end)
+static bool search_bits(struct search *search, uint32_t group, const uint8_t *bits, uint32_t from,
+                        uint32_t end)
 {
     while (from < end) {
         uint32_t at = ext_bits_next_clear(bits, from, end);
@@ -111,7 +114,8 @@ static bool search_group(struct search *search, uint32_t group, uint32_t goal, b
     if (!ext_bitmap_peek(ext, EXT_BLOCK_BITMAP, group, ext->scratch, &bits, &block, err))
         return false;
     bits = hide_freed(search, group, bits);
-    *found = search_bits(search, group, bits, goal, end) || search_bits(search, group, bits, 0, MIN_OF(goal, end));
+    *found =
+        search_bits(search, group, bits, goal, end) || search_bits(search, group, bits, 0, MIN_OF(goal, end));
     ext_block_put(ext, block);
     return true;
 }
@@ -174,7 +178,8 @@ static bool change_clusters(struct ext_fs *ext, uint32_t group, uint32_t at, uin
     }
     uint64_t count = ext_group_free_blocks_count(ext, desc.raw);
     bool ok = !take || count >= len ||
-              damaged(err, ext->dev, desc.block->off, "group %u has more free blocks than its descriptor says", group);
+              damaged(err, ext->dev, desc.block->off,
+                      "group %u has more free blocks than its descriptor says", group);
     if (ok) {
         ext_bits_fill(block->data, at, at + len, take);
         ext_group_set_free_blocks_count(ext, desc.raw, take ? count - len : count + len);
@@ -194,7 +199,8 @@ static bool enter_fresh(struct ext_fs *ext, uint64_t start, uint64_t len, struct
 }
 
 /* What is looked for and where; the goal becomes one inside the volume. */
-static struct search search_new(struct ext_fs *ext, uint64_t goal, uint64_t want, uint32_t *group, uint32_t *at)
+static struct search search_new(struct ext_fs *ext, uint64_t goal, uint64_t want, uint32_t *group,
+                                uint32_t *at)
 {
     uint64_t clusters = (want + ((uint64_t)1 << ext->cluster_bits) - 1) >> ext->cluster_bits;
     struct search search = {.ext = ext};
@@ -240,12 +246,14 @@ bool ext_blocks_reserve(struct ext_fs *ext, uint64_t goal, uint64_t want, uint64
     return true;
 }
 
-bool ext_blocks_alloc(struct ext_fs *ext, uint64_t goal, uint64_t want, struct ext_run *out, struct error *err)
+bool ext_blocks_alloc(struct ext_fs *ext, uint64_t goal, uint64_t want, struct ext_run *out,
+                      struct error *err)
 {
     return allocate(ext, goal, want, false, out, err);
 }
 
-bool ext_blocks_extend(struct ext_fs *ext, uint64_t goal, uint64_t want, struct ext_run *out, struct error *err)
+bool ext_blocks_extend(struct ext_fs *ext, uint64_t goal, uint64_t want, struct ext_run *out,
+                       struct error *err)
 {
     return allocate(ext, goal, want, true, out, err);
 }

@@ -117,7 +117,8 @@ bool ext_op_getattr(struct fs *fs, fs_id id, struct fs_attr *attr, struct error 
     struct ext_fs *ext = ext_of(fs);
     struct ext_inode inode;
     if (id > UINT32_MAX || !ext_inode_get(ext, (uint32_t)id, &inode, err))
-        return id <= UINT32_MAX ? false : fail(err, E_NOENT, "there is no inode %llu", (unsigned long long)id);
+        return id <= UINT32_MAX ? false
+                                : fail(err, E_NOENT, "there is no inode %llu", (unsigned long long)id);
     load_attr(ext, &inode, attr);
     bool ok = attr->mode != 0 || fail(err, E_DAMAGED, "inode %u was never in use", inode.ino);
     ext_inode_put(ext, &inode);
@@ -126,24 +127,9 @@ bool ext_op_getattr(struct fs *fs, fs_id id, struct fs_attr *attr, struct error 
 
 /* ---- changing ---- */
 
-static bool check_set(const struct ext_fs *ext, const struct ext_inode *inode, const struct fs_attr *attr,
-                      unsigned mask, struct error *err)
-{
-    uint32_t fixed = FS_FLAG_CASEFOLD | FS_FLAG_VERITY | FS_FLAG_ENCRYPTED, wanted = attr->flags & fixed;
-    if (mask & ATTR_PROJECT && attr->project != ext_inode_project(ext, inode->raw)) {
-        if (!ext_has(ext, EXT_PROJECT))
-            return fail(err, E_UNSUPPORTED, "the volume keeps no project ids (the feature project is off)");
-        if (!EXT_INODE_HAS(ext, inode->raw, i_projid))
-            return fail(err, E_UNSUPPORTED, "the inode has no room for a project id");
-    }
-    if (mask & ATTR_FLAGS && wanted & ~flags_to_user((uint32_t)ext_inode_i_flags(inode->raw)))
-        return fail(err, E_UNSUPPORTED, "the flags casefold, verity and encrypted cannot be set");
-    return true;
-}
-
 /* The quota of the old owners becomes that of the new ones. */
-static bool change_owner(struct ext_fs *ext, struct ext_inode *inode, const struct fs_attr *attr, unsigned mask,
-                         struct error *err)
+static bool change_owner(struct ext_fs *ext, struct ext_inode *inode, const struct fs_attr *attr,
+                         unsigned mask, struct error *err)
 {
     uint8_t *raw = inode->raw;
     int64_t bytes = (int64_t)ext_inode_units(ext, raw) * 512;
@@ -181,7 +167,7 @@ bool ext_op_setattr(struct fs *fs, fs_id id, const struct fs_attr *attr, unsigne
     if (!ext_begin(ext, err) || !ext_open_inode(ext, id, &inode, err))
         return false;
     uint8_t *raw = inode.raw;
-    bool ok = check_set(ext, &inode, attr, mask, err) && change_owner(ext, &inode, attr, mask, err);
+    bool ok = change_owner(ext, &inode, attr, mask, err);
     if (ok) {
         if (mask & ATTR_MODE)
             ext_inode_set_i_mode(raw, (ext_inode_i_mode(raw) & S_IFMT) | (attr->mode & 07777));

@@ -91,7 +91,8 @@ static void initial_block_bits(struct ext_fs *ext, const struct ext_group *desc,
     ext_bits_fill(bits, ext_group_clusters(ext, group), 8 * ext->block_size, true);
 }
 
-void ext_bitmap_initial(struct ext_fs *ext, enum ext_bitmap_kind kind, const struct ext_group *desc, uint8_t *bits)
+void ext_bitmap_initial(struct ext_fs *ext, enum ext_bitmap_kind kind, const struct ext_group *desc,
+                        uint8_t *bits)
 {
     memset(bits, 0, ext->block_size);
     if (kind == EXT_BLOCK_BITMAP)
@@ -120,8 +121,8 @@ static const char *kind_name(enum ext_bitmap_kind kind)
 }
 
 /* The bitmap's block, its checksum verified once (a changed one is sealed at the flush only). */
-static bool get_bitmap(struct ext_fs *ext, enum ext_bitmap_kind kind, const struct ext_group *desc, bool verify,
-                       struct cache_block **out, struct error *err)
+static bool get_bitmap(struct ext_fs *ext, enum ext_bitmap_kind kind, const struct ext_group *desc,
+                       bool verify, struct cache_block **out, struct error *err)
 {
     if (!ext_block_get(ext, bitmap_block(ext, kind, desc->raw), EXT_TAG_BITMAP, desc->number, out, err))
         return because(err, "%s of group %u: ", kind_name(kind), desc->number);
@@ -133,7 +134,8 @@ static bool get_bitmap(struct ext_fs *ext, enum ext_bitmap_kind kind, const stru
         block->checked = true;
         return true;
     }
-    damaged(err, ext->dev, block->off, "%s of group %u does not match its checksum", kind_name(kind), desc->number);
+    damaged(err, ext->dev, block->off, "%s of group %u does not match its checksum", kind_name(kind),
+            desc->number);
     ext_block_put(ext, block);
     return false;
 }
@@ -164,8 +166,8 @@ bool ext_bitmap_peek(struct ext_fs *ext, enum ext_bitmap_kind kind, uint32_t gro
     return peek(ext, kind, group, true, scratch, bits, block, err);
 }
 
-static bool read_bitmap(struct ext_fs *ext, enum ext_bitmap_kind kind, uint32_t group, bool verify, uint8_t *bits,
-                        struct error *err)
+static bool read_bitmap(struct ext_fs *ext, enum ext_bitmap_kind kind, uint32_t group, bool verify,
+                        uint8_t *bits, struct error *err)
 {
     const uint8_t *found;
     struct cache_block *block;

@@ -6,6 +6,7 @@
 #include "extent.h"
 
 #include "bytes.h"
+#include "describe.h"
 
 enum { TREES = 3 };
 
@@ -28,8 +29,10 @@ uint64_t ext_indirect_max(const struct ext_fs *ext)
     return MIN_OF(max, UINT32_MAX);
 }
 
-/* The pointer in i_block above a file block: its level, and the block's distance from what it covers first. */
-static bool find_root(const struct ext_fs *ext, uint64_t block, unsigned *slot, unsigned *level, uint64_t *rest)
+/* The pointer in i_block above a file block: its level, and the block's distance from what it covers first.
+ */
+static bool find_root(const struct ext_fs *ext, uint64_t block, unsigned *slot, unsigned *level,
+                      uint64_t *rest)
 {
     *rest = block;
     *level = 0;
@@ -49,11 +52,12 @@ static bool find_root(const struct ext_fs *ext, uint64_t block, unsigned *slot, 
     return false;
 }
 
-static bool check_pointer(struct ext_fs *ext, const struct ext_inode *inode, uint64_t pointer, struct error *err)
+static bool check_pointer(struct ext_fs *ext, const struct ext_inode *inode, uint64_t pointer,
+                          struct error *err)
 {
     return ext_blocks_valid(ext, pointer, 1) ||
-           fail(err, E_DAMAGED, "inode %u: its block map points to block %llu, outside the volume", inode->ino,
-                (unsigned long long)pointer);
+           fail(err, E_DAMAGED, "inode %u: its block map points to block %llu, outside the volume",
+                inode->ino, (unsigned long long)pointer);
 }
 
 static bool get_index(struct ext_fs *ext, const struct ext_inode *inode, uint64_t pointer,
@@ -112,6 +116,35 @@ bool ext_indirect_lookup(struct ext_fs *ext, const struct ext_inode *inode, uint
                                check_pointer(ext, inode, out->start + out->len - 1, err));
 }
 
+bool ext_indirect_describe(struct ext_fs *ext, const struct ext_inode *inode, uint64_t block,
+                           struct report *report, struct error *err)
+{
+    unsigned slot, level;
+    uint64_t rest;
+    bool ok = true;
+    if (!find_root(ext, block, &slot, &level, &rest))
+        return true;
+    uint64_t pointer = load_le32(ext_inode_i_block(inode->raw) + slot * 4);
+    report_number(report, "slot", slot);
+    report_open_list(report, "path");
+    for (; ok && level > 0 && pointer != 0; level--) {
+        struct cache_block *index;
+        uint64_t span = span_of(ext, level - 1), at = rest / span;
+        report_open(report, NULL);
+        report_number(report, "indirect-block", pointer);
+        report_number(report, "entry", at);
+        report_close(report);
+        ok = get_index(ext, inode, pointer, &index, err);
+        if (ok) {
+            pointer = load_le32(index->data + at * 4);
+            ext_block_put(ext, index);
+        }
+        rest %= span;
+    }
+    report_close(report);
+    return ok;
+}
+
 /* ---- insert ---- */
 
 /* The index block below a pointer, made when there is none. A new one is noted in *pointer. */
@@ -137,8 +170,8 @@ static uint64_t fill_pointers(uint8_t *pointers, uint64_t at, uint64_t count, co
 }
 
 /* Enter the front part of a run, as far as one array of pointers holds it. */
-static bool insert_piece(struct ext_fs *ext, struct ext_inode *inode, const struct ext_mapping *run, uint64_t *done,
-                         struct error *err)
+static bool insert_piece(struct ext_fs *ext, struct ext_inode *inode, const struct ext_mapping *run,
+                         uint64_t *done, struct error *err)
 {
     unsigned slot, level;
     uint64_t rest, goal = run->start + run->len;
@@ -202,8 +235,8 @@ bool ext_indirect_insert(struct ext_fs *ext, struct ext_inode *inode, const stru
 struct cut {
     struct ext_fs *ext;
     struct ext_inode *inode;
-    uint64_t first, end;     /* file blocks to unmap */
-    struct ext_mapping run;  /* collected, not released yet */
+    uint64_t first, end;    /* file blocks to unmap */
+    struct ext_mapping run; /* collected, not released yet */
     uint64_t visited;
 };
 
@@ -271,7 +304,8 @@ static bool cut_tree(struct cut *cut, uint8_t *raw, unsigned level, uint64_t blo
     return true;
 }
 
-bool ext_indirect_cut(struct ext_fs *ext, struct ext_inode *inode, uint64_t first, uint64_t end, struct error *err)
+bool ext_indirect_cut(struct ext_fs *ext, struct ext_inode *inode, uint64_t first, uint64_t end,
+                      struct error *err)
 {
     struct cut cut = {.ext = ext, .inode = inode, .first = first, .end = end};
     uint8_t *roots = ext_inode_i_block(inode->raw);
@@ -299,8 +333,8 @@ struct walk {
 };
 
 /* `count` pointers of one level that begin at file block `block`. */
-static bool walk_pointers(struct walk *walk, const uint8_t *pointers, uint64_t count, unsigned level, uint64_t block,
-                          struct error *err);
+static bool walk_pointers(struct walk *walk, const uint8_t *pointers, uint64_t count, unsigned level,
+                          uint64_t block, struct error *err);
 
 static bool walk_index(struct walk *walk, uint64_t pointer, unsigned level, uint64_t block, struct error *err)
 {
@@ -316,8 +350,8 @@ static bool walk_index(struct walk *walk, uint64_t pointer, unsigned level, uint
     return ok && walk->fn(&visit, walk->arg, err);
 }
 
-static bool walk_pointers(struct walk *walk, const uint8_t *pointers, uint64_t count, unsigned level, uint64_t block,
-                          struct error *err)
+static bool walk_pointers(struct walk *walk, const uint8_t *pointers, uint64_t count, unsigned level,
+                          uint64_t block, struct error *err)
 {
     uint64_t span = span_of(walk->ext, level);
     for (uint64_t i = 0; i < count;) {

@@ -11,7 +11,8 @@
 static uint32_t extra_isize(const struct ext_fs *ext)
 {
     uint32_t room = ext->inode_size - EXT_GOOD_OLD_INODE_SIZE;
-    uint32_t want = (uint32_t)MAX_OF(ext_super_s_want_extra_isize(ext->super), ext_super_s_min_extra_isize(ext->super));
+    uint32_t want =
+        (uint32_t)MAX_OF(ext_super_s_want_extra_isize(ext->super), ext_super_s_min_extra_isize(ext->super));
     if (want == 0)
         want = EXT_INODE_FIELDS - EXT_GOOD_OLD_INODE_SIZE;
     return (uint32_t)round_down(MIN_OF(want, room), 4);
@@ -46,7 +47,8 @@ static bool fill_symlink(struct ext_fs *ext, struct ext_inode *inode, const char
 {
     size_t len = strlen(target);
     if (len == 0 || len >= ext->block_size)
-        return fail(err, E_TOOBIG, "a symbolic link's target has 1 to %u bytes here, not %zu", ext->block_size - 1, len);
+        return fail(err, E_TOOBIG, "a symbolic link's target has 1 to %u bytes here, not %zu",
+                    ext->block_size - 1, len);
     if (len < EXT_I_BLOCK_SIZE) {
         memcpy(ext_inode_i_block(inode->raw), target, len);
         ext_inode_set_size(ext, inode->raw, len);
@@ -57,8 +59,8 @@ static bool fill_symlink(struct ext_fs *ext, struct ext_inode *inode, const char
 }
 
 /* What i_block holds at first, by the file's type. */
-static bool fill_contents(struct ext_fs *ext, struct ext_inode *inode, uint32_t parent, const struct fs_attr *attr,
-                          const char *target, struct error *err)
+static bool fill_contents(struct ext_fs *ext, struct ext_inode *inode, uint32_t parent,
+                          const struct fs_attr *attr, const char *target, struct error *err)
 {
     switch (attr->mode & S_IFMT) {
     case S_IFREG:
@@ -75,8 +77,8 @@ static bool fill_contents(struct ext_fs *ext, struct ext_inode *inode, uint32_t 
     case S_IFCHR:
     case S_IFBLK:
         if (attr->rdev_major > 0xFFF || attr->rdev_minor > 0xFFFFF)
-            return fail(err, E_TOOBIG, "a device number here has at most 12 and 20 bits, not %u:%u", attr->rdev_major,
-                        attr->rdev_minor);
+            return fail(err, E_TOOBIG, "a device number here has at most 12 and 20 bits, not %u:%u",
+                        attr->rdev_major, attr->rdev_minor);
         ext_inode_set_device(inode->raw, attr->rdev_major, attr->rdev_minor);
         return true;
     case S_IFIFO:
@@ -102,8 +104,8 @@ static bool create_inode(struct ext_fs *ext, struct ext_inode *dir, const struct
     return ok;
 }
 
-bool ext_op_create(struct fs *fs, fs_id dir_id, const char *name, const struct fs_attr *attr, const char *target,
-                   fs_id *out, struct error *err)
+bool ext_op_create(struct fs *fs, fs_id dir_id, const char *name, const struct fs_attr *attr,
+                   const char *target, fs_id *out, struct error *err)
 {
     struct ext_fs *ext = ext_of(fs);
     struct ext_inode dir;
@@ -113,8 +115,6 @@ bool ext_op_create(struct fs *fs, fs_id dir_id, const char *name, const struct f
         return false;
     bool ok = ext_dir_writable(ext, &dir, err) && ext_name_stored(&dir, name, &stored, err) &&
               create_inode(ext, &dir, &stored, attr, target, &ino, err);
-    if (ok)
-        ext_touch_dir(ext, &dir);
     ext_inode_put(ext, &dir);
     *out = ino;
     return ok;

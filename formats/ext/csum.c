@@ -116,7 +116,8 @@ uint8_t *ext_dir_tail(const struct ext_fs *ext, const uint8_t *block)
 {
     uint8_t *tail = (uint8_t *)(uintptr_t)block + ext->block_size - EXT_DIR_TAIL;
     bool is_tail = ext_det_det_reserved_zero1(tail) == 0 && ext_det_det_rec_len(tail) == EXT_DIR_TAIL &&
-                   ext_det_det_reserved_zero2(tail) == 0 && ext_det_det_reserved_ft(tail) == EXT_DIR_TAIL_TYPE;
+                   ext_det_det_reserved_zero2(tail) == 0 &&
+                   ext_det_det_reserved_ft(tail) == EXT_DIR_TAIL_TYPE;
     return is_tail ? tail : NULL;
 }
 

@@ -53,8 +53,8 @@ const char *ext_entries_fault(const struct ext_fs *ext, const struct ext_entries
     return NULL;
 }
 
-uint8_t *ext_entries_find(const struct ext_fs *ext, const struct ext_entries *run, const char *name, size_t len,
-                          uint8_t **before)
+uint8_t *ext_entries_find(const struct ext_fs *ext, const struct ext_entries *run, const char *name,
+                          size_t len, uint8_t **before)
 {
     uint8_t *previous = NULL;
     for (uint32_t at = 0; at < run->len;) {
@@ -104,8 +104,8 @@ void ext_entries_remove(const struct ext_fs *ext, uint8_t *entry, uint8_t *befor
         ext_de_set_inode(entry, 0);
 }
 
-bool ext_entries_each(struct ext_fs *ext, const struct ext_entries *run, uint64_t base_off, uint64_t device_off,
-                      ext_dirent_fn *fn, void *arg, struct error *err)
+bool ext_entries_each(struct ext_fs *ext, const struct ext_entries *run, uint64_t base_off,
+                      uint64_t device_off, ext_dirent_fn *fn, void *arg, struct error *err)
 {
     for (uint32_t at = 0; at < run->len;) {
         const uint8_t *entry = run->base + at;
@@ -161,8 +161,8 @@ bool ext_dir_block(struct ext_fs *ext, const struct ext_inode *dir, uint64_t blo
     if (!fault && ext->has_csum && !(*out)->dirty)
         fault = csum_fault(ext, dir, (*out)->data, index);
     if (fault) {
-        damaged(err, ext->dev, (*out)->off, "directory %u, block %llu: %s", dir->ino, (unsigned long long)block,
-                fault);
+        damaged(err, ext->dev, (*out)->off, "directory %u, block %llu: %s", dir->ino,
+                (unsigned long long)block, fault);
         ext_block_put(ext, *out);
         *out = NULL;
         return false;
@@ -223,7 +223,8 @@ static bool emit_fault(struct ext_fs *ext, uint64_t block, ext_dirent_fn *fn, vo
     return fn(&fault, arg, err);
 }
 
-bool ext_dir_each(struct ext_fs *ext, const struct ext_inode *dir, ext_dirent_fn *fn, void *arg, struct error *err)
+bool ext_dir_each(struct ext_fs *ext, const struct ext_inode *dir, ext_dirent_fn *fn, void *arg,
+                  struct error *err)
 {
     uint64_t blocks = ext_dir_blocks(ext, dir);
     if (is_inline(dir))
@@ -282,8 +283,8 @@ static bool find_block(struct ext_fs *ext, const struct ext_inode *dir, const ch
     return true;
 }
 
-bool ext_dir_find(struct ext_fs *ext, const struct ext_inode *dir, const char *name, size_t len, uint32_t *ino,
-                  struct error *err)
+bool ext_dir_find(struct ext_fs *ext, const struct ext_inode *dir, const char *name, size_t len,
+                  uint32_t *ino, struct error *err)
 {
     struct cache_block *block = NULL;
     uint8_t *entry = NULL, *before;
@@ -340,8 +341,8 @@ static bool add_block(struct ext_fs *ext, struct ext_inode *dir, const char *nam
     return ok || fail(err, E_NAME, "the name does not fit into a block");
 }
 
-bool ext_dir_add(struct ext_fs *ext, struct ext_inode *dir, const char *name, size_t len, uint32_t ino, uint32_t mode,
-                 struct error *err)
+bool ext_dir_add(struct ext_fs *ext, struct ext_inode *dir, const char *name, size_t len, uint32_t ino,
+                 uint32_t mode, struct error *err)
 {
     bool done;
     if (is_inline(dir)) {
@@ -367,7 +368,8 @@ bool ext_dir_add(struct ext_fs *ext, struct ext_inode *dir, const char *name, si
     return add_block(ext, dir, name, len, ino, mode, err);
 }
 
-bool ext_dir_remove(struct ext_fs *ext, struct ext_inode *dir, const char *name, size_t len, struct error *err)
+bool ext_dir_remove(struct ext_fs *ext, struct ext_inode *dir, const char *name, size_t len,
+                    struct error *err)
 {
     struct cache_block *block;
     uint8_t *entry = NULL, *before;
@@ -398,8 +400,8 @@ bool ext_dir_remove(struct ext_fs *ext, struct ext_inode *dir, const char *name,
 /* ---- `..`, emptiness, new directories ---- */
 
 /* The `..` entry of a directory with blocks. */
-static bool find_dotdot(struct ext_fs *ext, const struct ext_inode *dir, struct cache_block **block, uint8_t **entry,
-                        struct error *err)
+static bool find_dotdot(struct ext_fs *ext, const struct ext_inode *dir, struct cache_block **block,
+                        uint8_t **entry, struct error *err)
 {
     uint8_t *before;
     if (!ext_dir_block(ext, dir, 0, block, err))

@@ -24,16 +24,16 @@ const char *ext_entries_fault(const struct ext_fs *, const struct ext_entries *)
 uint8_t *ext_entries_find(const struct ext_fs *, const struct ext_entries *, const char *name, size_t len,
                           uint8_t **before);
 /* Enter a name; false: there is no room. */
-bool ext_entries_add(const struct ext_fs *, const struct ext_entries *, const char *name, size_t len, uint32_t ino,
-                     uint32_t mode);
+bool ext_entries_add(const struct ext_fs *, const struct ext_entries *, const char *name, size_t len,
+                     uint32_t ino, uint32_t mode);
 void ext_entries_remove(const struct ext_fs *, uint8_t *entry, uint8_t *before);
 
 /* Directory block `block`, verified; *out NULL: a hole. */
 bool ext_dir_block(struct ext_fs *, const struct ext_inode *dir, uint64_t block, struct cache_block **out,
                    struct error *) DISH_CHECKED;
 /* A new block at the end: one free entry and a tail. tag EXT_TAG_DIR, or EXT_TAG_INDEX for a zeroed one. */
-bool ext_dir_append(struct ext_fs *, struct ext_inode *dir, enum ext_tag, uint64_t *block, struct cache_block **out,
-                    struct error *) DISH_CHECKED;
+bool ext_dir_append(struct ext_fs *, struct ext_inode *dir, enum ext_tag, uint64_t *block,
+                    struct cache_block **out, struct error *) DISH_CHECKED;
 void ext_dir_format(const struct ext_fs *, uint8_t *block); /* one free entry and a tail */
 static inline uint64_t ext_dir_blocks(const struct ext_fs *ext, const struct ext_inode *dir)
 {
@@ -49,8 +49,8 @@ bool ext_dir_indexed(const struct ext_fs *, const struct ext_inode *dir);
 /* The block that holds the name; *out NULL: there is none. E_DAMAGED: the index cannot be used. */
 bool ext_htree_find(struct ext_fs *, const struct ext_inode *dir, const char *name, size_t len,
                     struct cache_block **out, struct error *) DISH_CHECKED;
-bool ext_htree_add(struct ext_fs *, struct ext_inode *dir, const char *name, size_t len, uint32_t ino, uint32_t mode,
-                   struct error *) DISH_CHECKED;
+bool ext_htree_add(struct ext_fs *, struct ext_inode *dir, const char *name, size_t len, uint32_t ino,
+                   uint32_t mode, struct error *) DISH_CHECKED;
 /* Turn a directory of one full block into one with an index. */
 bool ext_htree_create(struct ext_fs *, struct ext_inode *dir, struct error *) DISH_CHECKED;
 
@@ -58,13 +58,14 @@ bool ext_htree_create(struct ext_fs *, struct ext_inode *dir, struct error *) DI
 
 bool ext_inline_dir_each(struct ext_fs *, const struct ext_inode *dir, ext_dirent_fn *, void *arg,
                          struct error *) DISH_CHECKED;
-bool ext_inline_dir_find(struct ext_fs *, const struct ext_inode *dir, const char *name, size_t len, uint8_t **entry,
-                         uint8_t **before, struct error *) DISH_CHECKED;
+bool ext_inline_dir_find(struct ext_fs *, const struct ext_inode *dir, const char *name, size_t len,
+                         uint8_t **entry, uint8_t **before, struct error *) DISH_CHECKED;
 /* False in *done: it is full even after growing to what the inode holds. */
 bool ext_inline_dir_add(struct ext_fs *, struct ext_inode *dir, const char *name, size_t len, uint32_t ino,
                         uint32_t mode, bool *done, struct error *) DISH_CHECKED;
 bool ext_inline_dir_to_block(struct ext_fs *, struct ext_inode *dir, struct error *) DISH_CHECKED;
-bool ext_inline_dir_init(struct ext_fs *, struct ext_inode *dir, uint32_t parent, struct error *) DISH_CHECKED;
+bool ext_inline_dir_init(struct ext_fs *, struct ext_inode *dir, uint32_t parent,
+                         struct error *) DISH_CHECKED;
 
 /* Emit the entries of a run; base_off and device_off are those of its first byte. */
 bool ext_entries_each(struct ext_fs *, const struct ext_entries *, uint64_t base_off, uint64_t device_off,

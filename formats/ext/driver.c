@@ -18,7 +18,8 @@ static unsigned ext_probe(struct device *dev)
     uint8_t super[EXT_SUPER_SIZE];
     struct error ignored;
     if (dev->size < EXT_SUPER_OFFSET + EXT_SUPER_SIZE ||
-        !device_read(dev, EXT_SUPER_OFFSET, super, sizeof super, &ignored) || ext_super_s_magic(super) != EXT_MAGIC)
+        !device_read(dev, EXT_SUPER_OFFSET, super, sizeof super, &ignored) ||
+        ext_super_s_magic(super) != EXT_MAGIC)
         return 0;
     unsigned bits = 16;
     bits += ext_super_s_log_block_size(super) <= 6 ? 8 : 0;
@@ -72,6 +73,7 @@ static void ext_close(struct fs *fs)
     ranges_clear(&ext->fresh);
     ext_dirs_forget(ext);
     ext_shared_forget(ext);
+    ext_owners_forget(ext);
     ext_quota_drop(ext);
     free(ext->scratch);
     free(ext);
@@ -183,7 +185,8 @@ static void ext_cache_report(struct fs *fs, struct report *report)
 
 static bool refuse_encrypted(const struct ext_inode *inode, struct error *err)
 {
-    return !ext_inode_flag(inode->raw, EXT_FL_ENCRYPT) || fail(err, E_UNSUPPORTED, "the contents are encrypted");
+    return !ext_inode_flag(inode->raw, EXT_FL_ENCRYPT) ||
+           fail(err, E_UNSUPPORTED, "the contents are encrypted");
 }
 
 static bool readable(const struct ext_inode *inode, struct error *err)
@@ -214,7 +217,8 @@ static bool ext_readlink(struct fs *fs, fs_id id, char *buf, size_t size, struct
     if (ok && (len == 0 || len > ext->block_size))
         ok = damaged(err, ext->dev, inode.block->off, "inode %u: a link's target of %llu bytes", inode.ino,
                      (unsigned long long)len);
-    ok = ok && (len < size || fail(err, E_TOOBIG, "the link's target has %llu bytes", (unsigned long long)len));
+    ok = ok &&
+         (len < size || fail(err, E_TOOBIG, "the link's target has %llu bytes", (unsigned long long)len));
     if (ok && ext_inode_fast_symlink(ext, inode.raw))
         memcpy(buf, ext_inode_i_block(inode.raw), len);
     else
@@ -251,8 +255,8 @@ static bool map_blocks(struct ext_fs *ext, const struct ext_inode *inode, uint64
     uint64_t size = ext_inode_size(ext, inode->raw), skip = off & (ext->block_size - 1);
     if (ext_inode_fast_symlink(ext, inode->raw)) {
         uint64_t at = (uint64_t)(ext_inode_i_block(inode->raw) - inode->block->data) + off;
-        *out = (struct extent){.len = size - off, .device = ext->dev, .off = inode->block->off + at,
-                               .flags = EXTENT_INLINE};
+        *out = (struct extent){
+            .len = size - off, .device = ext->dev, .off = inode->block->off + at, .flags = EXTENT_INLINE};
         return true;
     }
     if (!ext_inode_has_blocks(ext, inode->raw)) {
@@ -265,7 +269,9 @@ static bool map_blocks(struct ext_fs *ext, const struct ext_inode *inode, uint64
     if (run.start == 0)
         *out = (struct extent){.len = len, .flags = EXTENT_HOLE};
     else
-        *out = (struct extent){.len = len, .device = ext->dev, .off = ext_offset(ext, run.start) + skip,
+        *out = (struct extent){.len = len,
+                               .device = ext->dev,
+                               .off = ext_offset(ext, run.start) + skip,
                                .flags = run.unwritten ? EXTENT_UNWRITTEN : 0};
     return true;
 }
@@ -289,7 +295,8 @@ static bool ext_op_read(struct fs *fs, fs_id id, uint64_t off, void *buf, size_t
     struct ext_inode inode;
     if (!ext_open_inode(ext, id, &inode, err))
         return false;
-    bool ok = range_inside(off, n, ext_inode_size(ext, inode.raw)) || fail(err, E_INVALID, "the range is past the end");
+    bool ok = range_inside(off, n, ext_inode_size(ext, inode.raw)) ||
+              fail(err, E_INVALID, "the range is past the end");
     ok = ok && readable(&inode, err) && ext_file_read(ext, &inode, off, buf, n, err);
     ext_inode_put(ext, &inode);
     return ok;
@@ -328,7 +335,8 @@ static bool ext_op_truncate(struct fs *fs, fs_id id, uint64_t size, struct error
     return ok;
 }
 
-static bool ext_op_allocate(struct fs *fs, fs_id id, uint64_t off, uint64_t len, unsigned mode, struct error *err)
+static bool ext_op_allocate(struct fs *fs, fs_id id, uint64_t off, uint64_t len, unsigned mode,
+                            struct error *err)
 {
     struct ext_fs *ext = ext_of(fs);
     struct ext_inode inode;
@@ -364,7 +372,8 @@ static bool ext_op_xattr_list(struct fs *fs, fs_id id, bool (*emit)(const char *
     return ok;
 }
 
-static bool ext_op_xattr_get(struct fs *fs, fs_id id, const char *name, void **value, size_t *len, struct error *err)
+static bool ext_op_xattr_get(struct fs *fs, fs_id id, const char *name, void **value, size_t *len,
+                             struct error *err)
 {
     struct ext_fs *ext = ext_of(fs);
     struct ext_inode inode;
@@ -392,14 +401,18 @@ static bool ext_op_xattr_set(struct fs *fs, fs_id id, const char *name, const vo
 static const char *const type_words[] = {"ext2", "ext3", "ext4", NULL};
 
 const struct fs_driver ext_driver = {
-    .head = {
-        .name = "ext",
-        .title = "ext2, ext3 and ext4",
-        .spec = "ext4 Data Structures and Algorithms (Linux kernel documentation)",
-        .type = DRIVER_FILESYSTEM,
-        .probe = ext_probe,
-        .make_options = ext_mkfs_options,
-    },
+    .head =
+        {
+            .name = "ext",
+            .title = "ext2, ext3 and ext4",
+            .spec = "ext4 Data Structures and Algorithms (Linux kernel documentation)",
+            .type = DRIVER_FILESYSTEM,
+            .probe = ext_probe,
+            .make_options = ext_mkfs_options,
+            .layouts = ext_layouts,
+            .locate = ext_locate,
+            .owner = ext_owner_of,
+        },
     .types = type_words,
     .mkfs = ext_mkfs,
     .open = ext_open,
@@ -413,7 +426,11 @@ const struct fs_driver ext_driver = {
     .read = ext_op_read,
     .xattr_list = ext_op_xattr_list,
     .xattr_get = ext_op_xattr_get,
+    .describe = ext_describe,
+    .deleted = ext_deleted,
+    .undelete = ext_undelete,
     .free_runs = ext_free_runs,
+    .info = ext_info,
     .create = ext_op_create,
     .link = ext_op_link,
     .remove = ext_op_remove,

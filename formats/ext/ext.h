@@ -41,14 +41,15 @@ enum ext_bitmap_kind { EXT_BLOCK_BITMAP, EXT_INODE_BITMAP };
 
 struct ext_quota;  /* quota.c */
 struct ext_dirs;   /* dirindex.c: what is remembered about directories */
-struct ext_shared; /* xattr.c: attribute blocks that may be shared */
+struct ext_owners; /* owner.c: the runs of all files */
+struct ext_shared; /* xattr_store.c: attribute blocks that may be shared */
 
 struct ext_run {
     uint64_t start, len; /* blocks */
 };
 
 struct ext_fs {
-    struct fs fs;           /* first */
+    struct fs fs; /* first */
     struct fs_limits limits;
     struct device *dev;     /* what is read and written: fs.device, or the overlay above it */
     struct device *overlay; /* the journal replayed in memory, above fs.device; NULL: none. Owned */
@@ -81,19 +82,20 @@ struct ext_fs {
     bool hash_unsigned; /* directory hashes take characters as unsigned */
 
     /* The session's allocation state. */
-    struct ranges dirty_bitmaps[2];  /* by ext_bitmap_kind: groups */
-    struct ranges freed;             /* blocks freed since the last commit; survives reload */
-    struct ranges fresh;             /* blocks allocated by the running command and free before */
+    struct ranges dirty_bitmaps[2]; /* by ext_bitmap_kind: groups */
+    struct ranges freed;            /* blocks freed since the last commit; survives reload */
+    struct ranges fresh;            /* blocks allocated by the running command and free before */
     uint32_t block_group, inode_group, dir_group; /* where the last searches ended */
     uint64_t cursors[64]; /* EXT_CURSORS; block after the last one allocated in a flex group */
-    uint32_t hint_ino;               /* create() was told the size of this inode */
+    uint32_t hint_ino;    /* create() was told the size of this inode */
     uint64_t hint_blocks;
 
     uint64_t overhead; /* ext_overhead(); 0: not computed yet */
     struct ext_dirs *dirs;
     struct ext_shared *shared;
-    struct ext_quota *quota; /* loaded when first needed; NULL: not loaded */
-    uint8_t *scratch;        /* EXT_SCRATCH bytes for building data blocks; valid inside one call */
+    struct ext_owners *owners; /* NULL: not made */
+    struct ext_quota *quota;   /* loaded when first needed; NULL: not loaded */
+    uint8_t *scratch;          /* EXT_SCRATCH bytes for building data blocks; valid inside one call */
 };
 
 enum { EXT_SCRATCH = 1 << 17, EXT_CACHE_BYTES = 16 << 20, EXT_CURSORS = 64 };
@@ -233,8 +235,9 @@ void ext_group_dirty(struct ext_fs *, struct ext_group *);
 /* Fields of a descriptor, high halves included where the volume has them. */
 #define EXT_DESC_FIELDS(F)                                                                                   \
     F(block_bitmap, 32)                                                                                      \
-    F(inode_bitmap, 32) F(inode_table, 32) F(free_blocks_count, 16) F(free_inodes_count, 16)                 \
-        F(used_dirs_count, 16) F(itable_unused, 16)
+    F(inode_bitmap, 32)                                                                                      \
+    F(inode_table, 32) F(free_blocks_count, 16) F(free_inodes_count, 16) F(used_dirs_count, 16)              \
+        F(itable_unused, 16)
 #define EXT_DESC_FIELD(name, shift)                                                                          \
     static inline uint64_t ext_group_##name(const struct ext_fs *ext, const uint8_t *desc)                   \
     {                                                                                                        \
@@ -313,7 +316,8 @@ bool ext_blocks_alloc(struct ext_fs *, uint64_t goal, uint64_t want, struct ext_
 bool ext_blocks_extend(struct ext_fs *, uint64_t goal, uint64_t want, struct ext_run *out,
                        struct error *) DISH_CHECKED;
 /* Where a run of this length begins, near goal; nothing is taken. Without such a run *at is the goal. */
-bool ext_blocks_reserve(struct ext_fs *, uint64_t goal, uint64_t want, uint64_t *at, struct error *) DISH_CHECKED;
+bool ext_blocks_reserve(struct ext_fs *, uint64_t goal, uint64_t want, uint64_t *at,
+                        struct error *) DISH_CHECKED;
 /* Exactly these blocks; E_NOSPACE when one is taken (undelete, resize). */
 bool ext_blocks_take(struct ext_fs *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
 /* Give back blocks (whole clusters); E_DAMAGED when one is free already or is no block for contents. */
@@ -443,12 +447,12 @@ struct ext_dirent {
     uint32_t type;       /* S_IF* or 0 */
     uint64_t off;        /* bytes in the directory (inline: in the inode's entry areas) */
     uint64_t device_off; /* bytes on the volume */
-    const char *fault;   /* not an entry, but a part of the directory that is damaged: why. err has the place */
+    const char *fault; /* not an entry, but a part of the directory that is damaged: why. err has the place */
 };
 typedef bool ext_dirent_fn(const struct ext_dirent *, void *arg, struct error *);
 /*
- * Every entry in use, `.` and `..` included when they are there; an error of fn stops. A damaged part is given
- * as an entry with `fault`, after which the walk goes on with the next block.
+ * Every entry in use, `.` and `..` included when they are there; an error of fn stops. A damaged part is
+ * given as an entry with `fault`, after which the walk goes on with the next block.
  */
 bool ext_dir_each(struct ext_fs *, const struct ext_inode *dir, ext_dirent_fn *, void *arg,
                   struct error *) DISH_CHECKED;

@@ -9,6 +9,7 @@
 #include "extent.h"
 
 #include "bytes.h"
+#include "describe.h"
 
 enum { ROOT_MAX = (EXT_I_BLOCK_SIZE - EXT_EXTENT_ENTRY) / EXT_EXTENT_ENTRY };
 
@@ -122,7 +123,8 @@ static const char *entries_fault(const struct ext_fs *ext, const uint8_t *node)
     return NULL;
 }
 
-static const char *node_fault(const struct ext_fs *ext, const uint8_t *node, unsigned depth, uint32_t capacity)
+static const char *node_fault(const struct ext_fs *ext, const uint8_t *node, unsigned depth,
+                              uint32_t capacity)
 {
     if (ext_eh_eh_magic(node) != EXT_EXTENT_MAGIC)
         return "eh_magic is not 0xf30a";
@@ -153,7 +155,8 @@ static bool bad_node(struct ext_fs *ext, const struct ext_inode *inode, const st
 {
     const struct cache_block *block = level->block ? level->block : inode->block;
     return damaged(err, ext->dev, block->off + (uint64_t)(level->node - block->data),
-                   "inode %u: %s of the extent tree: %s", inode->ino, level->block ? "a node" : "the root", fault);
+                   "inode %u: %s of the extent tree: %s", inode->ino, level->block ? "a node" : "the root",
+                   fault);
 }
 
 /* Open the root. */
@@ -168,7 +171,8 @@ static bool open_root(struct ext_fs *ext, const struct ext_inode *inode, struct 
     return !fault || bad_node(ext, inode, &path->levels[0], fault, err);
 }
 
-/* Open the node below entry `pos` of level `at`; its entries must lie in the range from that entry to `end`. */
+/* Open the node below entry `pos` of level `at`; its entries must lie in the range from that entry to `end`.
+ */
 static bool open_child(struct ext_fs *ext, const struct ext_inode *inode, struct path *path, unsigned at,
                        uint64_t end, struct error *err)
 {
@@ -259,8 +263,8 @@ static uint64_t leaf_end(const struct path *path)
 
 /* ---- lookup ---- */
 
-bool ext_extent_lookup(struct ext_fs *ext, const struct ext_inode *inode, uint64_t block, struct ext_mapping *out,
-                       struct ext_mapping *before, struct error *err)
+bool ext_extent_lookup(struct ext_fs *ext, const struct ext_inode *inode, uint64_t block,
+                       struct ext_mapping *out, struct ext_mapping *before, struct error *err)
 {
     struct path path;
     if (!find_path(ext, inode, block, &path, err))
@@ -350,8 +354,10 @@ static bool grow(struct ext_fs *ext, struct ext_inode *inode, struct path *path,
     return true;
 }
 
-/* Split the full node of level `at`, whose parent has room. Appending leaves the old node full but for one. */
-static bool split(struct ext_fs *ext, struct ext_inode *inode, struct path *path, unsigned at, struct error *err)
+/* Split the full node of level `at`, whose parent has room. Appending leaves the old node full but for one.
+ */
+static bool split(struct ext_fs *ext, struct ext_inode *inode, struct path *path, unsigned at,
+                  struct error *err)
 {
     struct level *level = &path->levels[at], *above = &path->levels[at - 1];
     struct cache_block *block;
@@ -387,7 +393,8 @@ static bool joins(const struct ext_mapping *a, const struct ext_mapping *b)
 }
 
 /* Merge with the neighbours in the leaf; false: there is none that it joins. */
-static bool merge(struct ext_fs *ext, struct ext_inode *inode, struct path *path, const struct ext_mapping *run)
+static bool merge(struct ext_fs *ext, struct ext_inode *inode, struct path *path,
+                  const struct ext_mapping *run)
 {
     struct level *leaf = &path->levels[path->depth];
     struct ext_mapping left = {0}, right = {0}, whole = *run;
@@ -485,8 +492,8 @@ static bool drop_empty(struct ext_fs *ext, struct ext_inode *inode, struct path 
 }
 
 /* Take first..end out of the leaf's entry at pos. A remainder behind `end` is left to the caller in *rest. */
-static bool cut_entry(struct ext_fs *ext, struct ext_inode *inode, struct path *path, uint64_t first, uint64_t end,
-                      struct ext_mapping *cut, struct ext_mapping *rest, struct error *err)
+static bool cut_entry(struct ext_fs *ext, struct ext_inode *inode, struct path *path, uint64_t first,
+                      uint64_t end, struct ext_mapping *cut, struct ext_mapping *rest, struct error *err)
 {
     struct level *leaf = &path->levels[path->depth];
     uint8_t *entry = entry_at(leaf->node, leaf->pos);
@@ -536,8 +543,8 @@ bool ext_extent_cut(struct ext_fs *ext, struct ext_inode *inode, uint64_t first,
 }
 
 /* Move all entries of the node right of the path's node at level `at` into it, when both fit. */
-static bool join_right(struct ext_fs *ext, struct ext_inode *inode, struct path *path, unsigned at, bool *done,
-                       struct error *err)
+static bool join_right(struct ext_fs *ext, struct ext_inode *inode, struct path *path, unsigned at,
+                       bool *done, struct error *err)
 {
     struct level *level = &path->levels[at], *above = &path->levels[at - 1];
     *done = false;
@@ -651,6 +658,29 @@ bool ext_extent_walk(struct ext_fs *ext, const struct ext_inode *inode, ext_map_
     struct path path;
     return open_root(ext, inode, &path, err) &&
            walk_level(ext, inode, &path, 0, (uint64_t)UINT32_MAX + 1, fn, arg, err);
+}
+
+bool ext_extent_describe(struct ext_fs *ext, const struct ext_inode *inode, uint64_t block,
+                         struct report *report, struct error *err)
+{
+    struct path path;
+    if (!find_path(ext, inode, block, &path, err))
+        return false;
+    report_open_list(report, "path");
+    for (unsigned i = 0; i <= path.depth; i++) {
+        const struct level *level = &path.levels[i];
+        report_open(report, NULL);
+        if (level->block)
+            report_number(report, "node", level->block->off >> ext->block_bits);
+        report_number(report, "depth", path.depth - i);
+        if (level->pos >= 0)
+            report_number(report, i == path.depth ? "extent" : "entry", (uint64_t)level->pos);
+        report_number(report, "entries", (uint64_t)entries_of(level->node));
+        report_close(report);
+    }
+    report_close(report);
+    close_path(ext, &path);
+    return true;
 }
 
 void ext_extent_init(uint8_t *inode)

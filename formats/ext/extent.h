@@ -26,7 +26,8 @@ bool ext_indirect_lookup(struct ext_fs *, const struct ext_inode *, uint64_t blo
                          struct error *) DISH_CHECKED;
 bool ext_indirect_insert(struct ext_fs *, struct ext_inode *, const struct ext_mapping *,
                          struct error *) DISH_CHECKED;
-bool ext_indirect_cut(struct ext_fs *, struct ext_inode *, uint64_t first, uint64_t end, struct error *) DISH_CHECKED;
+bool ext_indirect_cut(struct ext_fs *, struct ext_inode *, uint64_t first, uint64_t end,
+                      struct error *) DISH_CHECKED;
 bool ext_indirect_walk(struct ext_fs *, const struct ext_inode *, ext_map_fn *, void *arg,
                        struct error *) DISH_CHECKED;
 uint64_t ext_indirect_max(const struct ext_fs *);
@@ -36,6 +37,7 @@ bool ext_index_block_new(struct ext_fs *, struct ext_inode *, uint64_t goal, uin
                          struct error *) DISH_CHECKED;
 bool ext_index_block_free(struct ext_fs *, struct ext_inode *, uint64_t block, struct error *) DISH_CHECKED;
 /* Give the blocks of a run that was cut back, but for clusters that the file still uses. */
-bool ext_map_release(struct ext_fs *, struct ext_inode *, const struct ext_mapping *, struct error *) DISH_CHECKED;
+bool ext_map_release(struct ext_fs *, struct ext_inode *, const struct ext_mapping *,
+                     struct error *) DISH_CHECKED;
 
 #endif

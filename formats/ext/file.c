@@ -98,8 +98,8 @@ static bool prepare_run(struct ext_fs *ext, struct ext_inode *inode, uint64_t bl
     return !run->unwritten || ext_map_written(ext, inode, block, run->len, err);
 }
 
-static bool write_blocks(struct ext_fs *ext, struct ext_inode *inode, uint64_t off, const uint8_t *in, size_t n,
-                         struct error *err)
+static bool write_blocks(struct ext_fs *ext, struct ext_inode *inode, uint64_t off, const uint8_t *in,
+                         size_t n, struct error *err)
 {
     while (n > 0) {
         struct ext_mapping run;
@@ -122,7 +122,8 @@ static bool write_blocks(struct ext_fs *ext, struct ext_inode *inode, uint64_t o
 }
 
 /* Zero the bytes from..to of one block where it is mapped and written. */
-static bool zero_bytes(struct ext_fs *ext, struct ext_inode *inode, uint64_t from, uint64_t to, struct error *err)
+static bool zero_bytes(struct ext_fs *ext, struct ext_inode *inode, uint64_t from, uint64_t to,
+                       struct error *err)
 {
     struct ext_mapping run;
     if (from >= to)
@@ -150,14 +151,15 @@ static bool check_size(struct ext_fs *ext, const struct ext_inode *inode, uint64
         blocks = UINT32_MAX;
     if (end <= blocks << ext->block_bits)
         return true;
-    return fail(err, E_TOOBIG, "a file here has at most %llu bytes", (unsigned long long)(blocks << ext->block_bits));
+    return fail(err, E_TOOBIG, "a file here has at most %llu bytes",
+                (unsigned long long)(blocks << ext->block_bits));
 }
 
 /* ---- inline contents ---- */
 
 /* Change inline contents to `len` bytes, with n of them from `in` at off. */
-static bool patch_inline(struct ext_fs *ext, struct ext_inode *inode, uint64_t len, uint64_t off, const void *in,
-                         size_t n, struct error *err)
+static bool patch_inline(struct ext_fs *ext, struct ext_inode *inode, uint64_t len, uint64_t off,
+                         const void *in, size_t n, struct error *err)
 {
     uint8_t *data = mem_new(len + 1, err);
     if (!data)
@@ -185,7 +187,8 @@ static bool inline_to_blocks(struct ext_fs *ext, struct ext_inode *inode, struct
 }
 
 /* Whether the contents, of `len` bytes then, are to be kept inside the inode; if not, they are moved out. */
-static bool choose_form(struct ext_fs *ext, struct ext_inode *inode, uint64_t len, bool *inside, struct error *err)
+static bool choose_form(struct ext_fs *ext, struct ext_inode *inode, uint64_t len, bool *inside,
+                        struct error *err)
 {
     *inside = false;
     if (is_inline(inode)) {
@@ -196,8 +199,9 @@ static bool choose_form(struct ext_fs *ext, struct ext_inode *inode, uint64_t le
     /* e2fsck leaves links with inline data out of the quota: there they get a block. */
     bool counted = ext_inode_is(inode->raw, S_IFLNK) && ext_has(ext, EXT_QUOTA);
     bool small = ext->hint_ino != inode->ino || ext->hint_blocks << ext->block_bits <= ext->block_size;
-    *inside = empty && small && !counted && ext_has(ext, EXT_INLINE_DATA) && len > 0 && len < ext->block_size &&
-              !ext_inode_flag(inode->raw, EXT_FL_EA_INODE) && len <= ext_inline_capacity(ext, inode);
+    *inside = empty && small && !counted && ext_has(ext, EXT_INLINE_DATA) && len > 0 &&
+              len < ext->block_size && !ext_inode_flag(inode->raw, EXT_FL_EA_INODE) &&
+              len <= ext_inline_capacity(ext, inode);
     return true;
 }
 
@@ -289,7 +293,8 @@ bool ext_file_allocate(struct ext_fs *ext, struct ext_inode *inode, uint64_t off
     return true;
 }
 
-static bool punch_inline(struct ext_fs *ext, struct ext_inode *inode, uint64_t off, uint64_t end, struct error *err)
+static bool punch_inline(struct ext_fs *ext, struct ext_inode *inode, uint64_t off, uint64_t end,
+                         struct error *err)
 {
     uint8_t *zeros = mem_new(end - off, err);
     bool ok = zeros && patch_inline(ext, inode, ext_inode_size(ext, inode->raw), off, zeros, end - off, err);
@@ -297,7 +302,8 @@ static bool punch_inline(struct ext_fs *ext, struct ext_inode *inode, uint64_t o
     return ok;
 }
 
-bool ext_file_punch(struct ext_fs *ext, struct ext_inode *inode, uint64_t off, uint64_t len, struct error *err)
+bool ext_file_punch(struct ext_fs *ext, struct ext_inode *inode, uint64_t off, uint64_t len,
+                    struct error *err)
 {
     uint64_t size = ext_inode_size(ext, inode->raw), end;
     if (!add_u64(off, len, &end) || end > size)

@@ -34,11 +34,14 @@ bool ext_group_get(struct ext_fs *ext, uint32_t group, struct ext_group *out, st
     out->raw = out->block->data + index * ext->desc_size;
     if (!out->block->checked && !out->block->parts)
         check_block(ext, out->block);
-    if (!out->block->checked && !(out->block->parts & part_of(ext, index)) && !desc_ok(ext, group, out->raw)) {
+    if (!out->block->checked && !(out->block->parts & part_of(ext, index)) &&
+        !desc_ok(ext, group, out->raw)) {
         uint64_t off = out->block->off + index * ext->desc_size + ext_desc_off_bg_checksum;
-        unsigned stored = (unsigned)ext_desc_bg_checksum(out->raw), right = ext_desc_csum(ext, group, out->raw);
+        unsigned stored = (unsigned)ext_desc_bg_checksum(out->raw),
+                 right = ext_desc_csum(ext, group, out->raw);
         ext_group_put(ext, out);
-        return damaged(err, ext->dev, off, "group %u: bg_checksum is 0x%04x, not 0x%04x", group, stored, right);
+        return damaged(err, ext->dev, off, "group %u: bg_checksum is 0x%04x, not 0x%04x", group, stored,
+                       right);
     }
     return true;
 }
@@ -76,7 +79,8 @@ bool ext_group_bitmap_csum_ok(const struct ext_fs *ext, const uint8_t *desc, enu
     return stored == (csum & bitmap_csum_mask(ext));
 }
 
-void ext_group_set_bitmap_csum(const struct ext_fs *ext, uint8_t *desc, enum ext_bitmap_kind kind, uint32_t csum)
+void ext_group_set_bitmap_csum(const struct ext_fs *ext, uint8_t *desc, enum ext_bitmap_kind kind,
+                               uint32_t csum)
 {
     if (kind == EXT_BLOCK_BITMAP) {
         ext_desc_set_bg_block_bitmap_csum_lo(desc, csum & 0xFFFF);

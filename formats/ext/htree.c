@@ -1,11 +1,12 @@
 /*
- * Directory indexes ("Hash Tree Directories"). Block 0 is the root: `.`, `..`, then pairs (lowest hash, block).
- * Below it lie 0 to 2 levels of nodes of pairs, then leaves, which are ordinary directory blocks. The first
- * pair of each array has no hash: its place holds limit and count of the array, and it covers all hashes below
- * the second pair's. Names of equal hash may go on in the next leaf; its pair has bit 0 of the hash set then.
+ * Directory indexes ("Hash Tree Directories"). Block 0 is the root: `.`, `..`, then pairs (lowest hash,
+ * block). Below it lie 0 to 2 levels of nodes of pairs, then leaves, which are ordinary directory blocks. The
+ * first pair of each array has no hash: its place holds limit and count of the array, and it covers all
+ * hashes below the second pair's. Names of equal hash may go on in the next leaf; its pair has bit 0 of the
+ * hash set then.
  *
- * Invariants: pairs rise by hash; all names of a leaf have hashes in its pair's range; an array holds at least
- * one pair and at most `limit`.
+ * Invariants: pairs rise by hash; all names of a leaf have hashes in its pair's range; an array holds at
+ * least one pair and at most `limit`.
  */
 #include "dir.h"
 
@@ -117,7 +118,8 @@ static void close_probe(struct ext_fs *ext, struct probe *probe)
         ext_block_put(ext, probe->frames[i].block);
 }
 
-static bool check_root(struct ext_fs *ext, const struct ext_inode *dir, struct probe *probe, struct error *err)
+static bool check_root(struct ext_fs *ext, const struct ext_inode *dir, struct probe *probe,
+                       struct error *err)
 {
     const uint8_t *root = probe->frames[0].block->data;
     unsigned levels = (unsigned)ext_dxr_indirect_levels(root);
@@ -137,7 +139,8 @@ static bool open_probe(struct ext_fs *ext, const struct ext_inode *dir, const ch
                        struct probe *probe, struct error *err)
 {
     *probe = (struct probe){0};
-    if (!open_frame(ext, dir, 0, EXT_DX_ROOT_ENTRIES, &probe->frames[0], err) || !check_root(ext, dir, probe, err) ||
+    if (!open_frame(ext, dir, 0, EXT_DX_ROOT_ENTRIES, &probe->frames[0], err) ||
+        !check_root(ext, dir, probe, err) ||
         !ext_name_hash(name, len, probe->version, ext_super_s_hash_seed(ext->super), &probe->hash, err))
         return false;
     for (unsigned i = 0;; i++) {
@@ -145,7 +148,8 @@ static bool open_probe(struct ext_fs *ext, const struct ext_inode *dir, const ch
         frame->at = search_pairs(frame, probe->hash.major);
         if (i + 1 == probe->levels)
             return true;
-        if (!open_frame(ext, dir, block_at(frame, frame->at), EXT_DX_NODE_ENTRIES, &probe->frames[i + 1], err))
+        if (!open_frame(ext, dir, block_at(frame, frame->at), EXT_DX_NODE_ENTRIES, &probe->frames[i + 1],
+                        err))
             return false;
     }
 }
@@ -156,8 +160,8 @@ static bool open_leaf(struct ext_fs *ext, const struct ext_inode *dir, const str
     const struct frame *frame = &probe->frames[probe->levels - 1];
     uint64_t number = block_at(frame, frame->at);
     if (number == 0 || number >= ext_dir_blocks(ext, dir))
-        return fail(err, E_DAMAGED, "directory %u: its index points to block %llu, which is no leaf", dir->ino,
-                    (unsigned long long)number);
+        return fail(err, E_DAMAGED, "directory %u: its index points to block %llu, which is no leaf",
+                    dir->ino, (unsigned long long)number);
     if (!ext_dir_block(ext, dir, number, out, err))
         return false;
     return *out || fail(err, E_DAMAGED, "directory %u: its index points into a hole", dir->ino);
@@ -300,8 +304,8 @@ static int by_hash(const void *a, const void *b)
 }
 
 /* All names of a leaf, by hash; malloc'd. */
-static bool load_names(struct ext_fs *ext, const struct ext_entries *leaf, unsigned version, struct name **out,
-                       unsigned *count, struct error *err)
+static bool load_names(struct ext_fs *ext, const struct ext_entries *leaf, unsigned version,
+                       struct name **out, unsigned *count, struct error *err)
 {
     struct name *names = mem_array(leaf->len / EXT_DIRENT_HEADER + 1, sizeof *names, err);
     *count = 0;
@@ -351,8 +355,8 @@ static void pack(const struct ext_fs *ext, const uint8_t *from, const struct nam
     }
 }
 
-static bool split_leaf(struct ext_fs *ext, struct ext_inode *dir, struct probe *probe, struct cache_block *leaf,
-                       struct error *err)
+static bool split_leaf(struct ext_fs *ext, struct ext_inode *dir, struct probe *probe,
+                       struct cache_block *leaf, struct error *err)
 {
     struct frame *frame = &probe->frames[probe->levels - 1];
     struct ext_entries entries = ext_dir_entries(ext, leaf->data);
@@ -386,7 +390,8 @@ bool ext_htree_add(struct ext_fs *ext, struct ext_inode *dir, const char *name, 
     for (;;) {
         struct probe probe;
         struct cache_block *leaf = NULL;
-        bool done = false, ok = open_probe(ext, dir, name, len, &probe, err) && open_leaf(ext, dir, &probe, &leaf, err);
+        bool done = false,
+             ok = open_probe(ext, dir, name, len, &probe, err) && open_leaf(ext, dir, &probe, &leaf, err);
         if (ok) {
             const struct frame *frame = &probe.frames[probe.levels - 1];
             struct ext_entries entries = ext_dir_entries(ext, leaf->data);
@@ -449,7 +454,8 @@ bool ext_htree_create(struct ext_fs *ext, struct ext_inode *dir, struct error *e
         const uint8_t *entry = from.base + at;
         uint32_t len = ext_entry_size((size_t)ext_de_name_len(entry));
         const char *name = (const char *)entry + EXT_DIRENT_HEADER;
-        bool dots = name[0] == '.' && (ext_de_name_len(entry) == 1 || (ext_de_name_len(entry) == 2 && name[1] == '.'));
+        bool dots = name[0] == '.' &&
+                    (ext_de_name_len(entry) == 1 || (ext_de_name_len(entry) == 2 && name[1] == '.'));
         if (ext_de_inode(entry) == 0 || dots)
             continue;
         memcpy(to.base + used, entry, len);

@@ -44,7 +44,8 @@ static bool spread(struct ext_fs *ext, uint32_t *group, struct error *err)
     for (int i = 0; i < CANDIDATES; i++) {
         if (!measure(ext, first, &room, err))
             return false;
-        bool better = room.blocks > 0 && room.inodes > best.inodes && (i == 0 || room.directories < best.directories);
+        bool better =
+            room.blocks > 0 && room.inodes > best.inodes && (i == 0 || room.directories < best.directories);
         if (i == 0 || better) {
             best = room;
             *group = first;
@@ -86,8 +87,9 @@ static bool open_table(struct ext_fs *ext, struct ext_group *desc, uint32_t inde
         struct cache_block *block;
         uint32_t in_block = i % per_block, step = MIN_OF(per_block - in_block, ext->inodes_per_group - i);
         uint64_t owner = base + i - in_block;
-        bool ok = in_block == 0 ? ext_block_new(ext, table + i / per_block, EXT_TAG_INODES, owner, &block, err)
-                                : ext_block_get(ext, table + i / per_block, EXT_TAG_INODES, owner, &block, err);
+        bool ok = in_block == 0
+                      ? ext_block_new(ext, table + i / per_block, EXT_TAG_INODES, owner, &block, err)
+                      : ext_block_get(ext, table + i / per_block, EXT_TAG_INODES, owner, &block, err);
         if (!ok)
             return false;
         memset(block->data + (size_t)in_block * ext->inode_size, 0, (size_t)step * ext->inode_size);
@@ -99,11 +101,12 @@ static bool open_table(struct ext_fs *ext, struct ext_group *desc, uint32_t inde
     return true;
 }
 
-static bool change_inode(struct ext_fs *ext, struct ext_group *desc, uint32_t index, bool take, bool directory,
-                         struct error *err)
+static bool change_inode(struct ext_fs *ext, struct ext_group *desc, uint32_t index, bool take,
+                         bool directory, struct error *err)
 {
     struct cache_block *block;
-    uint64_t count = ext_group_free_inodes_count(ext, desc->raw), dirs = ext_group_used_dirs_count(ext, desc->raw);
+    uint64_t count = ext_group_free_inodes_count(ext, desc->raw),
+             dirs = ext_group_used_dirs_count(ext, desc->raw);
     if (take ? count == 0 : directory && dirs == 0)
         return damaged(err, ext->dev, desc->block->off, "group %u: the counts of its descriptor are wrong",
                        desc->number);
@@ -135,7 +138,8 @@ static bool find_index(struct ext_fs *ext, struct ext_group *desc, uint32_t *ind
     return true;
 }
 
-static bool take_in_group(struct ext_fs *ext, uint32_t group, bool directory, uint32_t *ino, struct error *err)
+static bool take_in_group(struct ext_fs *ext, uint32_t group, bool directory, uint32_t *ino,
+                          struct error *err)
 {
     struct ext_group desc;
     uint32_t index;

@@ -30,7 +30,8 @@ uint32_t ext_inline_capacity(struct ext_fs *ext, const struct ext_inode *inode)
     return used > room ? 0 : EXT_I_BLOCK_SIZE + (room - used);
 }
 
-bool ext_inline_get(struct ext_fs *ext, const struct ext_inode *inode, struct ext_inline *out, struct error *err)
+bool ext_inline_get(struct ext_fs *ext, const struct ext_inode *inode, struct ext_inline *out,
+                    struct error *err)
 {
     struct ext_xattr_found found;
     *out = (struct ext_inline){.head = ext_inode_i_block(inode->raw)};
@@ -45,7 +46,8 @@ bool ext_inline_get(struct ext_fs *ext, const struct ext_inode *inode, struct ex
     return true;
 }
 
-bool ext_inline_store(struct ext_fs *ext, struct ext_inode *inode, const void *data, size_t len, struct error *err)
+bool ext_inline_store(struct ext_fs *ext, struct ext_inode *inode, const void *data, size_t len,
+                      struct error *err)
 {
     const uint8_t *bytes = data;
     size_t head = MIN_OF(len, EXT_I_BLOCK_SIZE);

@@ -18,7 +18,8 @@ struct parts {
     unsigned count;
 };
 
-static bool open_parts(struct ext_fs *ext, const struct ext_inode *dir, struct parts *parts, struct error *err)
+static bool open_parts(struct ext_fs *ext, const struct ext_inode *dir, struct parts *parts,
+                       struct error *err)
 {
     struct ext_inline data;
     if (!ext_inline_get(ext, dir, &data, err))
@@ -46,8 +47,8 @@ bool ext_inline_dir_each(struct ext_fs *ext, const struct ext_inode *dir, ext_di
     }
     for (unsigned i = 0; i < parts.count; i++) {
         uint64_t inside = (uint64_t)(parts.runs[i].base - dir->block->data);
-        if (!ext_entries_each(ext, &parts.runs[i], i == 0 ? PARENT_SIZE : EXT_I_BLOCK_SIZE, dir->block->off + inside,
-                              fn, arg, err))
+        if (!ext_entries_each(ext, &parts.runs[i], i == 0 ? PARENT_SIZE : EXT_I_BLOCK_SIZE,
+                              dir->block->off + inside, fn, arg, err))
             return false;
     }
     return true;
@@ -65,8 +66,8 @@ bool ext_inline_dir_find(struct ext_fs *ext, const struct ext_inode *dir, const 
     return true;
 }
 
-static bool add_in_parts(struct ext_fs *ext, struct ext_inode *dir, const char *name, size_t len, uint32_t ino,
-                         uint32_t mode, bool *done, struct error *err)
+static bool add_in_parts(struct ext_fs *ext, struct ext_inode *dir, const char *name, size_t len,
+                         uint32_t ino, uint32_t mode, bool *done, struct error *err)
 {
     struct parts parts;
     *done = false;

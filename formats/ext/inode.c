@@ -23,8 +23,9 @@ static bool locate(struct ext_fs *ext, uint32_t ino, uint64_t *block, uint32_t *
     uint64_t table = ext_group_inode_table(ext, group.raw);
     ext_group_put(ext, &group);
     if (!ext_blocks_valid(ext, table, ext->table_blocks))
-        return fail(err, E_DAMAGED, "inode %u: the inode table of group %u begins at block %llu, outside the volume",
-                    ino, ext_group_of_inode(ext, ino), (unsigned long long)table);
+        return fail(err, E_DAMAGED,
+                    "inode %u: the inode table of group %u begins at block %llu, outside the volume", ino,
+                    ext_group_of_inode(ext, ino), (unsigned long long)table);
     *block = table + number / ext->inodes_per_block;
     *index = number % ext->inodes_per_block;
     return true;
@@ -189,8 +190,9 @@ uint32_t ext_inode_gid(const struct ext_fs *ext, const uint8_t *inode)
 
 uint32_t ext_inode_project(const struct ext_fs *ext, const uint8_t *inode)
 {
-    return ext_has(ext, EXT_PROJECT) && EXT_INODE_HAS(ext, inode, i_projid) ? (uint32_t)ext_inode_i_projid(inode)
-                                                                             : 0;
+    return ext_has(ext, EXT_PROJECT) && EXT_INODE_HAS(ext, inode, i_projid)
+               ? (uint32_t)ext_inode_i_projid(inode)
+               : 0;
 }
 
 uint64_t ext_inode_acl_block(const struct ext_fs *ext, const uint8_t *inode)
@@ -206,7 +208,8 @@ void ext_inode_set_acl_block(const struct ext_fs *ext, uint8_t *inode, uint64_t 
         ext_inode_set_i_file_acl_high(inode, block >> 32);
 }
 
-/* ---- times: 32 bits signed, and where there is room 2 more bits and nanoseconds ("Inode Timestamps") ---- */
+/* ---- times: 32 bits signed, and where there is room 2 more bits and nanoseconds ("Inode Timestamps") ----
+ */
 
 static const struct {
     unsigned low, extra;

@@ -28,7 +28,8 @@ static bool lookup(struct ext_fs *ext, const struct ext_inode *inode, uint64_t b
                    struct ext_mapping *before, struct error *err)
 {
     if (block > UINT32_MAX)
-        return fail(err, E_TOOBIG, "inode %u: file block %llu is too large", inode->ino, (unsigned long long)block);
+        return fail(err, E_TOOBIG, "inode %u: file block %llu is too large", inode->ino,
+                    (unsigned long long)block);
     if (uses_extents(inode))
         return ext_extent_lookup(ext, inode, block, out, before, err);
     if (!ext_indirect_lookup(ext, inode, block, out, err))
@@ -49,12 +50,15 @@ bool ext_map(struct ext_fs *ext, const struct ext_inode *inode, uint64_t block, 
     return lookup(ext, inode, block, out, NULL, err);
 }
 
-bool ext_map_insert(struct ext_fs *ext, struct ext_inode *inode, const struct ext_mapping *run, struct error *err)
+bool ext_map_insert(struct ext_fs *ext, struct ext_inode *inode, const struct ext_mapping *run,
+                    struct error *err)
 {
-    return uses_extents(inode) ? ext_extent_insert(ext, inode, run, err) : ext_indirect_insert(ext, inode, run, err);
+    return uses_extents(inode) ? ext_extent_insert(ext, inode, run, err)
+                               : ext_indirect_insert(ext, inode, run, err);
 }
 
-bool ext_map_walk(struct ext_fs *ext, const struct ext_inode *inode, ext_map_fn *fn, void *arg, struct error *err)
+bool ext_map_walk(struct ext_fs *ext, const struct ext_inode *inode, ext_map_fn *fn, void *arg,
+                  struct error *err)
 {
     if (!ext_inode_has_blocks(ext, inode->raw))
         return true;
@@ -116,8 +120,9 @@ static bool allocate(struct ext_fs *ext, struct ext_inode *inode, uint64_t block
 }
 
 /* With bigalloc: a block of the same cluster that is mapped already decides where this one lies. */
-static bool find_sibling(struct ext_fs *ext, const struct ext_inode *inode, uint64_t block, struct ext_mapping *hole,
-                         const struct ext_mapping *before, uint64_t *start, struct error *err)
+static bool find_sibling(struct ext_fs *ext, const struct ext_inode *inode, uint64_t block,
+                         struct ext_mapping *hole, const struct ext_mapping *before, uint64_t *start,
+                         struct error *err)
 {
     uint64_t mask = cluster_mask(ext), first = block & ~mask, next = block + hole->len;
     *start = 0;
@@ -133,7 +138,8 @@ static bool find_sibling(struct ext_fs *ext, const struct ext_inode *inode, uint
     uint64_t cluster_end = (block | mask) + 1;
     if (*start != 0)
         hole->len = MIN_OF(hole->len, cluster_end - block);
-    else if ((next & mask) != 0 && (next & ~mask) >= cluster_end) /* the last cluster may belong to what follows */
+    else if ((next & mask) != 0 &&
+             (next & ~mask) >= cluster_end) /* the last cluster may belong to what follows */
         hole->len = (next & ~mask) - block;
     return true;
 }
@@ -170,8 +176,8 @@ bool ext_map_fill(struct ext_fs *ext, struct ext_inode *inode, uint64_t block, u
 
 /* ---- emptying ---- */
 
-static bool is_mapped(struct ext_fs *ext, const struct ext_inode *inode, uint64_t first, uint64_t end, bool *mapped,
-                      struct error *err)
+static bool is_mapped(struct ext_fs *ext, const struct ext_inode *inode, uint64_t first, uint64_t end,
+                      bool *mapped, struct error *err)
 {
     *mapped = false;
     while (first < end && !*mapped) {
@@ -184,7 +190,8 @@ static bool is_mapped(struct ext_fs *ext, const struct ext_inode *inode, uint64_
     return true;
 }
 
-bool ext_map_release(struct ext_fs *ext, struct ext_inode *inode, const struct ext_mapping *run, struct error *err)
+bool ext_map_release(struct ext_fs *ext, struct ext_inode *inode, const struct ext_mapping *run,
+                     struct error *err)
 {
     uint64_t mask = cluster_mask(ext), first = run->block, end = run->block + run->len, start = run->start;
     if (mask != 0) {
@@ -206,7 +213,8 @@ bool ext_map_release(struct ext_fs *ext, struct ext_inode *inode, const struct e
            ext_inode_charge(ext, inode, -(int64_t)(end - first), err);
 }
 
-bool ext_map_remove(struct ext_fs *ext, struct ext_inode *inode, uint64_t first, uint64_t end, struct error *err)
+bool ext_map_remove(struct ext_fs *ext, struct ext_inode *inode, uint64_t first, uint64_t end,
+                    struct error *err)
 {
     struct ext_mapping cut;
     end = MIN_OF(end, (uint64_t)UINT32_MAX + 1);
@@ -225,7 +233,8 @@ bool ext_map_remove(struct ext_fs *ext, struct ext_inode *inode, uint64_t first,
     return ext_extent_shrink(ext, inode, first > 0 ? first - 1 : 0, err);
 }
 
-bool ext_map_written(struct ext_fs *ext, struct ext_inode *inode, uint64_t block, uint64_t len, struct error *err)
+bool ext_map_written(struct ext_fs *ext, struct ext_inode *inode, uint64_t block, uint64_t len,
+                     struct error *err)
 {
     uint64_t end = block + len;
     while (block < end) {

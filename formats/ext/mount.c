@@ -67,8 +67,8 @@ static bool replay_in_memory(struct ext_fs *ext, struct error *err)
     if (err->kind != E_UNSUPPORTED && err->kind != E_DAMAGED)
         return false;
     forbid(ext, "its journal cannot be replayed: %s", err->message);
-    snprintf(ext->fs.note, sizeof ext->fs.note, "the journal was not replayed, what is shown may be stale: %.120s",
-             err->message);
+    snprintf(ext->fs.note, sizeof ext->fs.note,
+             "the journal was not replayed, what is shown may be stale: %.120s", err->message);
     return true;
 }
 
@@ -103,7 +103,8 @@ static bool check_mmp(struct ext_fs *ext, struct error *err)
     else if (sequence == EXT_MMP_FSCK)
         ok = fail(err, E_LOCKED, "e2fsck is running on the volume, or was stopped (MMP)");
     else if (sequence != EXT_MMP_CLEAN)
-        ok = fail(err, E_LOCKED, "the host '%.64s' uses the volume, or did not unmount it (MMP sequence 0x%llx)",
+        ok = fail(err, E_LOCKED,
+                  "the host '%.64s' uses the volume, or did not unmount it (MMP sequence 0x%llx)",
                   (const char *)ext_mmp_mmp_nodename(block->data), (unsigned long long)sequence);
     ext_block_put(ext, block);
     return ok;

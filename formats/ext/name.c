@@ -69,7 +69,8 @@ bool ext_name_stored(const struct ext_inode *dir, const char *name, struct ext_n
 {
     size_t len = strlen(name);
     if (is_encrypted(dir) && !is_dots(name, len))
-        return decode(name, out) || fail(err, E_NOENT, "no such file or directory (names here are encrypted)");
+        return decode(name, out) ||
+               fail(err, E_NOENT, "no such file or directory (names here are encrypted)");
     if (len == 0 || len > EXT_NAME_MAX)
         return fail(err, E_NAME, "a name has 1 to 255 bytes, not %zu", len);
     out->bytes = name;
@@ -90,7 +91,8 @@ static char *fold_name(const char *name, size_t len)
 #ifdef HAVE_UTF8PROC
     utf8proc_uint8_t *out;
     utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
-    return utf8proc_map((const utf8proc_uint8_t *)name, (utf8proc_ssize_t)len, &out, how) < 0 ? NULL : (char *)out;
+    return utf8proc_map((const utf8proc_uint8_t *)name, (utf8proc_ssize_t)len, &out, how) < 0 ? NULL
+                                                                                              : (char *)out;
 #else
     char *out = malloc(len + 1);
     for (size_t i = 0; out && i <= len; i++)
@@ -115,8 +117,8 @@ static bool compare_folded(const struct ext_dirent *entry, void *arg, struct err
     return true;
 }
 
-bool ext_name_find(struct ext_fs *ext, const struct ext_inode *dir, const struct ext_name *name, uint32_t *ino,
-                   struct error *err)
+bool ext_name_find(struct ext_fs *ext, const struct ext_inode *dir, const struct ext_name *name,
+                   uint32_t *ino, struct error *err)
 {
     if (!ext_inode_flag(dir->raw, EXT_FL_CASEFOLD))
         return ext_dir_find(ext, dir, name->bytes, name->len, ino, err);

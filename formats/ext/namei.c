@@ -2,7 +2,7 @@
 #include "namei.h"
 
 #include "bytes.h"
-#include "clock.h"
+#include "describe.h"
 
 #include <sys/stat.h>
 
@@ -31,6 +31,7 @@ bool ext_begin(struct ext_fs *ext, struct error *err)
         return fail(err, E_READONLY, "the volume was opened for reading only");
     if (ext->fs.change != FS_IN_PLACE)
         return fail(err, E_READONLY, "%s", ext->fs.why);
+    ext_owners_forget(ext);
     return ext_prepare(ext, err);
 }
 
@@ -38,18 +39,11 @@ bool ext_dir_writable(const struct ext_fs *ext, const struct ext_inode *dir, str
 {
     (void)ext;
     if (ext_inode_flag(dir->raw, EXT_FL_ENCRYPT))
-        return fail(err, E_UNSUPPORTED, "the directory is encrypted: names cannot be entered without its key");
+        return fail(err, E_UNSUPPORTED,
+                    "the directory is encrypted: names cannot be entered without its key");
     if (ext_inode_flag(dir->raw, EXT_FL_CASEFOLD))
         return fail(err, E_UNSUPPORTED, "the directory is casefolded: names in it cannot be changed");
     return true;
-}
-
-void ext_touch_dir(struct ext_fs *ext, struct ext_inode *dir)
-{
-    struct fs_time now = clock_now();
-    ext_inode_set_time(ext, dir->raw, EXT_MTIME, now);
-    ext_inode_set_time(ext, dir->raw, EXT_CTIME, now);
-    ext_inode_dirty(ext, dir);
 }
 
 /* ---- links ---- */
@@ -61,8 +55,9 @@ bool ext_links_add(struct ext_fs *ext, struct ext_inode *inode, struct error *er
     if (directory && links == 1) /* too many to be counted */
         return true;
     if (links >= EXT_LINK_MAX && !(directory && ext_has(ext, EXT_DIR_NLINK)))
-        return fail(err, E_TOOBIG, directory ? "a directory has at most 64998 subdirectories (dir_nlink is off)"
-                                             : "a file has at most 65000 names");
+        return fail(err, E_TOOBIG,
+                    directory ? "a directory has at most 64998 subdirectories (dir_nlink is off)"
+                              : "a file has at most 65000 names");
     ext_inode_set_i_links_count(inode->raw, links >= EXT_LINK_MAX ? 1 : links + 1);
     ext_inode_dirty(ext, inode);
     return true;
@@ -107,11 +102,13 @@ static bool list_entry(const struct ext_dirent *found, void *arg, struct error *
     struct ext_fs *ext = listing->ext;
     char name[EXT_NAME_SHOWN];
     struct fs_entry entry = {.name = name, .id = found->ino, .type = found->type, .fault = found->fault};
-    bool dots = found->name_len <= 2 && found->name_len > 0 && memcmp(found->name, "..", found->name_len) == 0;
+    bool dots =
+        found->name_len <= 2 && found->name_len > 0 && memcmp(found->name, "..", found->name_len) == 0;
     if (dots)
         return true;
     ext_name_shown(listing->dir, found->name, found->name_len, name);
-    if (!entry.fault && (found->ino > ext->inodes || (found->ino < ext->first_ino && found->ino != EXT_ROOT_INO))) {
+    if (!entry.fault &&
+        (found->ino > ext->inodes || (found->ino < ext->first_ino && found->ino != EXT_ROOT_INO))) {
         entry.fault = found->ino > ext->inodes ? "its inode does not exist" : "its inode is a reserved one";
         entry.id = 0;
     }
@@ -141,7 +138,8 @@ bool ext_op_parent(struct fs *fs, fs_id id, fs_id *out, struct error *err)
     bool ok = ext_dir_parent(ext, &dir, &ino, err);
     ext_inode_put(ext, &dir);
     if (ok && (ino == 0 || ino > ext->inodes))
-        return fail(err, E_DAMAGED, "directory %llu: its parent, inode %u, does not exist", (unsigned long long)id, ino);
+        return fail(err, E_DAMAGED, "directory %llu: its parent, inode %u, does not exist",
+                    (unsigned long long)id, ino);
     *out = ino;
     return ok;
 }
@@ -161,12 +159,8 @@ bool ext_op_link(struct fs *fs, fs_id id, fs_id dir_id, const char *name, struct
     }
     bool ok = ext_dir_writable(ext, &dir, err) && ext_name_stored(&dir, name, &stored, err) &&
               ext_links_add(ext, &inode, err) &&
-              ext_dir_add(ext, &dir, stored.bytes, stored.len, inode.ino, (uint32_t)ext_inode_i_mode(inode.raw), err);
-    if (ok) {
-        ext_inode_set_time(ext, inode.raw, EXT_CTIME, clock_now());
-        ext_inode_dirty(ext, &inode);
-        ext_touch_dir(ext, &dir);
-    }
+              ext_dir_add(ext, &dir, stored.bytes, stored.len, inode.ino,
+                          (uint32_t)ext_inode_i_mode(inode.raw), err);
     ext_inode_put(ext, &inode);
     ext_inode_put(ext, &dir);
     return ok;
@@ -177,7 +171,6 @@ bool ext_op_link(struct fs *fs, fs_id id, fs_id dir_id, const char *name, struct
 /* A name of the inode is gone; with the last one goes the inode. */
 static bool drop_inode(struct ext_fs *ext, struct ext_inode *dir, struct ext_inode *inode, struct error *err)
 {
-    ext_inode_set_time(ext, inode->raw, EXT_CTIME, clock_now());
     if (ext_inode_is(inode->raw, S_IFDIR)) {
         ext_links_drop(ext, dir);
         return ext_inode_delete(ext, inode, err);
@@ -215,8 +208,6 @@ bool ext_op_remove(struct fs *fs, fs_id dir_id, const char *name, struct error *
               ext_dir_writable(ext, &dir, err);
     ok = ok && ext_name_stored(&dir, name, &stored, err) && ext_name_find(ext, &dir, &stored, &ino, err) &&
          remove_name(ext, &dir, &stored, ino, err);
-    if (ok)
-        ext_touch_dir(ext, &dir);
     ext_inode_put(ext, &dir);
     return ok;
 }
@@ -243,14 +234,10 @@ static bool reparent(struct ext_fs *ext, struct move *move, struct error *err)
 static bool move_name(struct ext_fs *ext, struct move *move, struct error *err)
 {
     uint32_t mode = (uint32_t)ext_inode_i_mode(move->inode.raw);
-    if (!ext_dir_add(ext, &move->to, move->new_name.bytes, move->new_name.len, move->inode.ino, mode, err) ||
-        !ext_dir_remove(ext, &move->from, move->old_name.bytes, move->old_name.len, err) || !reparent(ext, move, err))
-        return false;
-    ext_inode_set_time(ext, move->inode.raw, EXT_CTIME, clock_now());
-    ext_inode_dirty(ext, &move->inode);
-    ext_touch_dir(ext, &move->from);
-    ext_touch_dir(ext, &move->to);
-    return true;
+    return ext_dir_add(ext, &move->to, move->new_name.bytes, move->new_name.len, move->inode.ino, mode,
+                       err) &&
+           ext_dir_remove(ext, &move->from, move->old_name.bytes, move->old_name.len, err) &&
+           reparent(ext, move, err);
 }
 
 bool ext_op_rename(struct fs *fs, fs_id from, const char *name, fs_id to, const char *new_name, fs_id *out,
@@ -259,12 +246,13 @@ bool ext_op_rename(struct fs *fs, fs_id from, const char *name, fs_id to, const 
     struct ext_fs *ext = ext_of(fs);
     struct move move = {0};
     uint32_t ino;
-    bool ok = ext_begin(ext, err) && ext_open_dir(ext, from, &move.from, err) && ext_open_dir(ext, to, &move.to, err) &&
-              ext_dir_writable(ext, &move.from, err) && ext_dir_writable(ext, &move.to, err) &&
+    bool ok = ext_begin(ext, err) && ext_open_dir(ext, from, &move.from, err) &&
+              ext_open_dir(ext, to, &move.to, err) && ext_dir_writable(ext, &move.from, err) &&
+              ext_dir_writable(ext, &move.to, err) &&
               ext_name_stored(&move.from, name, &move.old_name, err) &&
               ext_name_stored(&move.to, new_name, &move.new_name, err) &&
-              ext_name_find(ext, &move.from, &move.old_name, &ino, err) && ext_open_inode(ext, ino, &move.inode, err) &&
-              move_name(ext, &move, err);
+              ext_name_find(ext, &move.from, &move.old_name, &ino, err) &&
+              ext_open_inode(ext, ino, &move.inode, err) && move_name(ext, &move, err);
     if (ok)
         *out = ino;
     ext_inode_put(ext, &move.inode);

@@ -7,8 +7,8 @@
 bool ext_op_lookup(struct fs *, fs_id dir, const char *name, fs_id *out, struct error *);
 bool ext_op_readdir(struct fs *, fs_id dir, fs_entry_fn *emit, void *arg, struct error *);
 bool ext_op_parent(struct fs *, fs_id dir, fs_id *out, struct error *);
-bool ext_op_create(struct fs *, fs_id dir, const char *name, const struct fs_attr *, const char *target, fs_id *out,
-                   struct error *);
+bool ext_op_create(struct fs *, fs_id dir, const char *name, const struct fs_attr *, const char *target,
+                   fs_id *out, struct error *);
 bool ext_op_link(struct fs *, fs_id, fs_id dir, const char *name, struct error *);
 bool ext_op_remove(struct fs *, fs_id dir, const char *name, struct error *);
 bool ext_op_rename(struct fs *, fs_id from, const char *name, fs_id to, const char *new_name, fs_id *out,
@@ -27,8 +27,6 @@ bool ext_dir_writable(const struct ext_fs *, const struct ext_inode *dir, struct
 /* One name more (or less) for a file. */
 bool ext_links_add(struct ext_fs *, struct ext_inode *, struct error *) DISH_CHECKED;
 void ext_links_drop(struct ext_fs *, struct ext_inode *);
-/* mtime and ctime of a directory become now. */
-void ext_touch_dir(struct ext_fs *, struct ext_inode *dir);
 uint32_t ext_flags_from_user(uint32_t flags);
 /* i_flags of a new file, by those of its directory. */
 uint32_t ext_flags_inherited(const struct ext_inode *dir, uint32_t mode);
@@ -42,7 +40,8 @@ struct ext_name {
     char buffer[EXT_NAME_MAX + 1];
 };
 /* The stored form of a name given; E_NAME. */
-bool ext_name_stored(const struct ext_inode *dir, const char *name, struct ext_name *, struct error *) DISH_CHECKED;
+bool ext_name_stored(const struct ext_inode *dir, const char *name, struct ext_name *,
+                     struct error *) DISH_CHECKED;
 /* The shown form of a stored name; out holds 344 + 1 bytes. */
 enum { EXT_NAME_SHOWN = 352 };
 void ext_name_shown(const struct ext_inode *dir, const char *bytes, size_t len, char *out);

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "checksum.h"
 #include "clock.h"
+#include "describe.h"
 #include "ext.h"
 #include "mount.h"
 
@@ -161,8 +162,8 @@ static bool decode_counts(struct ext_fs *ext, const uint8_t *super, struct error
 bool ext_super_decode(struct ext_fs *ext, const uint8_t *super, struct error *err)
 {
     if (ext_super_s_magic(super) != EXT_MAGIC)
-        return damaged(err, ext->dev, EXT_SUPER_OFFSET + ext_super_off_s_magic, "s_magic is 0x%04x, not 0xef53",
-                       (unsigned)ext_super_s_magic(super));
+        return damaged(err, ext->dev, EXT_SUPER_OFFSET + ext_super_off_s_magic,
+                       "s_magic is 0x%04x, not 0xef53", (unsigned)ext_super_s_magic(super));
     bool dynamic = ext_super_s_rev_level(super) > 0;
     if (ext_super_s_rev_level(super) > 1)
         return fail(err, E_UNSUPPORTED, "s_rev_level is %llu; 0 and 1 are known",
@@ -333,7 +334,8 @@ static bool seal_bitmaps(struct ext_fs *ext, struct error *err)
 {
     for (int kind = EXT_BLOCK_BITMAP; kind <= EXT_INODE_BITMAP; kind++) {
         struct range groups;
-        for (uint64_t at = 0; ranges_next(&ext->dirty_bitmaps[kind], at, &groups); at = groups.start + groups.len)
+        for (uint64_t at = 0; ranges_next(&ext->dirty_bitmaps[kind], at, &groups);
+             at = groups.start + groups.len)
             for (uint64_t i = 0; i < groups.len; i++)
                 if (ext->has_csum &&
                     !seal_bitmap(ext, (enum ext_bitmap_kind)kind, (uint32_t)(groups.start + i), err))
@@ -364,6 +366,7 @@ bool ext_reload(struct ext_fs *ext, struct error *err)
     ext_alloc_forget(ext);
     ext_dirs_forget(ext);
     ext_shared_forget(ext);
+    ext_owners_forget(ext);
     ext->overhead = 0;
     ext->super_dirty = false;
     return ext_start(ext, err);

@@ -31,8 +31,9 @@ bool ext_xattr_key(const char *name, struct ext_xattr_key *out, struct error *er
         *out = (struct ext_xattr_key){prefixes[i].index, name + n, strlen(name + n)};
         return out->len <= EXT_NAME_MAX || fail(err, E_NAME, "the attribute's name is longer than 255 bytes");
     }
-    return fail(err, E_UNSUPPORTED, "ext cannot hold the attribute '%s': its prefix is none of user., trusted., "
-                                    "security., system.",
+    return fail(err, E_UNSUPPORTED,
+                "ext cannot hold the attribute '%s': its prefix is none of user., trusted., "
+                "security., system.",
                 name);
 }
 
@@ -69,8 +70,8 @@ static size_t entry_size(const uint8_t *entry)
     return round_up(EXT_XATTR_ENTRY_SIZE + ext_xe_e_name_len(entry), 4);
 }
 
-bool ext_xattr_next(struct ext_fs *ext, const struct ext_xattr_area *area, const uint8_t *entry, uint8_t **out,
-                    struct error *err)
+bool ext_xattr_next(struct ext_fs *ext, const struct ext_xattr_area *area, const uint8_t *entry,
+                    uint8_t **out, struct error *err)
 {
     (void)ext;
     uint8_t *at = entry ? (uint8_t *)(uintptr_t)entry + entry_size(entry) : area->first;
@@ -90,8 +91,8 @@ bool ext_xattr_next(struct ext_fs *ext, const struct ext_xattr_area *area, const
 }
 
 /* The area of the attribute block; *block stays pinned. False in *have: there is none. */
-static bool open_block(struct ext_fs *ext, const struct ext_inode *inode, struct ext_xattr_area *area, bool *have,
-                       struct cache_block **block, struct error *err)
+static bool open_block(struct ext_fs *ext, const struct ext_inode *inode, struct ext_xattr_area *area,
+                       bool *have, struct cache_block **block, struct error *err)
 {
     uint64_t at = ext_inode_acl_block(ext, inode->raw);
     *have = at != 0;
@@ -109,7 +110,8 @@ static bool open_block(struct ext_fs *ext, const struct ext_inode *inode, struct
         fault = "its checksum is wrong";
     if (fault) {
         ext_block_put(ext, *block);
-        return damaged(err, ext->dev, ext_offset(ext, at), "inode %u: attribute block: %s", inode->ino, fault);
+        return damaged(err, ext->dev, ext_offset(ext, at), "inode %u: attribute block: %s", inode->ino,
+                       fault);
     }
     (*block)->checked = true;
     *area = (struct ext_xattr_area){data, data + EXT_XATTR_HEADER, data + ext->block_size};
@@ -173,8 +175,8 @@ void ext_xattr_put(struct ext_fs *ext, struct ext_xattr_found *found)
 typedef bool emit_fn(const char *name, void *arg);
 
 /* False in *more: the receiver has enough. Contents and encryption contexts are not attributes for a user. */
-static bool list_area(struct ext_fs *ext, const struct ext_xattr_area *area, emit_fn *emit, void *arg, bool *more,
-                      struct error *err)
+static bool list_area(struct ext_fs *ext, const struct ext_xattr_area *area, emit_fn *emit, void *arg,
+                      bool *more, struct error *err)
 {
     uint8_t *entry = NULL;
     for (*more = true; *more;) {
@@ -199,7 +201,8 @@ static bool list_area(struct ext_fs *ext, const struct ext_xattr_area *area, emi
     return true;
 }
 
-bool ext_xattr_list(struct ext_fs *ext, const struct ext_inode *inode, emit_fn *emit, void *arg, struct error *err)
+bool ext_xattr_list(struct ext_fs *ext, const struct ext_inode *inode, emit_fn *emit, void *arg,
+                    struct error *err)
 {
     struct ext_xattr_area area;
     struct cache_block *block;
@@ -215,7 +218,8 @@ bool ext_xattr_list(struct ext_fs *ext, const struct ext_inode *inode, emit_fn *
     return ok;
 }
 
-static bool load_value(struct ext_fs *ext, const struct ext_xattr_found *found, void **value, struct error *err)
+static bool load_value(struct ext_fs *ext, const struct ext_xattr_found *found, void **value,
+                       struct error *err)
 {
     *value = mem_new(MAX_OF(found->len, 1), err);
     if (!*value)
@@ -229,8 +233,8 @@ static bool load_value(struct ext_fs *ext, const struct ext_xattr_found *found, 
     return true;
 }
 
-bool ext_xattr_get(struct ext_fs *ext, const struct ext_inode *inode, const char *name, void **value, size_t *len,
-                   struct error *err)
+bool ext_xattr_get(struct ext_fs *ext, const struct ext_inode *inode, const char *name, void **value,
+                   size_t *len, struct error *err)
 {
     struct ext_xattr_key key;
     struct ext_xattr_found found;
@@ -249,8 +253,8 @@ bool ext_xattr_get(struct ext_fs *ext, const struct ext_inode *inode, const char
     return ok;
 }
 
-bool ext_xattr_set(struct ext_fs *ext, struct ext_inode *inode, const char *name, const void *value, size_t len,
-                   struct error *err)
+bool ext_xattr_set(struct ext_fs *ext, struct ext_inode *inode, const char *name, const void *value,
+                   size_t len, struct error *err)
 {
     struct ext_xattr_key key;
     if (!ext_xattr_key(name, &key, err))

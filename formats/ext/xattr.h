@@ -28,14 +28,15 @@ struct ext_xattr_key {
 
 /* A run of entries: behind an inode's fields, or in a block. */
 struct ext_xattr_area {
-    uint8_t *base; /* value offsets count from here */
+    uint8_t *base;  /* value offsets count from here */
     uint8_t *first; /* first entry */
     uint8_t *end;
 };
 
 /* The area inside an inode; false: it has none or no attributes there. */
 bool ext_xattr_body(const struct ext_fs *, const uint8_t *inode, struct ext_xattr_area *);
-/* The entry after one (`entry` NULL: the first); NULL in *out: none. Checks that entry and value lie inside. */
+/* The entry after one (`entry` NULL: the first); NULL in *out: none. Checks that entry and value lie inside.
+ */
 bool ext_xattr_next(struct ext_fs *, const struct ext_xattr_area *, const uint8_t *entry, uint8_t **out,
                     struct error *) DISH_CHECKED;
 /* Bytes that the attributes inside the inode could take, all in all. */
@@ -51,8 +52,8 @@ bool ext_xattr_find(struct ext_fs *, const struct ext_inode *, const struct ext_
                     struct ext_xattr_found *, struct error *) DISH_CHECKED;
 void ext_xattr_put(struct ext_fs *, struct ext_xattr_found *);
 /* value NULL removes. */
-bool ext_xattr_store(struct ext_fs *, struct ext_inode *, const struct ext_xattr_key *, const void *value, size_t len,
-                     struct error *) DISH_CHECKED;
+bool ext_xattr_store(struct ext_fs *, struct ext_inode *, const struct ext_xattr_key *, const void *value,
+                     size_t len, struct error *) DISH_CHECKED;
 
 /* How many of the inode's values have inodes of their own. */
 bool ext_xattr_inode_count(struct ext_fs *, struct ext_inode *, unsigned *count, struct error *) DISH_CHECKED;
@@ -64,8 +65,8 @@ bool ext_xattr_key(const char *name, struct ext_xattr_key *, struct error *) DIS
 
 bool ext_xattr_inode_read(struct ext_fs *, uint32_t inum, void *buf, size_t len, struct error *) DISH_CHECKED;
 /* A new inode with one reference; *hash is what e_hash is computed from. */
-bool ext_xattr_inode_new(struct ext_fs *, struct ext_inode *owner, const void *value, size_t len, uint32_t *inum,
-                         uint32_t *hash, struct error *) DISH_CHECKED;
+bool ext_xattr_inode_new(struct ext_fs *, struct ext_inode *owner, const void *value, size_t len,
+                         uint32_t *inum, uint32_t *hash, struct error *) DISH_CHECKED;
 /* Change the number of references; at 0 the inode goes. */
 bool ext_xattr_inode_ref(struct ext_fs *, uint32_t inum, int delta, struct error *) DISH_CHECKED;
 /* The owner's i_blocks and quota bear a value inode of len bytes more (less). */
@@ -74,8 +75,10 @@ bool ext_xattr_inode_charge(struct ext_fs *, struct ext_inode *owner, size_t len
 
 /* ---- acl.c: POSIX ACLs, stored form <-> what Linux programs see; the result is malloc'd ---- */
 
-bool ext_acl_to_user(const uint8_t *stored, size_t len, void **out, size_t *out_len, struct error *) DISH_CHECKED;
-bool ext_acl_from_user(const uint8_t *user, size_t len, void **out, size_t *out_len, struct error *) DISH_CHECKED;
+bool ext_acl_to_user(const uint8_t *stored, size_t len, void **out, size_t *out_len,
+                     struct error *) DISH_CHECKED;
+bool ext_acl_from_user(const uint8_t *user, size_t len, void **out, size_t *out_len,
+                       struct error *) DISH_CHECKED;
 
 /* ---- inline.c: contents inside the inode ("Inline Data") ---- */
 
@@ -86,9 +89,11 @@ struct ext_inline {
     uint8_t *head, *tail;
     uint32_t tail_len;
 };
-bool ext_inline_get(struct ext_fs *, const struct ext_inode *, struct ext_inline *, struct error *) DISH_CHECKED;
+bool ext_inline_get(struct ext_fs *, const struct ext_inode *, struct ext_inline *,
+                    struct error *) DISH_CHECKED;
 /* len bytes of contents become the inode's inline data. E_NOSPACE. */
-bool ext_inline_store(struct ext_fs *, struct ext_inode *, const void *data, size_t len, struct error *) DISH_CHECKED;
+bool ext_inline_store(struct ext_fs *, struct ext_inode *, const void *data, size_t len,
+                      struct error *) DISH_CHECKED;
 /* All inline contents (60 bytes and the value), malloc'd. */
 bool ext_inline_load(struct ext_fs *, const struct ext_inode *, uint8_t **data, size_t *len,
                      struct error *) DISH_CHECKED;

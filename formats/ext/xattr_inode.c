@@ -9,7 +9,8 @@
 static bool get_value_inode(struct ext_fs *ext, uint32_t inum, struct ext_inode *out, struct error *err)
 {
     if (inum < ext->first_ino || !ext_inode_get(ext, inum, out, err))
-        return inum >= ext->first_ino ? false : fail(err, E_DAMAGED, "inode %u cannot hold an attribute", inum);
+        return inum >= ext->first_ino ? false
+                                      : fail(err, E_DAMAGED, "inode %u cannot hold an attribute", inum);
     if (ext_inode_is(out->raw, S_IFREG) && ext_inode_flag(out->raw, EXT_FL_EA_INODE))
         return true;
     ext_inode_put(ext, out);
@@ -57,8 +58,8 @@ static bool fill_value_inode(struct ext_fs *ext, struct ext_inode *inode, const 
     return ext_file_write(ext, inode, 0, value, len, err);
 }
 
-bool ext_xattr_inode_new(struct ext_fs *ext, struct ext_inode *owner, const void *value, size_t len, uint32_t *inum,
-                         uint32_t *hash, struct error *err)
+bool ext_xattr_inode_new(struct ext_fs *ext, struct ext_inode *owner, const void *value, size_t len,
+                         uint32_t *inum, uint32_t *hash, struct error *err)
 {
     struct ext_inode inode;
     *hash = ext_csum(ext, value, len);
@@ -86,7 +87,8 @@ bool ext_xattr_inode_ref(struct ext_fs *ext, uint32_t inum, int delta, struct er
     return ok;
 }
 
-bool ext_xattr_inode_charge(struct ext_fs *ext, struct ext_inode *owner, size_t len, int sign, struct error *err)
+bool ext_xattr_inode_charge(struct ext_fs *ext, struct ext_inode *owner, size_t len, int sign,
+                            struct error *err)
 {
     int64_t blocks = (int64_t)(round_up(len, ext->cluster_size) >> ext->block_bits);
     return ext_inode_charge(ext, owner, sign * blocks, err) &&

@@ -158,8 +158,8 @@ static bool place(struct list *list, struct item *item, struct error *err)
     if (place_item(list, item))
         return true;
     if (!ext_has(list->ext, EXT_EA_INODE))
-        return fail(err, E_NOSPACE, "an attribute of %u bytes does not fit beside the others (ea_inode is off)",
-                    item->len);
+        return fail(err, E_NOSPACE,
+                    "an attribute of %u bytes does not fit beside the others (ea_inode is off)", item->len);
     uint32_t hash;
     if (!ext_xattr_inode_new(list->ext, list->inode, item->value, item->len, &item->inum, &hash, err))
         return false;
@@ -266,9 +266,10 @@ static bool share(struct ext_fs *ext, const uint8_t *image, uint64_t *at, struct
     if (!ext_block_get(ext, *slot, EXT_TAG_XATTR, 0, &block, err))
         return false;
     uint64_t refs = ext_xh_h_refcount(block->data);
-    if (ext_xh_h_magic(block->data) == EXT_XATTR_MAGIC && ext_xh_h_hash(block->data) == ext_xh_h_hash(image) &&
-        refs > 0 && refs < EXT_XATTR_REF_MAX &&
-        memcmp(block->data + EXT_XATTR_HEADER, image + EXT_XATTR_HEADER, ext->block_size - EXT_XATTR_HEADER) == 0) {
+    if (ext_xh_h_magic(block->data) == EXT_XATTR_MAGIC &&
+        ext_xh_h_hash(block->data) == ext_xh_h_hash(image) && refs > 0 && refs < EXT_XATTR_REF_MAX &&
+        memcmp(block->data + EXT_XATTR_HEADER, image + EXT_XATTR_HEADER,
+               ext->block_size - EXT_XATTR_HEADER) == 0) {
         ext_xh_set_h_refcount(block->data, refs + 1);
         ext_block_dirty(ext, block);
         *at = *slot;
@@ -310,7 +311,8 @@ static bool write_block(struct list *list, const uint8_t *image, uint64_t old, s
 {
     struct ext_fs *ext = list->ext;
     struct cache_block *block;
-    uint64_t at = 0, goal = ext_inode_goal(ext, list->inode->ino, (uint32_t)ext_inode_i_mode(list->inode->raw));
+    uint64_t at = 0,
+             goal = ext_inode_goal(ext, list->inode->ino, (uint32_t)ext_inode_i_mode(list->inode->raw));
     if (old != 0 && list->refs == 1) {
         at = old;
     } else if (!has_value_inodes(list) && !share(ext, image, &at, err)) {
@@ -424,8 +426,8 @@ static void open_body(struct ext_fs *ext, struct ext_inode *inode)
     ext_inode_set_i_extra_isize(inode->raw, EXT_INODE_FIELDS - EXT_GOOD_OLD_INODE_SIZE);
 }
 
-bool ext_xattr_store(struct ext_fs *ext, struct ext_inode *inode, const struct ext_xattr_key *key, const void *value,
-                     size_t len, struct error *err)
+bool ext_xattr_store(struct ext_fs *ext, struct ext_inode *inode, const struct ext_xattr_key *key,
+                     const void *value, size_t len, struct error *err)
 {
     struct list list = {.ext = ext, .inode = inode};
     if (len > EXT_XATTR_VALUE_MAX)

@@ -4,8 +4,8 @@
  *     fsop [-r] [-k] IMAGE < OPERATIONS
  *
  * One operation a line; words are separated by blanks, %xx stands for any byte. Every operation answers one
- * line, "ok ..." or "err KIND MESSAGE"; one that fails is taken back. -k forgets all caches after each. The end of
- * the input commits. `batch` begins and ends a row of operations that are one change.
+ * line, "ok ..." or "err KIND MESSAGE"; one that fails is taken back. -k forgets all caches after each. The
+ * end of the input commits. `batch` begins and ends a row of operations that are one change.
  */
 #include "alloc.h"
 #include "bytes.h"
@@ -112,8 +112,8 @@ static bool find(struct tool *tool, const char *path, fs_id *id, struct error *e
 
 /* ---- changes ---- */
 
-static bool create(struct tool *tool, const char *path, const struct fs_attr *attr, const char *target, fs_id *id,
-                   struct error *err)
+static bool create(struct tool *tool, const char *path, const struct fs_attr *attr, const char *target,
+                   fs_id *id, struct error *err)
 {
     char name[1024];
     fs_id dir;
@@ -128,7 +128,8 @@ static bool create(struct tool *tool, const char *path, const struct fs_attr *at
 static bool op_make(struct tool *tool, uint32_t type, struct error *err)
 {
     fs_id id;
-    struct fs_attr attr = {.mode = type | (uint32_t)strtoul(tool->count > 2 ? tool->words[2] : "644", NULL, 8)};
+    struct fs_attr attr = {.mode =
+                               type | (uint32_t)strtoul(tool->count > 2 ? tool->words[2] : "644", NULL, 8)};
     attr.atime = attr.mtime = attr.ctime = (struct fs_time){1600000000, 123456789};
     attr.size = S_ISREG(type) ? number(tool, 3) : 0;
     attr.rdev_major = S_ISCHR(type) || S_ISBLK(type) ? (uint32_t)number(tool, 3) : 0;
@@ -273,7 +274,8 @@ static bool op_xattr(struct tool *tool, bool hex, struct error *err)
         }
     else
         for (size_t i = 0; i < len; i++)
-            tool->buffer[i] = (uint8_t)(seed * 7 + (i % PATTERN) * (i % PATTERN) + ((i % PATTERN) * seed >> 3));
+            tool->buffer[i] =
+                (uint8_t)(seed * 7 + (i % PATTERN) * (i % PATTERN) + ((i % PATTERN) * seed >> 3));
     return tool->driver->xattr_set(tool->fs, id, tool->words[2], tool->buffer, len, err);
 }
 
@@ -286,7 +288,8 @@ static bool op_sized(struct tool *tool, const char *what, struct error *err)
         return tool->driver->truncate(tool->fs, id, number(tool, 2), err);
     if (strcmp(what, "punch") == 0)
         return tool->driver->punch(tool->fs, id, number(tool, 2), number(tool, 3), err);
-    return tool->driver->allocate(tool->fs, id, number(tool, 2), number(tool, 3), (unsigned)number(tool, 4), err);
+    return tool->driver->allocate(tool->fs, id, number(tool, 2), number(tool, 3), (unsigned)number(tool, 4),
+                                  err);
 }
 
 /* ---- looking ---- */

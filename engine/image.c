@@ -66,22 +66,26 @@ static void say_once(struct image *image, const char *text)
         session_warn(image->session, "%s: %s", image->path, text);
 }
 
+bool image_load_table(struct image *image, struct table **out, struct error *err)
+{
+    const struct table_driver *driver = find_table(image);
+    if (!driver)
+        return fail(err, E_NOENT, "%s has no partition table; `partition init gpt` makes one", image->name);
+    return driver->load(image->disk, out, err) || because(err, "%s", driver->head.name);
+}
+
 /* A table that cannot be read leaves the disk as volume 0; the damage is said and `partition verify` tells
  * more. */
 static void load_table(struct image *image)
 {
-    const struct table_driver *driver = find_table(image);
     struct error err = {0};
     image->table = NULL;
-    if (!driver)
-        return;
-    if (driver->load(image->disk, &image->table, &err)) {
+    if (image_load_table(image, &image->table, &err)) {
         say_once(image, image->table->note);
         return;
     }
     image->table = NULL;
-    because(&err, "%s", driver->head.name);
-    say_once(image, err.message);
+    say_once(image, err.kind == E_NOENT ? "" : err.message);
 }
 
 bool image_build(struct image *image, const char *format, struct error *err)

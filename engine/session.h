@@ -129,6 +129,12 @@ bool session_make_disk(struct session *, const char *path, bool overwrite, const
 bool session_publish_disk(struct device *disk, struct error *) DISH_CHECKED;
 void session_close_disk(struct device *disk);
 
+/*
+ * Another copy of the disk's partition table, to edit or look at; freed with table_free(). E_NOENT: there is
+ * none; E_DAMAGED: there is one that cannot be read.
+ */
+bool image_load_table(struct image *, struct table **, struct error *) DISH_CHECKED;
+
 /* ---- volumes ---- */
 
 /* By number; E_NOENT lists what there is. */

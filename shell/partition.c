@@ -80,13 +80,7 @@ static bool choose_image(struct partition *partition, struct error *err)
 
 bool partition_open(struct partition *partition, struct error *err)
 {
-    if (!choose_image(partition, err))
-        return false;
-    const struct table *table = partition->image->table;
-    if (!table)
-        return fail(err, E_NOENT, "%s has no partition table; `partition init gpt` makes one",
-                    partition->image->name);
-    return table->driver->load(partition->image->disk, &partition->table, err);
+    return choose_image(partition, err) && image_load_table(partition->image, &partition->table, err);
 }
 
 bool partition_edit(struct partition *partition, struct error *err)

@@ -183,30 +183,11 @@ bool partition_boot_code(struct partition *partition, struct error *err)
 
 /* ---- damage -------------------------------------------------------------------------------------------- */
 
-/* A table that the image could not open is looked for again, to say what is wrong with it. */
-static bool open_damaged(struct partition *partition, struct error *err)
-{
-    const struct table_driver *best = NULL;
-    unsigned best_score = 0;
-    if (partition->image->table)
-        return partition_open(partition, err);
-    for (const struct table_driver *const *d = partition->session->drivers.tables; *d; d++) {
-        unsigned score = (*d)->head.probe(partition->image->disk);
-        if (score > best_score) {
-            best_score = score;
-            best = *d;
-        }
-    }
-    if (best)
-        return best->load(partition->image->disk, &partition->table, err);
-    return partition_open(partition, err);
-}
-
 static bool check_table(struct partition *partition, enum repair repair, struct error *err)
 {
     struct findings findings;
     struct error one = {0};
-    if (!open_damaged(partition, &one) && one.kind != E_DAMAGED) {
+    if (!partition_open(partition, &one) && one.kind != E_DAMAGED) {
         *err = one;
         return false;
     }

@@ -282,7 +282,7 @@ static void print_object(struct output *out, const struct text_node *object, uns
                 : child->first ? 0
                                : (unsigned)strlen(child->key) + 1);
         if (is_leaf(child))
-            output_printf(out, "%s\n", text_get(&child->value));
+            output_printf(out, "%s\n", child->value.len ? text_get(&child->value) : "-");
         else if (!child->first)
             output_printf(out, "none\n");
         else

@@ -102,15 +102,31 @@ static int by_index(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* Move over what `from` alone knows; of a page that both know the older version stays. */
-static void merge_entries(struct stage *stage, struct log *into, struct log *from)
+/* An entry of one of the steps that are folded, and its place in their order. */
+struct folded {
+    struct log_entry entry;
+    size_t order;
+};
+
+static int by_index_then_order(const void *a, const void *b)
+{
+    const struct folded *x = a, *y = b;
+    int index = by_index(&x->entry, &y->entry);
+    return index ? index : x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* Move over what the oldest step does not know; of a page that several know the oldest version stays. */
+static void fold_entries(struct stage *stage, struct log *into, struct folded *folded, size_t count)
 {
     size_t known = into->count;
     if (known > 0)
         qsort(into->entries, known, sizeof *into->entries, by_index);
-    for (size_t i = 0; i < from->count; i++) {
-        struct log_entry *entry = &from->entries[i];
-        if (known > 0 && bsearch(entry, into->entries, known, sizeof *entry, by_index)) {
+    if (count > 0)
+        qsort(folded, count, sizeof *folded, by_index_then_order);
+    for (size_t i = 0; i < count; i++) {
+        struct log_entry *entry = &folded[i].entry;
+        bool again = i > 0 && folded[i - 1].entry.index == entry->index;
+        if (again || (known > 0 && bsearch(entry, into->entries, known, sizeof *entry, by_index))) {
             stage->history_pages -= entry->version && !entry->version->zero;
             version_release(stage, entry->version);
             page_forget_entry(stage, entry->index);
@@ -118,15 +134,18 @@ static void merge_entries(struct stage *stage, struct log *into, struct log *fro
             into->entries[into->count++] = *entry;
         }
     }
-    from->count = 0;
 }
 
-static bool merge_ranges(struct log *into, struct log *from, struct error *err)
+static bool fold_ranges(struct stage *stage, size_t count, struct error *err)
 {
+    struct log *into = stage->logs[0];
     struct ranges direct = {0}, holes = {0}, masked = {0};
-    bool ok = ranges_copy(&into->direct, &direct, err) && ranges_add_all(&direct, &from->direct, err) &&
-              ranges_copy(&into->holes, &holes, err) && ranges_add_all(&holes, &from->holes, err) &&
-              ranges_copy(&into->masked, &masked, err) && ranges_add_all(&masked, &from->masked, err);
+    bool ok = ranges_copy(&into->direct, &direct, err) && ranges_copy(&into->holes, &holes, err) &&
+              ranges_copy(&into->masked, &masked, err);
+    for (size_t i = 1; ok && i <= count; i++)
+        ok = ranges_add_all(&direct, &stage->logs[i]->direct, err) &&
+             ranges_add_all(&holes, &stage->logs[i]->holes, err) &&
+             ranges_add_all(&masked, &stage->logs[i]->masked, err);
     ranges_clear(ok ? &into->direct : &direct);
     ranges_clear(ok ? &into->holes : &holes);
     ranges_clear(ok ? &into->masked : &masked);
@@ -138,32 +157,56 @@ static bool merge_ranges(struct log *into, struct log *from, struct error *err)
     return ok;
 }
 
-/* Fold the second oldest step into the oldest. All or nothing. */
-static bool merge_oldest(struct stage *stage, struct error *err)
+/* Fold `count` steps into the oldest, before them. All or nothing. */
+static bool fold_oldest(struct stage *stage, size_t count, struct error *err)
 {
-    struct log *into = stage->logs[0], *from = stage->logs[1];
-    if (!mem_grow(&into->entries, &into->capacity, into->count + from->count, sizeof *into->entries, err) ||
-        !merge_ranges(into, from, err))
+    struct log *into = stage->logs[0];
+    size_t total = 0, filled = 0;
+    for (size_t i = 1; i <= count; i++)
+        total += stage->logs[i]->count;
+    struct folded *folded = mem_array(total, sizeof *folded, err);
+    if (!folded ||
+        !mem_grow(&into->entries, &into->capacity, into->count + total, sizeof *into->entries, err) ||
+        !fold_ranges(stage, count, err)) {
+        free(folded);
         return false;
-    merge_entries(stage, into, from);
-    if (!into->resized) {
-        into->resized = from->resized;
-        into->size = from->size;
     }
-    into->evicted = into->evicted || from->evicted;
-    log_free(stage, from);
-    memmove(stage->logs + 1, stage->logs + 2, (stage->log_count - 2) * sizeof *stage->logs);
-    stage->log_count--;
-    stage->lost++;
+    for (size_t i = 1; i <= count; i++) {
+        struct log *from = stage->logs[i];
+        for (size_t k = 0; k < from->count; k++, filled++)
+            folded[filled] = (struct folded){from->entries[k], filled};
+        from->count = 0;
+        if (!into->resized) {
+            into->resized = from->resized;
+            into->size = from->size;
+        }
+        into->evicted = into->evicted || from->evicted;
+    }
+    fold_entries(stage, into, folded, total);
+    free(folded);
+    for (size_t i = 1; i <= count; i++)
+        log_free(stage, stage->logs[i]);
+    memmove(stage->logs + 1, stage->logs + 1 + count, (stage->log_count - 1 - count) * sizeof *stage->logs);
+    stage->log_count -= count;
+    stage->lost += count;
     return true;
 }
 
 bool history_merge(struct stage *stage, struct error *err)
 {
-    while (stage->log_count > 1)
-        if (!merge_oldest(stage, err))
-            return false;
-    return true;
+    return stage->log_count <= 1 || fold_oldest(stage, stage->log_count - 1, err);
+}
+
+/*
+ * Keep the history short. What the oldest step holds cannot become less and does not count; of the others
+ * half are folded at once, so that a long row of commands pays little for each.
+ */
+static void shorten_history(struct stage *stage)
+{
+    struct error ignored;
+    size_t oldest = stage->log_count ? stage->logs[0]->count : 0;
+    if (stage->log_count > 1 && stage->history_pages > stage->options.undo_pages + oldest)
+        (void)!fold_oldest(stage, div_up(stage->log_count - 1, 2), &ignored);
 }
 
 bool stage_mark(struct device *dev, struct error *err)
@@ -191,10 +234,7 @@ bool stage_mark(struct device *dev, struct error *err)
     stage->mark++;
     stage->top = stage->mark;
     /* The mark stands, even when there is no memory for keeping the history short. */
-    struct error ignored;
-    while (stage->history_pages > stage->options.undo_pages && stage->log_count > 1)
-        if (!merge_oldest(stage, &ignored))
-            break;
+    shorten_history(stage);
     return true;
 }
 

@@ -20,7 +20,7 @@ static bool add_block(struct arena *arena, size_t n, struct error *err)
     size_t total;
     if (__builtin_add_overflow(capacity, sizeof(struct arena_block), &total))
         return fail(err, E_NOMEM, "out of memory");
-    struct arena_block *block = mem_new(total, err);
+    struct arena_block *block = mem_bytes(total, err);
     if (!block)
         return false;
     block->capacity = capacity;

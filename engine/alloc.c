@@ -6,15 +6,24 @@
 #include <string.h>
 
 static uint64_t fail_countdown;
+static bool failed;
 
 void mem_fail_at(uint64_t n)
 {
     fail_countdown = n;
+    failed = false;
+}
+
+bool mem_failed(void)
+{
+    return failed;
 }
 
 static bool told_to_fail(void)
 {
-    return fail_countdown != 0 && --fail_countdown == 0;
+    bool now = fail_countdown != 0 && --fail_countdown == 0;
+    failed = failed || now;
+    return now;
 }
 
 void *mem_new(size_t n, struct error *err)

@@ -28,5 +28,7 @@ char *mem_printf(struct error *err, const char *fmt, ...) DISH_PRINTF(2, 3) DISH
 
 /* Test hook: the n-th allocation from now on fails (0: none do). */
 void mem_fail_at(uint64_t n);
+/* Whether the planned failure has happened. */
+bool mem_failed(void);
 
 #endif

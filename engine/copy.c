@@ -181,6 +181,7 @@ bool copy_stream(const struct copy_end *dest, const struct copy_options *options
     char *name = NULL;
     *bytes = 0;
     if (!open_target(&copy, dest, 1, &name, err)) {
+        free(name);
         copy_free(&copy);
         return false;
     }

@@ -580,9 +580,10 @@ bool copy_image_target(struct volume *volume, const char *path, bool several, st
                                             .type = volume->fs->type};
         target->volume = volume;
         target->root = dir;
-        *out = &target->base;
-        if (push_dir(target, dir, false, err))
+        if (push_dir(target, dir, false, err)) {
+            *out = &target->base;
             return true;
+        }
         image_target_free(&target->base);
     }
     free(*base_name);

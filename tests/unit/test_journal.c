@@ -199,6 +199,26 @@ static void test_any_changed_byte_is_seen(void **state)
     device_close(dev);
 }
 
+/* Each record is sound, but they do not stand where they were written. */
+static void test_records_out_of_order(void **state)
+{
+    (void)state;
+    struct error err;
+    enum { HEADER = 0x220, RECORD = 0x20 };
+    uint8_t first[RECORD];
+    struct device *dev = open_image();
+    must(write_journal(dev, false, &err), &err);
+    size_t n;
+    uint8_t *bytes = slurp(journal_name, &n);
+    memcpy(first, bytes + HEADER, RECORD);
+    memcpy(bytes + HEADER, bytes + HEADER + RECORD, RECORD);
+    memcpy(bytes + HEADER + RECORD, first, RECORD);
+    write_file(journal_name, bytes, n);
+    free(bytes);
+    assert_int_equal(look(dev), JOURNAL_INCOMPLETE);
+    device_close(dev);
+}
+
 static void refused(const char *why)
 {
     struct error err;
@@ -314,6 +334,7 @@ int main(void)
         TEST(replay_interrupted_anywhere),
         TEST(cut_anywhere_is_incomplete),
         TEST(any_changed_byte_is_seen),
+        TEST(records_out_of_order),
         TEST(another_image),
         TEST(not_a_journal),
         TEST(through_a_symbolic_link),

@@ -491,6 +491,25 @@ static void test_revert_and_close_leave_no_trace(void **state)
     }
 }
 
+/* Half a page is written where nothing was stored, then the other half: both go away again. */
+static void test_halves_of_a_hole(void **state)
+{
+    (void)state;
+    struct error err;
+    struct device *dev;
+    enum recovery recovery;
+    enum { PLACE = 160 * 1024 };
+    make_old_file();
+    must(open_stage(&dev, &recovery, &err), &err);
+    must(device_allocate(dev, PLACE, 1024, true, &err), &err);
+    must(device_write(dev, PLACE + 1024, new_bytes, 1024, WRITE_FRESH, &err), &err);
+    must(stage_mark(dev, &err), &err);
+    must(pages_evict(stage_of(dev), &err), &err);
+    must(stage_rollback(dev, &err), &err);
+    device_close(dev);
+    assert_true(file_is(path, old_bytes, SIZE));
+}
+
 static void test_memory_is_bounded(void **state)
 {
     (void)state;
@@ -576,6 +595,7 @@ int main(void)
         TEST(dry_run_writes_nothing),
         TEST(rollback_leaves_no_trace),
         TEST(revert_and_close_leave_no_trace),
+        TEST(halves_of_a_hole),
         TEST(memory_is_bounded),
         TEST(locked_and_read_only),
         TEST(commit_impossible_is_said_first),

@@ -6,7 +6,7 @@ _dish()
         if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi
     done
     if ((i + 1 == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum du put get cp mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp mknod readlink realpath symlink show explain poke where what cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
+        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum du put get cp mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp mknod readlink realpath symlink show explain poke where what trace cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
         return
     fi
     if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then

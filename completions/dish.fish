@@ -349,6 +349,7 @@ complete -c dish -f -n __dish_at_command -a 'poke' -d 'change one field of an on
 complete -c dish -n '__dish_command poke' -l raw -d 'leave checksums as they are and accept any value'
 complete -c dish -f -n __dish_at_command -a 'where' -d 'follow a file\'s bytes through every layer'
 complete -c dish -f -n __dish_at_command -a 'what' -d 'say whose byte this is, layer by layer'
+complete -c dish -f -n __dish_at_command -a 'trace' -d 'tell after each command what it changed on disk'
 complete -c dish -f -n __dish_at_command -a 'cache' -d 'show what is cached, or forget it'
 complete -c dish -f -n __dish_at_command -a 'lsdel' -d 'list deleted files that can still be seen'
 complete -c dish -f -n __dish_at_command -a 'undel' -d 'bring a deleted file back under a new name'

@@ -78,6 +78,7 @@ _dish() {
         'poke:change one field of an on-disk structure'
         'where:follow a file'\''s bytes through every layer'
         'what:say whose byte this is, layer by layer'
+        'trace:tell after each command what it changed on disk'
         'cache:show what is cached, or forget it'
         'lsdel:list deleted files that can still be seen'
         'undel:bring a deleted file back under a new name'

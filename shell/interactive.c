@@ -98,7 +98,8 @@ static bool next_pending(struct editor *editor, const char **line, size_t *len)
     return false;
 }
 
-/* The terminal is made ready before the prompt shows: what is typed at once must not be taken for a command's. */
+/* The terminal is made ready before the prompt shows: what is typed at once must not be taken for a
+ * command's. */
 static const char *read_line(struct editor *editor, int *count)
 {
     el_set(editor->line, EL_PREP_TERM, 1);
@@ -226,7 +227,7 @@ static bool insert(EditLine *line, const struct text *text)
     return text->len > 0 && el_insertstr(line, text_get(text)) == 0;
 }
 
-/* Tab: put in what is certain; else list what is possible; once more: say what belongs here. */
+/* Tab: put in what is certain, list what is possible; once more: say what belongs here. */
 static unsigned char on_tab(EditLine *line, int key)
 {
     struct shell *shell;
@@ -238,19 +239,17 @@ static unsigned char on_tab(EditLine *line, int key)
     const LineInfo *info = el_line(line);
     if (complete_at(shell, info->buffer, (size_t)(info->cursor - info->buffer), &found)) {
         complete_insertion(&found, &insertion);
-        if (insert(line, &insertion)) {
-            shell->editor->tabs = 0;
-            result = CC_REFRESH;
-        } else {
+        bool inserted = insert(line, &insertion), again = !inserted && shell->editor->tabs > 0;
+        if (found.count != 1 || !inserted) {
             fputs("\n", stdout);
             fflush(stdout);
-            show_list(shell, &found, shell->editor->tabs > 0);
-            if (found.help[0] && (shell->editor->tabs > 0 || found.count == 0))
+            show_list(shell, &found, again);
+            if (found.help[0] && (again || found.count == 0))
                 output_printf(shell->out, "%s\n", found.help);
             output_flush(shell->out);
-            shell->editor->tabs++;
-            result = CC_REDISPLAY;
         }
+        shell->editor->tabs = inserted ? 0 : shell->editor->tabs + 1;
+        result = found.count == 1 && inserted ? CC_REFRESH : CC_REDISPLAY;
     }
     text_free(&insertion);
     candidates_free(&found);

@@ -286,5 +286,6 @@ const struct command partition_command = {
     .flags = flags,
     .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | READS_INPUT | FINDS_DAMAGE,
     .aliases = "part",
+    .verbs = partition_verb_args,
     .run = run,
 };

@@ -16,6 +16,9 @@ struct partition {
     int argc;
 };
 
+/* partition_args.c: what may follow each verb. */
+extern const struct verb_args partition_verb_args[];
+
 typedef bool partition_fn(struct partition *, struct error *);
 
 /* Load a copy of the table. E_NOENT when there is none. */

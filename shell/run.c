@@ -6,6 +6,7 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "changes_print.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -299,6 +300,12 @@ static bool disconnect(struct frame *frame, bool good, struct error *err)
 
 /* ---- the end of a command ---------------------------------------------------------------------------- */
 
+/* `trace on`: what the command that has just ended did to the disk. */
+static bool print_changes(struct shell *shell, struct error *err)
+{
+    return changes_print(shell->session, true, shell->out, err) && output_finish(shell->out, err);
+}
+
 /* What it changed becomes an undo step, or is taken back. */
 static bool settle(struct shell *shell, const struct frame *frame, const char *text, bool good,
                    struct error *err)
@@ -310,7 +317,10 @@ static bool settle(struct shell *shell, const struct frame *frame, const char *t
             kept--;
         memcpy(shown, text, kept);
         strcpy(shown + kept, kept < n ? "…" : "");
+        const struct undo_record *before = shell->session->undo;
         good = session_savepoint(shell->session, shown, err);
+        if (good && shell->trace && shell->session->undo != before)
+            good = print_changes(shell, err);
         if (good && shell->autocommit)
             return shell_commit(shell, err);
     }

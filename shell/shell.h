@@ -43,6 +43,7 @@ struct shell {
     bool stdin_is_script;
     bool quit, discard_on_quit, commit_on_quit;
     bool autocommit, vi_keys;
+    bool trace; /* print what each command changed on disk */
     unsigned depth;               /* of source */
     bool committed;               /* the script has committed before */
     char *commit_place;           /* "deploy.dish:12", where it did last; owned */

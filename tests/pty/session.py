@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from terminal import Terminal  # noqa: E402
@@ -63,6 +64,13 @@ def make_image():
     subprocess.run(["mkfs.vfat", "-F", "32", "-n", "LABEL", image], check=True, stdout=subprocess.DEVNULL,
                    env=ENVIRONMENT)
     subprocess.run(["mmd", "-i", image, "::/etc", "::/My Docs", "::/\u00e4rger"], check=True, env=ENVIRONMENT)
+    with open(os.path.join(DIRECTORY, "big.log"), "w") as file:
+        file.write("".join("%d\n" % i for i in range(200000)))
+    subprocess.run(["mcopy", "-i", image, os.path.join(DIRECTORY, "big.log"), "::/big.log"], check=True, env=ENVIRONMENT)
+    os.rename(os.path.join(DIRECTORY, "big.log"), os.path.join(DIRECTORY, "bigfile"))
+    subprocess.run([PROGRAM, "-c", "create -f raw parts.img 64M; partition init gpt; partition add 16M esp;"
+                    "partition add rest linux; mkfs vfat 1 -L ESPLABEL; mkfs ext4 2 -L rootlabel"],
+                   check=True, cwd=DIRECTORY, env=ENVIRONMENT)
     for name in ("etc/motd", "My Docs/a'b.txt", "\u00e4rger/\u00f6l.txt"):
         subprocess.run(["mcopy", "-i", image, content, "::/" + name], check=True, env=ENVIRONMENT)
 
@@ -179,28 +187,33 @@ def test_completion_of_commands():
 
 def test_completion_of_files():
     terminal = session("disk.img")
-    terminal.send("where My\t")
+    terminal.send("cat My\t")
     terminal.shown(r"My.*\\ Docs/")
     terminal.send("\t")
     terminal.shown(r"a\\'b\.txt ")
     erase(terminal)
-    terminal.send("where \"My\t")
+    terminal.send("cat \"My\t")
     terminal.shown(r"\"My.* Docs/")
     terminal.send("\t")
     terminal.shown(r"a'b\.txt\" ")
     erase(terminal)
-    terminal.send("where 'My Docs/a\t")
+    terminal.send("cat 'My Docs/a\t")
     terminal.shown(r"'\\''b\.txt' ")
     erase(terminal)
-    terminal.send("where \u00e4\t")
+    terminal.send("cat \u00e4\t")
     terminal.shown("rger/")
     terminal.send("\u00f6\t")
     terminal.shown(r"l\.txt ")
     erase(terminal)
-    terminal.send("where etc/mo x\x1b[D\x1b[D\t")  # in mid-line
+    terminal.send("cat etc/mo x\x1b[D\x1b[D\t")  # in mid-line
     terminal.shown(r"td")
     terminal.send("\n")
     terminal.expect(r"\r\n.*> ")
+    terminal.send("put big\t")     # on the host, then in the image
+    terminal.shown(r"put bigfile ")
+    terminal.send("et\t")
+    terminal.shown(r"put bigfile etc/")
+    erase(terminal)
     terminal.send("source cont\t")
     terminal.shown("content ")
     erase(terminal)
@@ -211,13 +224,90 @@ def test_completion_of_files():
     assert terminal.wait() == 0
 
 
+def test_completion_of_partitions():
+    terminal = start("parts.img")
+    terminal.expect(r"> ")
+    terminal.send("use \t")
+    terminal.shown(r"1 +fat16 +ESPLABEL.*2 +ext4 +rootlabel")
+    erase(terminal)
+    terminal.send("partition add rest li\t")
+    terminal.shown(r"linux")
+    erase(terminal)
+    terminal.send("partition ty\t\t")
+    terminal.shown(r"type.*types")
+    erase(terminal)
+    terminal.send("show ext.su\t")
+    terminal.shown(r"ext\.super ")
+    erase(terminal)
+    terminal.send("explain ext.super.s_mag\t")
+    terminal.shown(r"s_magic ")
+    erase(terminal)
+    terminal.send("ls 1\t")
+    terminal.shown(r"ls 1:")
+    erase(terminal)
+    terminal.send("ls --r\t")
+    terminal.shown(r"--re.*--reverse")
+    erase(terminal)
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_huge_directory():
+    """Tab gives up on a directory that takes long; what it knows it shows."""
+    terminal = session("disk.img")
+    os.makedirs(os.path.join(DIRECTORY, "many"), exist_ok=True)
+    for i in range(3000):
+        with open(os.path.join(DIRECTORY, "many", "name%d" % i), "w"):
+            pass
+    started = time.monotonic()
+    terminal.send("source many/na\t")
+    terminal.shown(r"many/name")
+    terminal.send("\t")
+    terminal.shown(r"\.\.\. and more")
+    assert time.monotonic() - started < 5
+    erase(terminal)
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_search_in_history():
+    terminal = session()
+    for line in ("echo needle", "echo hay"):
+        ask(terminal, line, r"\r\n(needle|hay)\r\n")
+    terminal.send("\x12need")
+    terminal.shown(r"echo needle")
+    terminal.send("\n")
+    terminal.expect(r"\r\nneedle\r\n.*> ")
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
+def test_control_characters():
+    """Names from an image cannot play with the terminal."""
+    subprocess.run([PROGRAM, "parts.img", "-c", "write $'2:/\\x1b[31mred' x"], cwd=DIRECTORY, check=True,
+                   env=ENVIRONMENT)
+    terminal = start("parts.img")
+    terminal.expect(r"> ")
+    terminal.line("ls /")
+    screen = terminal.expect(r"ls /\r\n(.*?)> ").group(1)
+    assert "\\033[31mred" in screen and "\x1b[31mred" not in screen, repr(screen)
+    terminal.line("cat /*red/x")
+    answer = terminal.expect(r"x\r\n(.*?)> ").group(1)
+    assert "\x1b[31m" not in answer, repr(answer)
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+
+
 def test_pager():
     terminal = session("disk.img")
-    terminal.line("help | less")
-    terminal.expect(r"Images.*:")
-    terminal.send("q")
-    terminal.expect(r"> ")
-    ask(terminal, "echo status $?", r"status 0\r\n")
+    for line in ("help | less", "cat big.log | less"):
+        terminal.line(line)
+        terminal.expect(r"(Images|\r\n2\r\n).*:")
+        terminal.send("q")
+        terminal.expect(r"> ")
+        ask(terminal, "echo status $?", r"status 0\r\n")
+    children = subprocess.run(["ps", "--ppid", str(terminal.pid), "-o", "comm="], stdout=subprocess.PIPE).stdout
+    assert not children.strip(), children
     terminal.send("\x04")
     assert terminal.wait() == 0
 

@@ -94,6 +94,7 @@ void ext_check_clear_inode(struct ext_checker *, uint32_t ino);
 bool ext_check_inode_used(const struct ext_checker *, uint32_t ino);
 bool ext_check_inode_is_dir(const struct ext_checker *, uint32_t ino);
 bool ext_check_add_link(struct ext_checker *, uint32_t ino, struct error *) DISH_CHECKED;
+void ext_check_drop_link(struct ext_checker *, uint32_t ino);
 uint32_t ext_check_links(const struct ext_checker *, uint32_t ino);
 uint32_t ext_check_group_dirs(const struct ext_checker *, uint32_t group);
 struct ext_check_dir *ext_check_find_dir(const struct ext_checker *, uint32_t ino); /* NULL: no directory */
@@ -140,7 +141,9 @@ bool ext_resize_inode_write(struct ext_fs *, uint64_t dind, struct error *) DISH
 
 bool ext_check_super(struct ext_checker *, struct error *) DISH_CHECKED;
 bool ext_check_inodes(struct ext_checker *, struct error *) DISH_CHECKED;
-bool ext_check_xattrs(struct ext_checker *, struct ext_inode *, bool *acl_block, struct error *) DISH_CHECKED;
+/* *clusters: what attributes add to the inode's i_blocks. */
+bool ext_check_xattrs(struct ext_checker *, struct ext_inode *, uint64_t *clusters,
+                      struct error *) DISH_CHECKED;
 bool ext_check_xattr_counts(struct ext_checker *, struct error *) DISH_CHECKED;
 bool ext_check_dups(struct ext_checker *, struct error *) DISH_CHECKED;
 bool ext_check_bitmaps(struct ext_checker *, struct error *) DISH_CHECKED;
@@ -151,6 +154,10 @@ bool ext_check_link_counts(struct ext_checker *, struct error *) DISH_CHECKED;
 bool ext_check_counts(struct ext_checker *, struct error *) DISH_CHECKED;
 bool ext_check_quotas(struct ext_checker *, struct error *) DISH_CHECKED;
 
+/*
+ * Take the index of a directory away: its blocks become ordinary ones without entries, and it loses the flag.
+ */
+bool ext_check_unindex(struct ext_checker *, struct ext_inode *dir, struct error *) DISH_CHECKED;
 /* Give an inode a name in lost+found, which is made when there is none. */
 bool ext_check_reconnect(struct ext_checker *, uint32_t ino, struct error *) DISH_CHECKED;
 /* Take an inode away: blocks, bits and counts. From pass 2 on. */

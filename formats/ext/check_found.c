@@ -239,6 +239,18 @@ bool ext_check_add_link(struct ext_checker *c, uint32_t ino, struct error *err)
     return slot != NULL;
 }
 
+void ext_check_drop_link(struct ext_checker *c, uint32_t ino)
+{
+    struct inode_at at;
+    struct ext_tally_slot *more = (struct ext_tally_slot *)(uintptr_t)ext_tally_find(&c->links, ino);
+    if (!inode_at(c, ino, &at))
+        return;
+    if (more && more->count)
+        more->count--;
+    else if (at.links[at.index])
+        at.links[at.index]--;
+}
+
 uint32_t ext_check_links(const struct ext_checker *c, uint32_t ino)
 {
     struct inode_at at;

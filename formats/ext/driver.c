@@ -431,6 +431,7 @@ const struct fs_driver ext_driver = {
     .undelete = ext_undelete,
     .free_runs = ext_free_runs,
     .info = ext_info,
+    .check = ext_check,
     .create = ext_op_create,
     .link = ext_op_link,
     .remove = ext_op_remove,

@@ -39,7 +39,7 @@ void *arena_new(struct arena *arena, size_t n, struct error *err)
         return NULL;
     }
     n = (n + step - 1) / step * step;
-    if (arena->capacity - arena->used < n && !add_block(arena, n, err))
+    if ((!arena->blocks || arena->capacity - arena->used < n) && !add_block(arena, n, err))
         return NULL;
     void *out = arena->blocks->bytes + arena->used;
     arena->used += n;

@@ -168,6 +168,18 @@ static bool enter_again(struct ext_dir_check *d, const struct evicted *e, struct
     return ext_dir_add(d->c->ext, d->inode, e->name, e->len, e->ino, mode, err);
 }
 
+static bool check_inline(struct ext_dir_check *d, struct error *err);
+
+/* `.` and `..` for a directory that has lost everything; pass 3 knows its parent. */
+static bool start_anew(struct ext_dir_check *d, struct error *err)
+{
+    struct ext_fs *ext = d->c->ext;
+    ext_inode_set_size(ext, d->inode->raw, 0);
+    ext_inode_set_i_flags(d->inode->raw, ext_inode_i_flags(d->inode->raw) & ~(uint64_t)EXT_FL_INDEX);
+    d->indexed = false;
+    return ext_dir_init(ext, d->inode, EXT_ROOT_INO, err);
+}
+
 static bool check_blocks(struct ext_dir_check *d, struct error *err)
 {
     struct ext_checker *c = d->c;
@@ -178,11 +190,11 @@ static bool check_blocks(struct ext_dir_check *d, struct error *err)
                     d->inode->ino)) {
         free(blocks);
         blocks = NULL;
-        ext_inode_set_size(c->ext, d->inode->raw, 0);
-        ext_inode_set_i_flags(d->inode->raw, ext_inode_i_flags(d->inode->raw) & ~(uint64_t)EXT_FL_INDEX);
-        d->indexed = false;
-        ok = ext_dir_init(c->ext, d->inode, EXT_ROOT_INO, err) &&
-             ext_check_dir_map(c, d->inode, &blocks, &count, err);
+        if (!start_anew(d, err))
+            return false;
+        if (ext_inode_flag(d->inode->raw, EXT_FL_INLINE_DATA))
+            return check_inline(d, err);
+        ok = ext_check_dir_map(c, d->inode, &blocks, &count, err);
     }
     for (uint64_t i = 0; ok && i < count && !c->stop && !(c->again && c->repair); i++) {
         struct evicted evicted = {0};

@@ -64,6 +64,30 @@ static void drop_journal(struct ext_fs *ext)
     ext_super_changed(ext);
 }
 
+/* The inode from its copy in the superblock; pass 1 counts its blocks. */
+static bool restore_journal_inode(struct ext_checker *c, uint32_t ino, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    const uint8_t *copy = ext_super_s_jnl_blocks(ext->super);
+    struct ext_inode inode;
+    if (!ext_check_inode(c, ino, &inode, err))
+        return false;
+    if (ext_problem(c, "journal-inode", ext_check_inode_off(&inode), "the journal's inode %u is damaged",
+                    ino)) {
+        memset(inode.raw, 0, ext->inode_size);
+        ext_inode_set_i_mode(inode.raw, S_IFREG | 0600);
+        ext_inode_set_i_links_count(inode.raw, 1);
+        memcpy(ext_inode_i_block(inode.raw), copy, EXT_I_BLOCK_SIZE);
+        ext_inode_set_i_size_high(inode.raw, load_le32(copy + EXT_I_BLOCK_SIZE));
+        ext_inode_set_i_size_lo(inode.raw, load_le32(copy + EXT_I_BLOCK_SIZE + 4));
+        if (load_le16(copy) == EXT_EXTENT_MAGIC)
+            ext_inode_set_i_flags(inode.raw, EXT_FL_EXTENTS);
+        ext_inode_dirty(ext, &inode);
+    }
+    ext_inode_put(ext, &inode);
+    return true;
+}
+
 static bool check_journal(struct ext_checker *c, struct error *err)
 {
     struct ext_fs *ext = c->ext;
@@ -85,7 +109,7 @@ static bool check_journal(struct ext_checker *c, struct error *err)
     if (ino != 0)
         ext_journal_close(&j);
     if (ok)
-        return true;
+        return !j.from_backup || restore_journal_inode(c, ino, err);
     if (why.kind != E_DAMAGED && why.kind != E_UNSUPPORTED) {
         *err = why;
         return false;

@@ -55,13 +55,13 @@ static bool map_journal(struct ext_journal *j, struct error *err)
         return fail(err, E_UNSUPPORTED, "the journal lies on another device (%#x)",
                     (unsigned)ext_super_s_journal_dev(ext->super));
     struct ext_inode inode;
-    bool ok = ext_inode_get(ext, ino, &inode, err);
+    bool ok = ext_inode_live(ext, ino, &inode, err);
     if (ok) {
         ok = map_inode(j, &inode, err) && j->run_count > 0;
         ext_inode_put(ext, &inode);
     }
     if (!ok && ext_super_s_jnl_backup_type(ext->super) == 1)
-        ok = map_backup(j, err);
+        ok = j->from_backup = map_backup(j, err);
     if (ok && j->run_count == 0)
         ok = damaged(err, j->base, EXT_SUPER_OFFSET, "the journal (inode %u) has no blocks", ino);
     return ok;

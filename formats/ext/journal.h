@@ -108,6 +108,7 @@ struct ext_journal {
     uint32_t seed;       /* of checksums */
     uint32_t end_tid;    /* after the log was scanned: the transaction that is not there any more */
     uint64_t replayed;   /* blocks written */
+    bool from_backup;    /* the inode is damaged: its copy in the superblock was used */
     bool damaged;        /* some block of a transaction had to be left out */
     uint8_t *block;      /* one block of scratch */
 };

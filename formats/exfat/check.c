@@ -1,8 +1,321 @@
-#include "exfat.h"
-bool exfat_check(struct fs *fs, struct check *c, struct error *err)
+/*
+ * fsck: boot regions, FAT head, bitmap and up-case table, all directories and files, the bitmap against what
+ * was reached. Repairs keep as much as can be kept: chains are cut where they go wrong, sets that cannot be
+ * used are deleted, bits of clusters that nobody owns are cleared.
+ */
+#include "check.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void exfat_found(struct exfat_check *c, enum finding_kind kind, const char *code, uint64_t off, bool fixed,
+                 const char *fmt, ...)
 {
-    (void)fs;
-    (void)c;
-    (void)err;
+    char text[320];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    c->changed = c->changed || fixed;
+    if (!check_found(c->check, kind, code, c->exfat->fs.device, off, fixed, "%s", text))
+        c->stop = true;
+}
+
+bool exfat_did(struct exfat_check *c, bool ok)
+{
+    c->failed = c->failed || !ok;
+    return ok;
+}
+
+/* ---- clusters --------------------------------------------------------------------------------------------
+ */
+
+static bool is_seen(const struct exfat_check *c, uint32_t cluster)
+{
+    return c->seen[cluster / 64] >> (cluster % 64) & 1;
+}
+
+static const char *claim_one(struct exfat_check *c, uint32_t cluster, const char **why)
+{
+    if (!exfat_valid_cluster(c->exfat, cluster)) {
+        *why = "does not exist";
+        return "cluster-range";
+    }
+    if (is_seen(c, cluster)) {
+        *why = "belongs to something else already, or the chain runs in a circle";
+        return "cross-link";
+    }
+    c->seen[cluster / 64] |= (uint64_t)1 << (cluster % 64);
+    return NULL;
+}
+
+bool exfat_claim(struct exfat_check *c, const struct exfat_stream *s, struct exfat_walk *walk)
+{
+    uint32_t total = s->contiguous ? exfat_clusters_for(c->exfat, s->size) : UINT32_MAX, cluster = s->first;
+    *walk = (struct exfat_walk){.clusters = 0};
+    while (s->first && walk->clusters < total && cluster != CLUSTER_END) {
+        walk->at = cluster;
+        if (cluster == CLUSTER_BAD) {
+            walk->code = "bad-cluster";
+            walk->why = "marks a bad one";
+            return true;
+        }
+        walk->code = claim_one(c, cluster, &walk->why);
+        if (walk->code)
+            return true;
+        walk->clusters++;
+        walk->last = cluster++;
+        if (!exfat_did(c, walk->clusters % 65536 != 0 || interrupt_check(c->err)) ||
+            (!s->contiguous && !exfat_did(c, exfat_fat_get(c->exfat, walk->last, &cluster, c->err))))
+            return false;
+    }
     return true;
+}
+
+bool exfat_unclaim(struct exfat_check *c, const struct exfat_stream *s, uint32_t keep)
+{
+    uint32_t cluster = s->first, total = s->contiguous ? exfat_clusters_for(c->exfat, s->size) : UINT32_MAX;
+    for (uint32_t i = 0; i < total && exfat_valid_cluster(c->exfat, cluster) && is_seen(c, cluster); i++) {
+        uint32_t next = cluster + 1;
+        if (!s->contiguous && !exfat_did(c, exfat_fat_get(c->exfat, cluster, &next, c->err)))
+            return false;
+        if (i >= keep)
+            c->seen[cluster / 64] &= ~((uint64_t)1 << (cluster % 64));
+        cluster = next;
+    }
+    return true;
+}
+
+/* ---- boot regions ----------------------------------------------------------------------------------------
+ */
+
+static bool read_region(struct exfat_check *c, uint32_t first, uint8_t *region)
+{
+    uint32_t ss = c->exfat->g.sector_size;
+    return exfat_did(
+        c, device_read(c->exfat->fs.device, (uint64_t)first * ss, region, (size_t)ss * BOOT_SECTORS, c->err));
+}
+
+static bool checksum_right(const uint8_t *region, uint32_t ss)
+{
+    uint32_t sum = exfat_boot_checksum(region, ss);
+    for (uint32_t i = 0; i < ss; i += 4)
+        if (load_le32(region + (size_t)(BOOT_SECTORS - 1) * ss + i) != sum)
+            return false;
+    return true;
+}
+
+/* The backup repeats the main region but for flags and percentage. */
+static bool backup_right(const uint8_t *region, const uint8_t *backup, uint32_t ss)
+{
+    return memcmp(region, backup, 106) == 0 && memcmp(region + 108, backup + 108, 4) == 0 &&
+           memcmp(region + 113, backup + 113, (size_t)ss * (BOOT_SECTORS - 1) - 113) == 0 &&
+           checksum_right(backup, ss);
+}
+
+static bool check_regions(struct exfat_check *c)
+{
+    uint32_t ss = c->exfat->g.sector_size;
+    size_t size = (size_t)ss * BOOT_SECTORS;
+    uint8_t *region = mem_new(2 * size, c->err);
+    bool fix = exfat_repairs(c, FINDING_DAMAGE), patch = false;
+    bool ok = exfat_did(c, region != NULL) && read_region(c, 0, region) &&
+              read_region(c, BOOT_SECTORS, region + size);
+    if (ok && !checksum_right(region, ss)) {
+        exfat_found(c, FINDING_DAMAGE, "boot-checksum", 11 * (uint64_t)ss, fix,
+                    "the checksum of the boot region is wrong");
+        patch = true;
+        /* With the right sum in hand the backup can be judged by its own merits. */
+        for (uint32_t i = 0, sum = exfat_boot_checksum(region, ss); i < ss; i += 4)
+            store_le32(region + size - ss + i, sum);
+    }
+    if (ok && !backup_right(region, region + size, ss)) {
+        exfat_found(c, FINDING_DAMAGE, "backup-boot", size, fix,
+                    "the backup boot region differs from the main one");
+        patch = true;
+    }
+    if (ok && patch && fix && exfat_goes_on(c)) {
+        memcpy(region + size, region, size);
+        for (uint32_t i = 0; ok && i < 2 * BOOT_SECTORS; i++)
+            cache_forget(c->exfat->meta, (uint64_t)i * ss);
+        ok = exfat_did(c, device_write(c->exfat->fs.device, 0, region, 2 * size, WRITE_UPDATE, c->err));
+    }
+    free(region);
+    return ok && exfat_goes_on(c);
+}
+
+static bool check_flags(struct exfat_check *c)
+{
+    struct cache_block *block;
+    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    if (!(c->exfat->g.flags & VOLUME_DIRTY))
+        return true;
+    exfat_found(c, FINDING_DAMAGE, "dirty", exfat_boot_off_VolumeFlags, fix,
+                "the volume was not unmounted cleanly");
+    if (!fix)
+        return exfat_goes_on(c);
+    if (!exfat_did(c, cache_get(c->exfat->meta, 0, &block, c->err)))
+        return false;
+    c->exfat->g.flags &= ~(unsigned)VOLUME_DIRTY;
+    exfat_boot_set_VolumeFlags(block->data, c->exfat->g.flags);
+    cache_dirty(c->exfat->meta, block, WRITE_UPDATE);
+    cache_release(c->exfat->meta, block);
+    return exfat_goes_on(c);
+}
+
+static bool check_fat_head(struct exfat_check *c)
+{
+    static const uint32_t expected[2] = {0xFFFFFFF8, 0xFFFFFFFF};
+    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    for (uint32_t n = 0; n < 2; n++) {
+        uint32_t value;
+        if (!exfat_did(c, exfat_fat_get(c->exfat, n, &value, c->err)))
+            return false;
+        if (value == expected[n])
+            continue;
+        exfat_found(c, FINDING_DAMAGE, "fat-head", c->exfat->g.fat_off + 4 * n, fix,
+                    "FAT entry %u is 0x%08x, not 0x%08x", n, value, expected[n]);
+        if (fix && !exfat_did(c, exfat_fat_set(c->exfat, n, expected[n], c->err)))
+            return false;
+    }
+    return exfat_goes_on(c);
+}
+
+/* ---- the bitmap ------------------------------------------------------------------------------------------
+ */
+
+/* A run of bits that say one thing while the tree says the other. */
+static bool wrong_run(struct exfat_check *c, uint32_t start, uint32_t len, bool used)
+{
+    enum finding_kind kind = used ? FINDING_DAMAGE : FINDING_LEAK;
+    bool fix = exfat_repairs(c, kind);
+    uint64_t off = 0;
+    if (!exfat_did(c, exfat_bitmap_off(c->exfat, start, &off, c->err)))
+        return false;
+    if (used) {
+        exfat_found(c, kind, "used-but-free", off, fix,
+                    "%u cluster%s from %u on are in use, but free in the bitmap", len, len == 1 ? "" : "s",
+                    start);
+    } else {
+        c->lost += len;
+        exfat_found(c, kind, "lost-clusters", off, fix, "%u cluster%s from %u on belong%s to no file", len,
+                    len == 1 ? "" : "s", start, len == 1 ? "s" : "");
+    }
+    if (!fix)
+        return exfat_goes_on(c);
+    return exfat_did(c, exfat_bitmap_mark(c->exfat, start, len, used, c->err) &&
+                            (used || ranges_add(&c->exfat->space.freed, start, len, c->err))) &&
+           exfat_goes_on(c);
+}
+
+static bool compare_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first, uint32_t count, void *arg,
+                         struct error *err)
+{
+    struct exfat_check *c = arg;
+    uint32_t start = 0, len = 0;
+    bool used = false;
+    (void)exfat;
+    (void)err;
+    for (uint32_t i = 0; i <= count; i++) {
+        bool seen = i < count && is_seen(c, first + i), set = i < count && (buf[i / 8] >> (i % 8) & 1);
+        c->used += seen;
+        if (len > 0 && (seen == set || seen != used)) {
+            if (!wrong_run(c, start, len, used))
+                return false;
+            len = 0;
+        }
+        if (seen == set)
+            continue;
+        if (len++ == 0)
+            start = first + i;
+        used = seen;
+    }
+    return true;
+}
+
+static bool check_bitmap(struct exfat_check *c)
+{
+    if (exfat_bitmap_each(c->exfat, compare_bits, c, c->err))
+        return exfat_goes_on(c);
+    return c->stop && !c->failed ? false : exfat_did(c, false);
+}
+
+/* Bitmap and up-case table were sound enough for the volume to be opened; here they claim their clusters. */
+static bool claim_table(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item, void *arg,
+                        struct error *err)
+{
+    struct exfat_check *c = arg;
+    struct exfat_walk walk;
+    (void)exfat;
+    (void)dir;
+    (void)err;
+    if (item->kind != ITEM_OTHER || (item->raw[0] != TYPE_BITMAP && item->raw[0] != TYPE_UPCASE))
+        return true;
+    struct exfat_stream s = {.first = load_le32(item->raw + 20), .size = load_le64(item->raw + 24)};
+    if (!exfat_claim(c, &s, &walk))
+        return false;
+    if (walk.code || walk.clusters != exfat_clusters_for(c->exfat, s.size))
+        exfat_found(c, FINDING_DAMAGE, walk.code ? walk.code : "table-length", item->off, false,
+                    "the %s of %llu bytes has a chain of %u sound clusters",
+                    item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table",
+                    (unsigned long long)s.size, walk.clusters);
+    return exfat_goes_on(c);
+}
+
+static bool claim_tables(struct exfat_check *c)
+{
+    struct exfat_dir *root;
+    return exfat_did(c, exfat_dir_open(c->exfat, ROOT_ID, &root, c->err) &&
+                            exfat_dir_scan(c->exfat, root, claim_table, c, c->err)) &&
+           exfat_goes_on(c);
+}
+
+/* ---- all of it -------------------------------------------------------------------------------------------
+ */
+
+static void summarize(const struct exfat_check *c)
+{
+    struct report *report = c->check->summary;
+    if (!report)
+        return;
+    report_number(report, "files", c->files);
+    report_number(report, "directories", c->directories);
+    report_number(report, "clusters", c->exfat->g.clusters);
+    report_number(report, "used-clusters", c->used);
+    report_number(report, "lost-clusters", c->lost);
+}
+
+static bool forget_caches(struct exfat *exfat, struct error *err)
+{
+    exfat_table_unpin(exfat);
+    exfat_dirs_drop(exfat);
+    chains_drop(exfat->chains);
+    return cache_flush(exfat->table, err) && cache_flush(exfat->meta, err);
+}
+
+bool exfat_check(struct fs *fs, struct check *check, struct error *err)
+{
+    struct exfat *exfat = exfat_of(fs);
+    struct exfat_check c = {.exfat = exfat, .check = check, .err = err};
+    c.seen = mem_array(exfat->g.clusters / 64 + 2, sizeof *c.seen, err);
+    if (!c.seen || !forget_caches(exfat, err)) {
+        free(c.seen);
+        return false;
+    }
+    bool ok = check_regions(&c) && check_flags(&c) && check_fat_head(&c) && claim_tables(&c) &&
+              exfat_check_tree(&c) && check_bitmap(&c);
+    if (ok)
+        summarize(&c);
+    while (c.count > 0)
+        free(c.todo[--c.count].path);
+    free(c.todo);
+    free(c.seen);
+    if (c.changed) {
+        exfat_dirs_drop(exfat);
+        chains_drop(exfat->chains);
+        space_drop(&exfat->space);
+        if (!c.failed && exfat_space_load(exfat, err))
+            exfat->space.changed = true; /* the percentage follows at the next flush */
+    }
+    return !c.failed;
 }

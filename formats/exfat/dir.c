@@ -1,10 +1,9 @@
 /* Directories: where they lie, their entry sets, the index of names, lookup. */
 #include "exfat.h"
+#include "utf.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
-
-#include "utf.h"
 
 enum { MAX_INDEXED = 256, MAX_REFS = 1024 * 1024, AHEAD_BYTES = 128 * 1024 };
 
@@ -135,14 +134,28 @@ void exfat_dirs_drop(struct exfat *exfat)
             exfat_dir_forget(exfat, exfat->dirs[i]->stream.first);
 }
 
-static bool add_dir(struct exfat *exfat, const struct exfat_stream *stream, fs_id id, fs_id parent,
-                    struct exfat_dir **out, struct error *err)
+/* A root directory whose chain is damaged shows its first cluster, so that the volume can be checked at all.
+ */
+static bool damaged_root(struct exfat *exfat, const struct exfat_stream *stream, const struct error *err)
+{
+    if (err->kind != E_DAMAGED || stream->first != exfat->g.root)
+        return false;
+    snprintf(exfat->fs.note, sizeof exfat->fs.note,
+             "the root directory's chain of clusters is damaged: only the first one is shown");
+    return true;
+}
+
+bool exfat_dir_at(struct exfat *exfat, const struct exfat_stream *stream, fs_id id, fs_id parent,
+                  struct exfat_dir **out, struct error *err)
 {
     uint32_t clusters;
     struct exfat_dir *dir = find_dir(exfat, stream->first);
     if (!dir) {
-        if (!exfat_stream_clusters(exfat, stream, &clusters, err))
-            return false;
+        if (!exfat_stream_clusters(exfat, stream, &clusters, err)) {
+            if (!damaged_root(exfat, stream, err))
+                return false;
+            clusters = 1;
+        }
         if (clusters == 0 || (uint64_t)clusters << exfat->g.cluster_shift > MAX_DIR_BYTES)
             return fail(err, E_DAMAGED, "the directory has %u clusters", clusters);
         dir = mem_new(sizeof *dir, err);
@@ -311,7 +324,7 @@ static bool search_item(struct exfat *exfat, struct exfat_dir *dir, const struct
         search->id = item->id;
         return false;
     }
-    if (!add_dir(exfat, &search->stream, item->id, dir->id, &child, err))
+    if (!exfat_dir_at(exfat, &search->stream, item->id, dir->id, &child, err))
         return false;
     if (child->search == exfat->searches)
         return true;
@@ -342,7 +355,7 @@ static bool search_dir(struct exfat *exfat, uint32_t first, struct exfat_dir **o
     free(search.todo);
     if (ok && !search.id)
         return fail(err, E_NOENT, "there is no directory at cluster %u", first);
-    return ok && add_dir(exfat, &search.stream, search.id, dir->id, out, err);
+    return ok && exfat_dir_at(exfat, &search.stream, search.id, dir->id, out, err);
 }
 
 void exfat_dir_moved(struct exfat *exfat, uint32_t first, fs_id id, fs_id parent)
@@ -370,14 +383,14 @@ bool exfat_dir_open(struct exfat *exfat, fs_id id, struct exfat_dir **out, struc
     struct exfat_set set;
     if (id == ROOT_ID) {
         *out = find_dir(exfat, exfat->g.root);
-        return *out || add_dir(exfat, &stream, ROOT_ID, ROOT_ID, out, err);
+        return *out || exfat_dir_at(exfat, &stream, ROOT_ID, ROOT_ID, out, err);
     }
     if (!exfat_set_load(exfat, id, &set, err))
         return false;
     if (!(exfat_file_FileAttributes(set.raw) & EXFAT_DIRECTORY))
         return fail(err, E_NOTDIR, "not a directory");
     exfat_set_stream(set.raw, &stream);
-    return add_dir(exfat, &stream, id, set.dir->id, out, err);
+    return exfat_dir_at(exfat, &stream, id, set.dir->id, out, err);
 }
 
 /* ---- the index -------------------------------------------------------------------------------------------

@@ -190,6 +190,12 @@ struct exfat_stream {
     uint64_t size, valid; /* DataLength, ValidDataLength */
 };
 
+static inline bool exfat_stream_equal(const struct exfat_stream *a, const struct exfat_stream *b)
+{
+    return a->first == b->first && a->contiguous == b->contiguous && a->size == b->size &&
+           a->valid == b->valid;
+}
+
 /* A directory that was seen: kept until the volume is loaded anew. */
 struct exfat_dir {
     struct exfat_stream stream;
@@ -275,6 +281,10 @@ bool exfat_chain_step(void *exfat, uint32_t cluster, uint32_t *next, struct erro
 bool exfat_space_load(struct exfat *, struct error *) DISH_CHECKED;
 /* Set or clear bits of the allocation bitmap on disk. */
 bool exfat_bitmap_mark(struct exfat *, uint32_t start, uint32_t len, bool used, struct error *) DISH_CHECKED;
+/* Read the bitmap piece by piece: the bits of buf are `count` clusters from `first` on. */
+typedef bool exfat_bits_fn(struct exfat *, const uint8_t *buf, uint32_t first, uint32_t count, void *arg,
+                           struct error *);
+bool exfat_bitmap_each(struct exfat *, exfat_bits_fn *, void *arg, struct error *) DISH_CHECKED;
 /* Where the bit of a cluster lies. */
 bool exfat_bitmap_off(struct exfat *, uint32_t cluster, uint64_t *off, struct error *) DISH_CHECKED;
 
@@ -323,7 +333,8 @@ struct exfat_set {
 };
 
 uint16_t exfat_set_checksum(const uint8_t *raw, uint32_t count);
-/* Why a set is not sound; NULL when it is. */
+/* Why a name, or a set, is not sound; NULL when it is. */
+const char *exfat_name_fault(const struct exfat_units *);
 const char *exfat_set_fault(const struct exfat *, const uint8_t *raw, uint32_t count);
 void exfat_set_name(const uint8_t *raw, uint32_t count, struct exfat_units *);
 void exfat_set_stream(const uint8_t *raw, struct exfat_stream *);
@@ -369,6 +380,9 @@ static inline fs_id exfat_id(uint32_t dir_first, uint32_t slot)
 
 /* The directory with this id; known ones are found without reading. */
 bool exfat_dir_open(struct exfat *, fs_id, struct exfat_dir **, struct error *) DISH_CHECKED;
+/* The same when it is known where it lies. */
+bool exfat_dir_at(struct exfat *, const struct exfat_stream *, fs_id, fs_id parent, struct exfat_dir **,
+                  struct error *) DISH_CHECKED;
 bool exfat_dir_index(struct exfat *, fs_id, struct exfat_dir **, struct error *) DISH_CHECKED;
 /* The directory whose first cluster this is, searched for when it was not seen yet. */
 bool exfat_dir_of_cluster(struct exfat *, uint32_t first, struct exfat_dir **, struct error *) DISH_CHECKED;

@@ -152,7 +152,7 @@ bool exfat_write(struct fs *fs, fs_id id, uint64_t off, const void *buf, size_t 
     struct exfat_stream before = s;
     if (!extend(exfat, id, &s, off, off + n, err) || !store(exfat, &s, off, buf, n, err))
         return false;
-    return memcmp(&before, &s, sizeof s) == 0 || close_file(exfat, &set, &s, err);
+    return exfat_stream_equal(&before, &s) || close_file(exfat, &set, &s, err);
 }
 
 bool exfat_truncate(struct fs *fs, fs_id id, uint64_t size, struct error *err)

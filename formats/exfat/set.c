@@ -46,7 +46,7 @@ void exfat_set_put_stream(uint8_t *raw, const struct exfat_stream *s)
     exfat_stream_set_ValidDataLength(stream, s->valid);
 }
 
-static const char *name_fault(const struct exfat_units *name)
+const char *exfat_name_fault(const struct exfat_units *name)
 {
     if (name->count == 0)
         return "the name is empty";
@@ -85,7 +85,7 @@ const char *exfat_set_fault(const struct exfat *exfat, const uint8_t *raw, uint3
     exfat_set_name(raw, count, &name);
     if (name.count != exfat_stream_NameLength(raw + ENTRY_SIZE))
         return "the name has fewer units than its length says";
-    const char *fault = name_fault(&name);
+    const char *fault = exfat_name_fault(&name);
     if (!fault)
         fault = stream_fault(exfat, raw);
     if (fault || !(exfat_file_FileAttributes(raw) & EXFAT_DIRECTORY))

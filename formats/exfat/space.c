@@ -114,9 +114,11 @@ bool exfat_bitmap_mark(struct exfat *exfat, uint32_t start, uint32_t len, bool u
     return true;
 }
 
-/* Bits of buf are clusters from `first` on. */
-static void use_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first, uint32_t count)
+static bool use_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first, uint32_t count, void *arg,
+                     struct error *err)
 {
+    (void)arg;
+    (void)err;
     for (uint32_t i = 0; i < count;) {
         uint32_t run = 0;
         while (i + run < count && (buf[(i + run) / 8] >> ((i + run) % 8) & 1))
@@ -127,9 +129,10 @@ static void use_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first, ui
         while (i < count && !(buf[i / 8] >> (i % 8) & 1))
             i += i % 8 == 0 && buf[i / 8] == 0 ? 8 : 1;
     }
+    return true;
 }
 
-static bool scan_bitmap(struct exfat *exfat, struct error *err)
+bool exfat_bitmap_each(struct exfat *exfat, exfat_bits_fn *visit, void *arg, struct error *err)
 {
     uint64_t end = div_up(exfat->g.clusters, 8);
     uint8_t *buf = mem_new(SCAN_BYTES, err);
@@ -139,18 +142,15 @@ static bool scan_bitmap(struct exfat *exfat, struct error *err)
         ok = interrupt_check(err) &&
              exfat_stream_map(exfat, &exfat->bitmap, (uint32_t)(byte >> exfat->g.cluster_shift), &cluster,
                               &len, err);
+        if (ok && len == 0)
+            ok = fail(err, E_DAMAGED, "the allocation bitmap is shorter than its length says");
         if (!ok)
             break;
-        if (len == 0) {
-            ok = fail(err, E_DAMAGED, "the allocation bitmap is shorter than its length says");
-            break;
-        }
         uint64_t n =
             MIN_OF(((uint64_t)len << exfat->g.cluster_shift) - inside, MIN_OF(SCAN_BYTES, end - byte));
-        ok = device_read(exfat->fs.device, exfat_cluster_off(exfat, cluster) + inside, buf, (size_t)n, err);
-        if (ok)
-            use_bits(exfat, buf, (uint32_t)(byte * 8) + 2,
-                     (uint32_t)MIN_OF(n * 8, exfat->g.clusters - byte * 8));
+        ok = device_read(exfat->fs.device, exfat_cluster_off(exfat, cluster) + inside, buf, (size_t)n, err) &&
+             visit(exfat, buf, (uint32_t)(byte * 8) + 2,
+                   (uint32_t)MIN_OF(n * 8, exfat->g.clusters - byte * 8), arg, err);
         byte += n;
     }
     free(buf);
@@ -161,7 +161,8 @@ bool exfat_space_load(struct exfat *exfat, struct error *err)
 {
     if (exfat->space.loaded)
         return true;
-    if (space_load(&exfat->space, 2, exfat->g.clusters + 2, err) && scan_bitmap(exfat, err))
+    if (space_load(&exfat->space, 2, exfat->g.clusters + 2, err) &&
+        exfat_bitmap_each(exfat, use_bits, NULL, err))
         return space_loaded(&exfat->space, 2, err);
     space_drop(&exfat->space);
     return false;

@@ -86,15 +86,27 @@ static void trim_dirs(struct fat *fat)
     }
 }
 
+/* A root directory whose chain is damaged shows its first cluster, so that the volume can be checked at all.
+ */
+static bool damaged_root(struct fat *fat, const struct fat_dir *dir, const struct error *err)
+{
+    if (err->kind != E_DAMAGED || dir->first != fat->g.root)
+        return false;
+    snprintf(fat->fs.note, sizeof fat->fs.note,
+             "the root directory's chain of clusters is damaged: only the first one is shown");
+    return true;
+}
+
 static bool measure(struct fat *fat, struct fat_dir *dir, struct error *err)
 {
     struct chain *chain;
-    uint32_t clusters;
+    uint32_t clusters = 1;
     if (dir->first == 0) {
         dir->slots = fat->g.root_entries;
         return true;
     }
-    if (!fat_chain_open(fat, dir->first, &chain, err) || !fat_chain_length(fat, chain, &clusters, err))
+    if (!fat_chain_open(fat, dir->first, &chain, err) ||
+        (!fat_chain_length(fat, chain, &clusters, err) && !damaged_root(fat, dir, err)))
         return false;
     uint64_t slots = ((uint64_t)clusters << fat->g.cluster_shift) / ENTRY_SIZE;
     if (slots > MAX_SLOTS)

@@ -158,21 +158,17 @@ static void fill_times(const uint8_t *entry, struct fs_attr *attr)
 bool fat_getattr(struct fs *fs, fs_id id, struct fs_attr *attr, struct error *err)
 {
     struct fat *fat = fat_of(fs);
-    struct chain *chain;
+    struct fat_dir *dir;
     uint8_t entry[ENTRY_SIZE];
-    uint32_t clusters = 0, first;
     if (!fat_entry_load(fat, id, entry, err))
         return false;
     unsigned bits = (unsigned)fat_entry_DIR_Attr(entry);
     bool directory = bits & FAT_DIRECTORY;
-    *attr = (struct fs_attr){.id = id, .nlink = 1};
-    first = fat_entry_cluster(fat, entry);
-    if (directory && first) {
-        if (!fat_chain_open(fat, first, &chain, err) || !fat_chain_length(fat, chain, &clusters, err))
+    *attr = (struct fs_attr){.id = id, .nlink = 1, .size = fat_entry_DIR_FileSize(entry)};
+    if (directory) {
+        if (!fat_dir_open(fat, id, &dir, err))
             return false;
-        attr->size = (uint64_t)clusters << fat->g.cluster_shift;
-    } else {
-        attr->size = directory ? fat->g.root_len : fat_entry_DIR_FileSize(entry);
+        attr->size = (uint64_t)dir->slots * ENTRY_SIZE;
     }
     attr->allocated =
         directory ? attr->size : (uint64_t)fat_clusters_for(fat, attr->size) << fat->g.cluster_shift;

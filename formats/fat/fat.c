@@ -31,7 +31,7 @@ static bool read_state(struct fat *fat, struct error *err)
         return false;
     uint8_t state = *fat_boot_state(&fat->g, block->data);
     cache_release(fat->meta, block);
-    if (!fat_get(fat, 1, &value, err))
+    if (!fat_get_raw(fat, 1, &value, err))
         return false;
     bool clean = fat->g.bits == 12 || (value & (fat->g.bits == 16 ? 0x8000 : 0x08000000));
     if ((state & STATE_DIRTY) || !clean)

@@ -250,6 +250,8 @@ void fat_table_unpin(struct fat *);
 /* Entry n (0 .. clusters + 1): CLUSTER_FREE, CLUSTER_BAD, CLUSTER_END or a number that may be out of range.
  */
 bool fat_get(struct fat *, uint32_t n, uint32_t *value, struct error *) DISH_CHECKED;
+/* The same as it is stored, 12, 16 or 28 bits of it: entries 0 and 1 hold more than a cluster number. */
+bool fat_get_raw(struct fat *, uint32_t n, uint32_t *value, struct error *) DISH_CHECKED;
 bool fat_set(struct fat *, uint32_t n, uint32_t value, struct error *) DISH_CHECKED;
 /* What follows a cluster of a chain: a valid cluster or CLUSTER_END. Anything else is E_DAMAGED. */
 bool fat_next(struct fat *, uint32_t cluster, uint32_t *next, struct error *) DISH_CHECKED;

@@ -94,8 +94,6 @@ bool fat_bad_short(const uint8_t short_name[SHORT_NAME])
         uint8_t c = short_name[i];
         if ((c < ' ' && !(i == 0 && c == SLOT_E5)) || c == 0x7F || (c < 0x80 && strchr("*?<>|\"\\/:", c)))
             return true;
-        if (i != 0 && i != 8 && c != ' ' && short_name[i - 1] == ' ')
-            return true;
     }
     return short_name[0] == ' ';
 }

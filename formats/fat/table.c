@@ -141,24 +141,28 @@ static bool set12(struct fat *fat, uint32_t n, uint32_t value, struct error *err
     return true;
 }
 
-static uint32_t widen(uint32_t value, uint32_t bad)
-{
-    return value < bad ? value : value == bad ? CLUSTER_BAD : CLUSTER_END;
-}
-
-bool fat_get(struct fat *fat, uint32_t n, uint32_t *value, struct error *err)
+bool fat_get_raw(struct fat *fat, uint32_t n, uint32_t *value, struct error *err)
 {
     uint8_t *at, bytes[2];
     if (fat->g.bits == 12) {
         if (!load12(fat, n, bytes, err))
             return false;
-        *value = widen(n & 1 ? load_le16(bytes) >> 4 : load_le16(bytes) & 0xFFF, 0xFF7);
+        *value = n & 1 ? load_le16(bytes) >> 4 : load_le16(bytes) & 0xFFF;
         return true;
     }
     if (!look_at(fat, entry_pos(fat, n), &at, err))
         return false;
-    *value =
-        fat->g.bits == 16 ? widen(load_le16(at), 0xFFF7) : widen(load_le32(at) & 0x0FFFFFFF, CLUSTER_BAD);
+    *value = fat->g.bits == 16 ? load_le16(at) : load_le32(at) & 0x0FFFFFFF;
+    return true;
+}
+
+bool fat_get(struct fat *fat, uint32_t n, uint32_t *value, struct error *err)
+{
+    uint32_t bad = fat->g.bits == 12 ? 0xFF7 : fat->g.bits == 16 ? 0xFFF7 : CLUSTER_BAD;
+    if (!fat_get_raw(fat, n, value, err))
+        return false;
+    if (*value >= bad)
+        *value = *value == bad ? CLUSTER_BAD : CLUSTER_END;
     return true;
 }
 

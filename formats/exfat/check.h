@@ -1,0 +1,57 @@
+/* What the parts of the exFAT check share. */
+#ifndef DISH_EXFAT_CHECK_H
+#define DISH_EXFAT_CHECK_H
+
+#include "exfat.h"
+
+/* A directory still to be looked into. */
+struct pending {
+    struct exfat_stream stream;
+    fs_id id, parent;
+    char *path;
+};
+
+struct exfat_check {
+    struct exfat *exfat;
+    struct check *check;
+    struct error *err;
+    bool stop;      /* the caller has had enough */
+    bool failed;    /* err says why */
+    bool changed;   /* something was repaired */
+    uint64_t *seen; /* bit: the cluster belongs to something that was reached */
+    struct pending *todo;
+    size_t count, capacity;
+    uint64_t files, directories, used, lost;
+};
+
+static inline bool exfat_repairs(const struct exfat_check *c, enum finding_kind kind)
+{
+    return c->check->repair == REPAIR_ALL || (c->check->repair == REPAIR_LEAKS && kind == FINDING_LEAK);
+}
+
+static inline bool exfat_goes_on(const struct exfat_check *c)
+{
+    return !c->stop && !c->failed;
+}
+
+/* Report one thing at byte off of the volume; `fixed` when it was, or will now be, repaired. */
+void exfat_found(struct exfat_check *, enum finding_kind, const char *code, uint64_t off, bool fixed,
+                 const char *fmt, ...) DISH_PRINTF(6, 7);
+/* Record the outcome of something that can fail; returns it. */
+bool exfat_did(struct exfat_check *, bool ok);
+
+/* How far a stream's clusters are sound and belong to nobody else. */
+struct exfat_walk {
+    uint32_t clusters, last; /* last: the last sound one, 0 when there is none */
+    const char *code, *why;  /* NULL: nothing is wrong */
+    uint32_t at;             /* the cluster that is wrong */
+};
+/* Claim the clusters of a stream: of a run as many as its size needs, of a chain all. */
+bool exfat_claim(struct exfat_check *, const struct exfat_stream *, struct exfat_walk *);
+/* Take the claim back from cluster `keep` of a stream on. */
+bool exfat_unclaim(struct exfat_check *, const struct exfat_stream *, uint32_t keep);
+
+/* Look into all directories, from the root on. */
+bool exfat_check_tree(struct exfat_check *);
+
+#endif

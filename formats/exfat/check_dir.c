@@ -1,0 +1,339 @@
+/* fsck of entry sets: structure, checksum, name, clusters, size. */
+#include "check.h"
+#include "utf.h"
+
+#include <stdio.h>
+
+enum { MAX_PATH_SHOWN = 4096 };
+
+/* What is known of the directory being looked at. */
+struct tree {
+    struct exfat_check *c;
+    struct pending here;
+    struct slots names; /* of the files seen so far */
+    struct exfat_dir *dir;
+    const struct exfat_item *item;
+    uint8_t raw[MAX_SET * ENTRY_SIZE]; /* the set, with repairs */
+    bool repaired;                     /* raw is to be written */
+    bool deleted;
+    char path[MAX_PATH_SHOWN];
+};
+
+/* Report something about the set at hand; true when it is to be repaired. */
+static bool report(struct tree *t, const char *code, uint32_t at, const char *text)
+{
+    bool fix = exfat_repairs(t->c, FINDING_DAMAGE);
+    exfat_found(t->c, FINDING_DAMAGE, code, t->item->off + at, fix, "%s: %s", t->path, text);
+    t->repaired = t->repaired || fix;
+    return fix;
+}
+
+static void delete_set(struct tree *t)
+{
+    t->deleted = t->repaired = true;
+    for (uint32_t i = 0; i < t->item->count; i++)
+        t->raw[i * ENTRY_SIZE] &= (uint8_t)~TYPE_IN_USE;
+}
+
+/* Structure and checksum. False: the set cannot be used (and was deleted when repairing). */
+static bool check_structure(struct tree *t)
+{
+    const uint8_t *raw = t->raw;
+    uint32_t count = t->item->count;
+    if (count != 1u + raw[1] || count < 3 || raw[ENTRY_SIZE] != TYPE_STREAM ||
+        raw[2 * ENTRY_SIZE] != TYPE_NAME || t->item->name.count == 0 ||
+        t->item->name.count != exfat_stream_NameLength(raw + ENTRY_SIZE)) {
+        if (report(t, "entry-set", 0, "the entry set is not whole"))
+            delete_set(t);
+        return false;
+    }
+    bool hash = exfat_stream_NameHash(raw + ENTRY_SIZE) == exfat_name_hash(t->c->exfat, &t->item->name);
+    if (exfat_set_checksum(raw, count) != exfat_file_SetChecksum(raw)) {
+        /* When the name still fits its hash only the sum is taken to be wrong. */
+        if (report(t, "set-checksum", exfat_file_off_SetChecksum, "the entry set's checksum is wrong") &&
+            !hash)
+            delete_set(t);
+        return hash;
+    }
+    if (!hash &&
+        report(t, "name-hash", ENTRY_SIZE + exfat_stream_off_NameHash, "the hash of the name is wrong"))
+        exfat_stream_set_NameHash(t->raw + ENTRY_SIZE, exfat_name_hash(t->c->exfat, &t->item->name));
+    return true;
+}
+
+/* ---- names -----------------------------------------------------------------------------------------------
+ */
+
+static bool name_taken(struct tree *t, const struct exfat_units *name)
+{
+    uint32_t cursor = 0, hash = exfat_name_hash(t->c->exfat, name);
+    const struct slot_ref *ref;
+    while ((ref = slots_find(&t->names, hash, &cursor))) {
+        uint8_t raw[MAX_SET * ENTRY_SIZE];
+        struct exfat_units other;
+        struct error ignored;
+        if (!exfat_slots_read(t->c->exfat, t->dir, ref->first, ref->last - ref->first + 1, raw, &ignored))
+            continue;
+        exfat_set_name(raw, ref->last - ref->first + 1, &other);
+        if (exfat_name_equal(t->c->exfat, name, &other))
+            return true;
+    }
+    return false;
+}
+
+static void put_name(struct tree *t, const struct exfat_units *name)
+{
+    for (unsigned i = 0; i < name->count; i++)
+        store_le16(t->raw + (2 + i / NAME_UNITS) * ENTRY_SIZE + 2 + 2 * (i % NAME_UNITS), name->units[i]);
+    exfat_stream_set_NameHash(t->raw + ENTRY_SIZE, exfat_name_hash(t->c->exfat, name));
+}
+
+/* Another name of the same length: units that are not allowed become '_', the last ones count up. */
+static void rename_set(struct tree *t, struct exfat_units *name)
+{
+    for (unsigned i = 0; i < name->count; i++)
+        if (name->units[i] < 0x20 || (name->units[i] < 0x80 && strchr("\"*/:<>?\\|", name->units[i])))
+            name->units[i] = '_';
+    for (unsigned n = 0; n < 0x10000 && (exfat_name_fault(name) || name_taken(t, name)); n++)
+        for (unsigned i = 0; i < MIN_OF(name->count, 4u); i++)
+            name->units[name->count - 1 - i] = (uint16_t) "0123456789abcdef"[n >> (4 * i) & 15];
+    put_name(t, name);
+}
+
+static bool check_name(struct tree *t)
+{
+    struct exfat_units name = t->item->name;
+    bool bad = exfat_name_fault(&name) != NULL;
+    for (unsigned i = 0; i < name.count; i++)
+        bad = bad || name.units[i] < 0x20 || (name.units[i] < 0x80 && strchr("\"*/:<>?\\|", name.units[i]));
+    if (bad && report(t, "bad-name", 2 * ENTRY_SIZE, "the name is not allowed"))
+        rename_set(t, &name);
+    if (name_taken(t, &name) &&
+        report(t, "duplicate-name", 2 * ENTRY_SIZE, "the directory has this name twice"))
+        rename_set(t, &name);
+    return exfat_did(t->c, slots_add(&t->names, exfat_name_hash(t->c->exfat, &name), t->item->slot,
+                                     t->item->slot + t->item->count - 1, t->c->err));
+}
+
+/* ---- clusters and sizes ----------------------------------------------------------------------------------
+ */
+
+static void check_lengths(struct tree *t, struct exfat_stream *s)
+{
+    const struct exfat *exfat = t->c->exfat;
+    uint32_t at = ENTRY_SIZE + exfat_stream_off_DataLength;
+    uint64_t room = (uint64_t)exfat->g.clusters << exfat->g.cluster_shift;
+    if (s->first && exfat_valid_cluster(exfat, s->first) && s->contiguous)
+        room = (uint64_t)(exfat->g.clusters - (s->first - 2)) << exfat->g.cluster_shift;
+    if (s->first && !exfat_valid_cluster(exfat, s->first)) {
+        report(t, "cluster-range", ENTRY_SIZE + exfat_stream_off_FirstCluster,
+               "the first cluster does not exist");
+        *s = (struct exfat_stream){.first = 0};
+    } else if (s->first == 0 && s->size > 0) {
+        report(t, "no-cluster", at, "there are bytes but no first cluster");
+        *s = (struct exfat_stream){.first = 0};
+    } else if (s->first && s->size == 0) {
+        report(t, "empty-chain", at, "there is a first cluster but no bytes");
+        s->first = 0;
+    } else if (s->size > room) {
+        report(t, "size-too-large", at, "the size is larger than the volume has room for");
+        s->size = s->contiguous ? room : 0;
+    }
+    if (s->valid > s->size) {
+        report(t, "valid-length", ENTRY_SIZE + exfat_stream_off_ValidDataLength,
+               "ValidDataLength is larger than DataLength");
+        s->valid = s->size;
+    }
+}
+
+static bool check_clusters(struct tree *t, struct exfat_stream *s)
+{
+    struct exfat_check *c = t->c;
+    struct exfat_walk walk;
+    char text[200];
+    uint32_t need = exfat_clusters_for(c->exfat, s->size), at = ENTRY_SIZE + exfat_stream_off_DataLength;
+    if (s->first == 0)
+        return true;
+    if (!exfat_claim(c, s, &walk))
+        return false;
+    if (walk.code) {
+        snprintf(text, sizeof text, "after %u clusters it comes to cluster %u, which %s", walk.clusters,
+                 walk.at, walk.why);
+        if (report(t, walk.code, ENTRY_SIZE + exfat_stream_off_FirstCluster, text) && walk.last &&
+            !s->contiguous && !exfat_did(c, exfat_fat_set(c->exfat, walk.last, CLUSTER_END, c->err)))
+            return false;
+    } else if (walk.clusters > need) {
+        snprintf(text, sizeof text, "the chain has %u clusters, the size needs %u", walk.clusters, need);
+        if (report(t, "chain-too-long", at, text)) {
+            uint32_t last = s->first;
+            for (uint32_t i = 1; i < need; i++)
+                if (!exfat_did(c, exfat_fat_get(c->exfat, last, &last, c->err)))
+                    return false;
+            if (!exfat_unclaim(c, s, need) ||
+                !exfat_did(c, exfat_fat_set(c->exfat, last, CLUSTER_END, c->err)))
+                return false;
+        }
+    }
+    if (walk.clusters < need) {
+        if (!walk.code)
+            report(t, "chain-too-short", at, "the chain ends before the size does");
+        s->size = (uint64_t)walk.clusters << c->exfat->g.cluster_shift;
+        s->valid = MIN_OF(s->valid, s->size);
+        s->first = walk.clusters ? s->first : 0;
+    }
+    return true;
+}
+
+/* Vendor allocations hold clusters that are not lost. */
+static bool claim_vendor(struct tree *t)
+{
+    for (uint32_t i = 2; i < t->item->count; i++) {
+        const uint8_t *entry = t->raw + i * ENTRY_SIZE;
+        struct exfat_stream s = {.first = load_le32(entry + 20),
+                                 .contiguous = entry[1] & FLAG_NO_FAT_CHAIN,
+                                 .size = load_le64(entry + 24)};
+        struct exfat_walk walk;
+        if (entry[0] != 0xE1 || !(entry[1] & FLAG_ALLOCATION) || s.size == 0 || s.first == 0)
+            continue;
+        if (!exfat_claim(t->c, &s, &walk))
+            return false;
+        if (walk.code)
+            exfat_found(t->c, FINDING_DAMAGE, walk.code, t->item->off + i * ENTRY_SIZE, false,
+                        "%s: a vendor's clusters: cluster %u %s", t->path, walk.at, walk.why);
+    }
+    return true;
+}
+
+static bool push(struct tree *t, const struct exfat_stream *s)
+{
+    struct exfat_check *c = t->c;
+    if (!exfat_did(c, mem_grow(&c->todo, &c->capacity, c->count + 1, sizeof *c->todo, c->err)))
+        return false;
+    char *copy = mem_string(t->path, c->err);
+    if (!exfat_did(c, copy != NULL))
+        return false;
+    c->todo[c->count++] =
+        (struct pending){.stream = *s, .id = t->item->id, .parent = t->here.id, .path = copy};
+    return true;
+}
+
+static bool check_contents(struct tree *t)
+{
+    struct exfat_check *c = t->c;
+    bool directory = exfat_file_FileAttributes(t->raw) & EXFAT_DIRECTORY;
+    struct exfat_stream s, before;
+    exfat_set_stream(t->raw, &s);
+    before = s;
+    check_lengths(t, &s);
+    if (!check_clusters(t, &s) || !claim_vendor(t))
+        return false;
+    if (directory && s.first && s.size % c->exfat->g.cluster_size != 0) {
+        report(t, "directory-size", ENTRY_SIZE + exfat_stream_off_DataLength,
+               "the directory's length is not whole clusters");
+        s.size = s.valid = round_up(s.size, c->exfat->g.cluster_size);
+    }
+    if (directory && s.first == 0) {
+        if (before.first == 0 && report(t, "no-cluster", ENTRY_SIZE, "the directory has no cluster"))
+            t->repaired = true;
+        if (exfat_repairs(c, FINDING_DAMAGE))
+            delete_set(t);
+        return true;
+    }
+    if (!exfat_stream_equal(&before, &s))
+        exfat_set_put_stream(t->raw, &s);
+    return !directory || push(t, &s);
+}
+
+static bool check_set(struct tree *t)
+{
+    struct exfat_check *c = t->c;
+    bool directory = exfat_file_FileAttributes(t->raw) & EXFAT_DIRECTORY;
+    if (check_structure(t)) {
+        *(directory ? &c->directories : &c->files) += 1;
+        if (!check_name(t) || !check_contents(t))
+            return false;
+    }
+    if (!t->repaired)
+        return exfat_goes_on(c);
+    if (!t->deleted)
+        exfat_file_set_SetChecksum(t->raw, exfat_set_checksum(t->raw, t->item->count));
+    return exfat_did(c, exfat_slots_write(c->exfat, t->dir, t->item->slot, t->item->count, t->raw, c->err)) &&
+           exfat_goes_on(c);
+}
+
+static bool check_item(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item, void *arg,
+                       struct error *err)
+{
+    struct tree *t = arg;
+    struct exfat_check *c = t->c;
+    char name[UTF8_SIZE(MAX_NAME)];
+    (void)exfat;
+    (void)err;
+    if (item->kind == ITEM_DELETED || item->kind == ITEM_OTHER)
+        return true;
+    exfat_name_text(&item->name, name, sizeof name);
+    t->dir = dir;
+    t->item = item;
+    t->repaired = t->deleted = false;
+    memcpy(t->raw, item->raw, (size_t)item->count * ENTRY_SIZE);
+    if (item->kind == ITEM_FILE) {
+        snprintf(t->path, sizeof t->path, "%s/%s", t->here.path, name);
+        return check_set(t);
+    }
+    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    exfat_found(c, FINDING_DAMAGE, "orphan-entry", item->off, fix,
+                "%s: an entry of type 0x%02x belongs to no file", t->here.path[0] ? t->here.path : "/",
+                item->raw[0]);
+    if (!fix)
+        return exfat_goes_on(c);
+    t->raw[0] &= (uint8_t)~TYPE_IN_USE;
+    return exfat_did(c, exfat_slots_write(c->exfat, dir, item->slot, 1, t->raw, c->err)) && exfat_goes_on(c);
+}
+
+static bool check_dir(struct exfat_check *c, struct pending here)
+{
+    struct tree *t = mem_new(sizeof *t, c->err);
+    struct exfat_dir *dir;
+    if (!exfat_did(c, t != NULL))
+        return false;
+    t->c = c;
+    t->here = here;
+    chain_forget(c->exfat->chains, here.stream.first);
+    bool ok = exfat_dir_at(c->exfat, &here.stream, here.id, here.parent, &dir, c->err) &&
+              exfat_dir_scan(c->exfat, dir, check_item, t, c->err);
+    slots_clear(&t->names);
+    free(t);
+    if (ok || (c->stop && !c->failed))
+        return exfat_goes_on(c);
+    if (c->failed || c->err->kind != E_DAMAGED)
+        return exfat_did(c, false);
+    exfat_found(c, FINDING_DAMAGE, "directory", exfat_cluster_off(c->exfat, here.stream.first), false,
+                "%s: %s", here.path, c->err->message);
+    return exfat_goes_on(c);
+}
+
+bool exfat_check_tree(struct exfat_check *c)
+{
+    struct pending root = {
+        .stream = {.first = c->exfat->g.root}, .id = ROOT_ID, .parent = ROOT_ID, .path = (char[]){""}};
+    struct exfat_walk walk;
+    if (!exfat_claim(c, &root.stream, &walk))
+        return false;
+    if (walk.code) {
+        bool fix = exfat_repairs(c, FINDING_DAMAGE) && walk.last;
+        exfat_found(c, FINDING_DAMAGE, walk.code,
+                    c->exfat->g.fat_off + 4 * (uint64_t)(walk.last ? walk.last : 2), fix,
+                    "/: after %u clusters the root's chain comes to cluster %u, which %s", walk.clusters,
+                    walk.at, walk.why);
+        if (fix && !exfat_did(c, exfat_fat_set(c->exfat, walk.last, CLUSTER_END, c->err)))
+            return false;
+        exfat_dir_forget(c->exfat, root.stream.first);
+    }
+    bool ok = exfat_goes_on(c) && check_dir(c, root);
+    while (ok && c->count > 0) {
+        struct pending next = c->todo[--c->count];
+        ok = check_dir(c, next);
+        free(next.path);
+    }
+    return ok;
+}

@@ -263,17 +263,19 @@ static void walk_tree(struct fs *fs, struct names *names)
     }
 }
 
-/* After a failed change the session would revert the stage and reload; here the reload alone must be safe. */
-static void settle(struct fs *fs, bool ok)
+/*
+ * After a failed change the session would revert the stage and reload; here the reload alone must be safe. A
+ * filesystem that cannot read itself again is only closed: false.
+ */
+static bool settle(struct fs *fs, bool ok)
 {
     struct error err = {0};
     if (ok)
         ok = fs->driver->flush(fs, &err);
-    if (!ok)
-        (void)!fs->driver->reload(fs, &err);
+    return ok || fs->driver->reload(fs, &err);
 }
 
-static void change_tree(struct fs *fs, struct names *names)
+static bool change_tree(struct fs *fs, struct names *names)
 {
     static const uint8_t bytes[5000] = {1, 2, 3};
     const struct fs_driver *d = fs->driver;
@@ -281,24 +283,25 @@ static void change_tree(struct fs *fs, struct names *names)
     struct error err = {0};
     fs_id file = 0, made = 0;
     if (fs->change != FS_IN_PLACE || !d->create)
-        return;
-    settle(fs, d->create(fs, fs->root, "fuzz.txt", &attr, NULL, &file, &err));
-    if (file && d->write)
-        settle(fs, d->write(fs, file, 100, bytes, sizeof bytes, &err));
-    settle(fs, d->create(fs, fs->root, "a longer name for a directory", &dir, NULL, &made, &err));
-    if (file && d->rename)
-        settle(fs, d->rename(fs, fs->root, "fuzz.txt", fs->root, "renamed.txt", &file, &err));
-    if (file && d->xattr_set)
-        settle(fs, d->xattr_set(fs, file, "user.fuzz", bytes, 300, &err));
-    for (unsigned i = 0; i < names->count && i < 8; i++) {
+        return true;
+    bool alive = settle(fs, d->create(fs, fs->root, "fuzz.txt", &attr, NULL, &file, &err));
+    if (alive && file && d->write)
+        alive = settle(fs, d->write(fs, file, 100, bytes, sizeof bytes, &err));
+    alive = alive &&
+            settle(fs, d->create(fs, fs->root, "a longer name for a directory", &dir, NULL, &made, &err));
+    if (alive && file && d->rename)
+        alive = settle(fs, d->rename(fs, fs->root, "fuzz.txt", fs->root, "renamed.txt", &file, &err));
+    if (alive && file && d->xattr_set)
+        alive = settle(fs, d->xattr_set(fs, file, "user.fuzz", bytes, 300, &err));
+    for (unsigned i = 0; alive && i < names->count && i < 8; i++) {
         if (S_ISREG(names->entry[i].type) && d->truncate)
-            settle(fs, d->truncate(fs, names->entry[i].id, i * 777, &err));
-        if (S_ISREG(names->entry[i].type) && d->write)
-            settle(fs, d->write(fs, names->entry[i].id, i * 4096, bytes, sizeof bytes, &err));
-        if (i % 2 == 0)
-            settle(fs, d->remove(fs, names->entry[i].dir, names->entry[i].name, &err));
+            alive = settle(fs, d->truncate(fs, names->entry[i].id, i * 777, &err));
+        if (alive && S_ISREG(names->entry[i].type) && d->write)
+            alive = settle(fs, d->write(fs, names->entry[i].id, i * 4096, bytes, sizeof bytes, &err));
+        if (alive && i % 2 == 0)
+            alive = settle(fs, d->remove(fs, names->entry[i].dir, names->entry[i].name, &err));
     }
-    settle(fs, d->remove(fs, fs->root, "renamed.txt", &err));
+    return alive && settle(fs, d->remove(fs, fs->root, "renamed.txt", &err));
 }
 
 static bool ignore_entry(const struct fs_entry *entry, void *arg)
@@ -338,10 +341,10 @@ static void try_filesystem(const struct fs_driver *driver, struct device *dev)
     struct check check = new_check(REPAIR_NONE, &count);
     if (driver->check)
         (void)!driver->check(fs, &check, &err);
-    change_tree(fs, &names);
+    bool alive = change_tree(fs, &names);
     check = new_check(REPAIR_ALL, &count);
-    if (driver->check && fs->change == FS_IN_PLACE)
-        settle(fs, driver->check(fs, &check, &err));
+    if (alive && driver->check && fs->change == FS_IN_PLACE)
+        (void)!settle(fs, driver->check(fs, &check, &err));
     driver->close(fs);
 }
 

@@ -153,6 +153,7 @@ struct choice {
     uint64_t off;
     struct place best;
     bool found;
+    uint64_t next; /* where the first part behind `off` begins */
 };
 
 static bool choose_part(const struct place *place, void *arg, struct error *err)
@@ -163,6 +164,8 @@ static bool choose_part(const struct place *place, void *arg, struct error *err)
         choice->best = *place;
         choice->found = true;
     }
+    if (place->off > choice->off)
+        choice->next = MIN_OF(choice->next, place->off);
     return true;
 }
 
@@ -170,7 +173,7 @@ static bool choose_part(const struct place *place, void *arg, struct error *err)
 static bool own_part(struct ext_fs *ext, const struct place *whole, uint64_t off, const char *text,
                      struct owner *owner, struct error *err)
 {
-    struct choice choice = {.off = off};
+    struct choice choice = {.off = off, .next = round_down(off, ext->block_size) + ext->block_size};
     uint8_t *raw = mem_new(MAX_OF(whole->size, 1), err);
     bool ok = raw && device_read(whole->device, whole->off, raw, whole->size, err) &&
               (off < whole->off + whole->size || !whole->layout->parts ||
@@ -178,13 +181,12 @@ static bool own_part(struct ext_fs *ext, const struct place *whole, uint64_t off
     free(raw);
     if (!ok)
         return false;
-    uint64_t end = round_down(off, ext->block_size) + ext->block_size;
     if (choice.found)
         own_place(owner, &choice.best, off);
     else if (off < whole->off + whole->size)
         own_place(owner, whole, off);
     else
-        own(owner, OWNER_RESERVED, end - off, text);
+        own(owner, OWNER_RESERVED, choice.next - off, text);
     return true;
 }
 

@@ -42,6 +42,7 @@ struct copy_options {
     bool mirror;       /* contents of the source into the target; equal files (size, mtime) stay untouched */
     bool remove_extra; /* mirror: and remove what the source does not have */
     bool dry_run;      /* mirror: only say what would be done */
+    bool sorted;       /* meet names in byte order */
     bool set_uid, set_gid;
     uint32_t uid, gid;
     const char *mode; /* for everything made, octal or symbolic; NULL: that of the source */

@@ -27,6 +27,11 @@ struct image_source {
     struct copy_item item;
 };
 
+static unsigned walk_flags(const struct copy_options *options)
+{
+    return WALK_ATTR | (options->sorted ? WALK_SORTED : 0);
+}
+
 static bool source_failed(struct image_source *source, struct copy_item **out, struct error *err)
 {
     if (err->kind == E_NOMEM || err->kind == E_INTERRUPTED)
@@ -59,7 +64,7 @@ static bool follow_link(struct image_source *source, struct copy_item **out, str
     }
     unsigned depth = item->depth;
     struct walk **walk = &source->walks[source->nested];
-    if (!walk_new(walk, source->volume, item->path, source->id, WALK_ATTR, err))
+    if (!walk_new(walk, source->volume, item->path, source->id, walk_flags(source->options), err))
         return false;
     source->depths[source->nested++] = depth;
     return source->base.ops->next(&source->base, out, err);
@@ -227,7 +232,7 @@ bool copy_image_source(const struct copy_end *end, const struct copy_options *op
     source->volume = end->volume;
     source->options = options;
     source->prefix_len = strlen(end->shown) - strlen(end->path);
-    if (!walk_new(&source->walks[0], end->volume, end->shown, id, WALK_ATTR, err)) {
+    if (!walk_new(&source->walks[0], end->volume, end->shown, id, walk_flags(options), err)) {
         free(source);
         return false;
     }
@@ -364,9 +369,9 @@ static bool image_update(struct copy_target *base, const char *name, const struc
                          struct error *err)
 {
     struct image_target *target = (struct image_target *)base;
-    fs_id id;
-    return file_lookup(target->volume, here(target)->id, name, &id, err) &&
-           set_if_other(target, id, attr, err);
+    target->replaced = true;
+    return file_lookup(target->volume, here(target)->id, name, &target->current, err) &&
+           set_if_other(target, target->current, attr, err);
 }
 
 /* Removes what stands in the way of a new file; a directory is not removed. */
@@ -483,12 +488,27 @@ static bool image_link(struct copy_target *base, const char *name, const char *p
     return file_link_with(target->volume, id, here(target)->id, name, FILE_ABSENT | FILE_KEEP_TIMES, err);
 }
 
+/* A mirror that finds nothing new shall change nothing. */
+static bool has_xattr(struct image_target *target, fs_id id, const char *name, const void *value, size_t len)
+{
+    void *old;
+    size_t old_len;
+    struct error ignored;
+    if (!file_xattr_get(target->volume, id, name, &old, &old_len, &ignored))
+        return false;
+    bool same = old_len == len && memcmp(old, value, len) == 0;
+    free(old);
+    return same;
+}
+
 static bool image_xattr(struct copy_target *base, bool of_directory, const char *name, const void *value,
                         size_t len, struct error *err)
 {
     struct image_target *target = (struct image_target *)base;
     fs_id id = of_directory ? here(target)->id : target->current;
-    return file_xattr_set(target->volume, id, name, value, len, err);
+    bool may_be_there = of_directory ? !here(target)->created : target->replaced;
+    return (may_be_there && has_xattr(target, id, name, value, len)) ||
+           file_xattr_set(target->volume, id, name, value, len, err);
 }
 
 static bool list_entry(const struct fs_entry *entry, void *arg)

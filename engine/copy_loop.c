@@ -338,7 +338,7 @@ static bool mirror_file(struct copy *copy, const struct copy_item *item, const s
         return true;
     if (current && !S_ISLNK(attr->mode)) {
         *done = true;
-        return target->ops->update(target, name, attr, err);
+        return target->ops->update(target, name, attr, err) && copy_xattrs(copy, item, err);
     }
     return !there || !S_ISDIR(old.mode) || target->ops->remove(target, name, err);
 }
@@ -379,6 +379,8 @@ static bool put_file(struct copy *copy, const struct copy_item *item, struct fs_
     bool done = false;
     if (copy->options->mirror && !mirror_file(copy, item, attr, &done, err))
         return false;
+    if (done && !first_path(copy, item) && item->attr.nlink > 1)
+        return first_remember(copy, item, copy->path, err);
     if (!done && !existing_stays(copy, item, &done, err))
         return false;
     if (!done && !try_link(copy, item, &done, err))

@@ -205,6 +205,7 @@ static bool host_update(struct copy_target *base, const char *name, const struct
     int fd = openat(here(target)->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return fail_errno(err, errno, "cannot open it");
+    snprintf(target->name, sizeof target->name, "%s", name);
     set_owner(target, fd, "", attr);
     bool ok = fchmod(fd, final_mode(target, attr)) == 0 || fail_errno(err, errno, "cannot set the mode");
     set_times(fd, attr);

@@ -1,6 +1,7 @@
 /* chmod, chown and chgrp. */
 #include "files.h"
 
+#include "acl.h"
 #include "mode.h"
 #include "owner.h"
 #include "walk.h"
@@ -60,7 +61,8 @@ static bool set_mode(struct volume *volume, fs_id id, const struct fs_attr *attr
     if (!mode_apply(change->mode, attr->mode, S_ISDIR(attr->mode), 022, &bits, err))
         return false;
     set.mode = (attr->mode & S_IFMT) | bits;
-    return set.mode == attr->mode || file_setattr(volume, id, &set, ATTR_MODE, err);
+    return set.mode == attr->mode || (file_setattr(volume, id, &set, ATTR_MODE, err) &&
+                                      acl_follow_mode(volume, id, set.mode, err));
 }
 
 static bool chmod_one(struct file_arg *arg, void *opaque, struct error *err)

@@ -50,6 +50,13 @@ static bool set_owner(struct copying *copying, struct volume *volume, const char
     return true;
 }
 
+void copying_tell_all(struct copying *copying)
+{
+    copying->options.did = did;
+    if (output_json(copying->out))
+        copying->list = output_report_list(copying->out);
+}
+
 bool copying_begin(struct copying *copying, struct session *session, struct call *call, struct output *out,
                    struct volume *volume, struct error *err)
 {
@@ -63,13 +70,12 @@ bool copying_begin(struct copying *copying, struct session *session, struct call
     options->mode = call_value(call, "m");
     options->complain = complain;
     options->note = note;
-    options->did = call_has(call, "v") ? did : NULL;
     options->arg = copying;
     uint32_t unused;
     if (options->mode && !mode_apply(options->mode, 0644, false, 0, &unused, err))
         return because(err, "-m");
-    if (options->did && output_json(out))
-        copying->list = output_report_list(out);
+    if (call_has(call, "v"))
+        copying_tell_all(copying);
     const char *owner = call_value(call, "o");
     return !owner || set_owner(copying, volume, owner, err);
 }
@@ -128,4 +134,46 @@ void copying_end(struct copying *copying)
     free(copying->places);
     free(copying->sources);
     file_arg_close(&copying->dest);
+}
+
+/* ---- either side ----------------------------------------------------------------------------------------
+ */
+
+static const char host_prefix[] = "host:";
+
+bool tree_end_is_host(const char *text)
+{
+    return strncmp(text, host_prefix, sizeof host_prefix - 1) == 0;
+}
+
+bool tree_end_has_volume(const struct session *session, const char *text)
+{
+    size_t n = strcspn(text, ":/");
+    char name[256];
+    if (text[n] != ':' || n == 0 || n >= sizeof name)
+        return false;
+    memcpy(name, text, n);
+    name[n] = 0;
+    return strspn(text, "0123456789") == n || session_image(session, name);
+}
+
+bool tree_end_open(struct session *session, const char *text, bool on_host, struct tree_end *out,
+                   struct error *err)
+{
+    *out = (struct tree_end){0};
+    bool said = tree_end_is_host(text) && !session_image(session, "host");
+    if (said || on_host) {
+        out->end.host = said ? text + sizeof host_prefix - 1 : text;
+        return *out->end.host || fail(err, E_USAGE, "%s: a path is missing", text);
+    }
+    if (!file_arg_parse(session, text, &out->place, err))
+        return false;
+    out->end =
+        (struct copy_end){.volume = out->place.volume, .path = out->place.path, .shown = out->place.shown};
+    return true;
+}
+
+void tree_end_close(struct tree_end *end)
+{
+    file_arg_close(&end->place);
 }

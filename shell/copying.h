@@ -27,5 +27,20 @@ bool copying_host_sources(struct copying *, int from, int to, struct error *) DI
 /* Copies and tells; the result of the command. */
 bool copying_run(struct copying *, const struct copy_end *dest, struct error *) DISH_CHECKED;
 void copying_end(struct copying *);
+/* Print every file that is made, changed or removed. */
+void copying_tell_all(struct copying *);
+
+/* A directory of an image, or of the host. */
+struct tree_end {
+    struct copy_end end;
+    struct file_arg place; /* in an image */
+};
+
+/* "host:PATH" is on the host; other words are in an image, unless on_host. */
+bool tree_end_open(struct session *, const char *text, bool on_host, struct tree_end *,
+                   struct error *) DISH_CHECKED;
+void tree_end_close(struct tree_end *);
+bool tree_end_is_host(const char *text);                            /* it begins with host: */
+bool tree_end_has_volume(const struct session *, const char *text); /* it names an image or a volume */
 
 #endif

@@ -6,7 +6,7 @@ _dish()
         if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi
     done
     if ((i + 1 == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum du put get cp mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp mknod readlink realpath symlink show explain poke where what trace cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
+        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum cmp du put get cp mirror mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp xattr attr acl mknod readlink realpath symlink show explain poke where what trace cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
         return
     fi
     if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then
@@ -40,10 +40,12 @@ _dish()
         strings) COMPREPLY=($(compgen -W '--bytes --radix --encoding --print-file-name --all' -- "$cur"));;
         grep) COMPREPLY=($(compgen -W '--recursive --ignore-case --line-number --files-with-matches --files-without-match --invert-match --count --extended-regexp --basic-regexp --fixed-strings --text --quiet --no-messages --word-regexp --line-regexp --only-matching --byte-offset --no-filename --with-filename --null --regexp --max-count --after-context --before-context --context --include --exclude --exclude-dir' -- "$cur"));;
         sum) COMPREPLY=($(compgen -W '--algorithm --check --quiet --status' -- "$cur"));;
+        cmp) COMPREPLY=($(compgen -W '--recursive --attributes --silent --verbose --print-bytes --bytes --ignore-initial' -- "$cur"));;
         du) COMPREPLY=($(compgen -W '--summarize --human-readable --all --total --max-depth --bytes --apparent-size --block-size --count-links --dereference-args' -- "$cur"));;
         put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
         get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force' -- "$cur"));;
         cp) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
+        mirror) COMPREPLY=($(compgen -W '--dry-run --delete --verbose --lossy' -- "$cur"));;
         mv) COMPREPLY=($(compgen -W '--no-clobber --force --no-target-directory --verbose --lossy' -- "$cur"));;
         rm) COMPREPLY=($(compgen -W '--recursive --force --dir --verbose' -- "$cur"));;
         mkdir) COMPREPLY=($(compgen -W '--parents --mode --verbose' -- "$cur"));;
@@ -56,6 +58,8 @@ _dish()
         write) COMPREPLY=($(compgen -W '--append --mode' -- "$cur"));;
         chown) COMPREPLY=($(compgen -W '--recursive --no-dereference' -- "$cur"));;
         chgrp) COMPREPLY=($(compgen -W '--recursive --no-dereference' -- "$cur"));;
+        xattr) COMPREPLY=($(compgen -W '--name --value --remove --names --dump --encoding --no-dereference' -- "$cur"));;
+        acl) COMPREPLY=($(compgen -W '--modify --remove --remove-all --remove-default --default --set --no-mask --numeric' -- "$cur"));;
         mknod) COMPREPLY=($(compgen -W '--mode' -- "$cur"));;
         readlink) COMPREPLY=($(compgen -W '--canonicalize --canonicalize-existing --no-newline --zero' -- "$cur"));;
         realpath) COMPREPLY=($(compgen -W '--canonicalize-existing --zero' -- "$cur"));;

@@ -79,7 +79,7 @@ static bool load_scripts(struct shell *shell, struct invocation *invocation)
         shell->stdin_is_script |= is_stdin;
         if (!good) {
             shell_report_error(shell, NULL, &err);
-            shell->exit_status = EXIT_COMMAND;
+            shell->exit_status = EXIT_USAGE; /* nothing ran */
             return false;
         }
         if (!invocation->transcript && !shell_check(shell, &script->source))

@@ -187,8 +187,9 @@ static bool inflate_entry(struct qcow2_walk *walk, uint64_t entry, uint64_t plac
         *err = bad;
         return false;
     }
-    if (!check_found(walk->check, FINDING_DAMAGE, "compressed-data", walk->q->file, place, false, "%s",
-                     bad.message))
+    walk->structure_damage = true;
+    if (!check_found(walk->check, FINDING_DAMAGE, "compressed-data", walk->q->file, place,
+                     walk->check->repair == REPAIR_ALL, "%s", bad.message))
         walk->stopped = true;
     return true;
 }

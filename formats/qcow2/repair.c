@@ -208,9 +208,10 @@ static bool mend_l1_entry(struct qcow2 *q, uint64_t index, uint64_t entry, void 
     struct l1_mending *l1 = arg;
     uint64_t now = entry & ~L1_RESERVED;
     const char *why;
-    if (now & ENTRY_OFFSET ? !qcow2_l2_place_ok(l1->m->walk, now, &why) : now != 0)
-        if (!replace_table(l1->m, &now, err))
-            return false;
+    if ((now & ENTRY_OFFSET) == 0)
+        now = 0;
+    else if (!qcow2_l2_place_ok(l1->m->walk, now, &why) && !replace_table(l1->m, &now, err))
+        return false;
     return now == entry || qcow2_meta_put64(q, l1->off + index * 8, now, err);
 }
 

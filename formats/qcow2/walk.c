@@ -181,6 +181,9 @@ static bool see_l1_entry(struct qcow2 *q, uint64_t index, uint64_t entry, void *
     if (entry & L1_RESERVED)
         qcow2_walk_damage(walk, "reserved-bits", place,
                           "L1 entry %" PRIu64 " (0x%" PRIx64 ") has reserved bits set", index, entry);
+    if (table == 0 && entry & ENTRY_COPIED)
+        qcow2_walk_damage(walk, "l2-offset", place,
+                          "L1 entry %" PRIu64 " has the copied flag, but no L2 table", index);
     if (table == 0)
         return true;
     if (!qcow2_l2_place_ok(walk, entry, &why)) {

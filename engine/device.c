@@ -78,6 +78,13 @@ bool device_allocate(struct device *dev, uint64_t off, uint64_t n, bool written,
     return write_zeros(dev, off, n, WRITE_FRESH, err);
 }
 
+bool device_write_now(struct device *dev, uint64_t off, const void *buf, size_t n, struct error *err)
+{
+    if (!dev->ops->write_now)
+        return device_write(dev, off, buf, n, WRITE_UPDATE, err);
+    return check_write(dev, off, n, "write", err) && dev->ops->write_now(dev, off, buf, n, err);
+}
+
 bool device_discard(struct device *dev, uint64_t off, uint64_t n, struct error *err)
 {
     if (!check_write(dev, off, n, "discard", err))

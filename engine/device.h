@@ -51,6 +51,11 @@ struct device_ops {
     /* Reserve space on the host for bytes that read as zeros, `written`: by writing them. NULL: zeros are
      * written. */
     bool (*allocate)(struct device *, uint64_t off, uint64_t n, bool written, struct error *);
+    /*
+     * A few bytes that must hold whatever becomes of the transaction, durable at once: the mark that an image
+     * is corrupt. They become part of the committed state and of all states since. NULL: as write.
+     */
+    bool (*write_now)(struct device *, uint64_t off, const void *buf, size_t n, struct error *);
     /* NULL: fixed size, refused by name. */
     bool (*resize)(struct device *, uint64_t size, struct error *);
     /* The run that starts at off (off < size); never empty. NULL: the device is one with the device below. */
@@ -87,6 +92,7 @@ bool device_write(struct device *, uint64_t off, const void *buf, size_t n, enum
 bool device_zero(struct device *, uint64_t off, uint64_t n, enum write_class, struct error *) DISH_CHECKED;
 bool device_discard(struct device *, uint64_t off, uint64_t n, struct error *) DISH_CHECKED;
 bool device_allocate(struct device *, uint64_t off, uint64_t n, bool written, struct error *) DISH_CHECKED;
+bool device_write_now(struct device *, uint64_t off, const void *buf, size_t n, struct error *) DISH_CHECKED;
 bool device_resize(struct device *, uint64_t size, struct error *) DISH_CHECKED;
 bool device_map(struct device *, uint64_t off, struct extent *, struct error *) DISH_CHECKED;
 bool device_flush(struct device *, struct error *) DISH_CHECKED;

@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "checksum.h"
 #include "journal.h"
 #include "report.h"
 #include "stage_private.h"
@@ -253,6 +254,53 @@ static bool stage_allocate(struct device *dev, uint64_t off, uint64_t n, bool wr
 
 /* ---- size ---- */
 
+/* The bytes in a version of a page, in memory or in the spill file. */
+static bool patch_version(struct stage *stage, struct version *version, size_t at, const void *buf, size_t n,
+                          struct error *err)
+{
+    uint8_t page[STAGE_PAGE];
+    const uint8_t *pages[] = {page};
+    uint64_t slot;
+    if (!version || version->zero)
+        return true;
+    if (version->data) {
+        memcpy(version->data + at, buf, n);
+        return true;
+    }
+    if (!version_read(stage, version, 0, page, sizeof page, err))
+        return false;
+    memcpy(page + at, buf, n);
+    if (!spill_write(&stage->spill, pages, 1, &slot, err))
+        return false;
+    spill_release(&stage->spill, version->slot);
+    version->slot = slot;
+    version->crc = crc32c(~0u, page, sizeof page);
+    return true;
+}
+
+/* Past the transaction: into the host file and into every state that can be gone to. */
+static bool stage_write_now(struct device *dev, uint64_t off, const void *buf, size_t n, struct error *err)
+{
+    struct stage *stage = stage_of(dev);
+    uint64_t index = off / STAGE_PAGE;
+    const struct page *page = page_find(stage, index);
+    if (stage->is_new || stage->options.dry_run)
+        return true;
+    if (off % STAGE_PAGE + n > STAGE_PAGE)
+        return fail(err, E_INVALID, "a write past the transaction does not cross a page");
+    if (!stage_check_working(stage, err) || !make_ready(stage, err) ||
+        (page && !patch_version(stage, page->version, off % STAGE_PAGE, buf, n, err)))
+        return false;
+    for (size_t i = 0; i <= stage->log_count; i++) {
+        struct log *log = i < stage->log_count ? stage->logs[i] : stage->open;
+        for (size_t k = 0; k < log->count; k++)
+            if (log->entries[k].index == index &&
+                !patch_version(stage, log->entries[k].version, off % STAGE_PAGE, buf, n, err))
+                return false;
+    }
+    return device_write(dev->below, off, buf, n, WRITE_UPDATE, err) && host_file_sync(dev->below, err);
+}
+
 /* What a smaller size cuts off must not come back when the file grows again. */
 static bool cut_off(struct stage *stage, uint64_t size, struct error *err)
 {
@@ -350,6 +398,7 @@ static const struct device_ops stage_ops = {
     .zero = stage_zero,
     .discard = stage_discard,
     .allocate = stage_allocate,
+    .write_now = stage_write_now,
     .resize = stage_resize,
     .map = stage_map,
     .close = stage_close,

@@ -5,9 +5,8 @@
 #include <stdio.h>
 
 /*
- * The mark must outlive the command, which is about to be taken back. So only the eight bytes of the feature
- * field are written, past the cache and as fresh: they go straight to the host file, where version 3 readers
- * find them. A dry run and a version 2 image (which has no such bit) are only remembered here.
+ * The mark must outlive the command, which is about to be taken back: it is written past the transaction.
+ * Version 2 has no such bit: there the session alone remembers.
  */
 static void mark(struct qcow2 *q)
 {
@@ -22,8 +21,7 @@ static void mark(struct qcow2 *q)
         return;
     q->h.incompatible_features |= INCOMPAT_CORRUPT;
     store_be64(raw, q->h.incompatible_features);
-    if (!device_write(q->file, qcow2_header_off_incompatible_features, raw, sizeof raw, WRITE_FRESH,
-                      &ignored))
+    if (!device_write_now(q->file, qcow2_header_off_incompatible_features, raw, sizeof raw, &ignored))
         return;
 }
 

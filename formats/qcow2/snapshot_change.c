@@ -89,8 +89,10 @@ static bool count_table(struct qcow2 *q, uint64_t index, uint64_t entry, void *a
         if (!ok)
             return false;
     }
-    if (!count_clusters(tree, table >> q->cluster_bits, 1, err) || tree->delta > 0)
-        return tree->delta > 0;
+    if (!count_clusters(tree, table >> q->cluster_bits, 1, err))
+        return false;
+    if (tree->delta > 0)
+        return true;
     if (!finish_run(tree, err) || !qcow2_refcount_get(q, table >> q->cluster_bits, &refs, err))
         return false;
     if (refs == 0)

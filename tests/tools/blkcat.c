@@ -84,7 +84,7 @@ static bool open_file(const struct container_open *open, const char *path, bool 
                       struct error *err)
 {
     struct tool *tool = open->arg;
-    struct stage_options options = {.read_only = !writable};
+    struct stage_options options = {.read_only = !writable, .durability = DURABILITY_NORMAL};
     enum recovery recovery;
     FILE *made = writable ? fopen(path, "ab") : NULL;
     if (made)
@@ -109,7 +109,7 @@ static void warn(const struct container_open *open, const char *fmt, ...)
 
 static bool open_image(struct tool *tool, bool check_only, struct error *err)
 {
-    struct stage_options options = {.read_only = tool->read_only};
+    struct stage_options options = {.read_only = tool->read_only, .durability = DURABILITY_NORMAL};
     enum recovery recovery;
     if (!tool->file && !stage_open(tool->path, &options, &tool->file, &recovery, err))
         return false;
@@ -169,7 +169,7 @@ static const char *word(const struct call *call, unsigned i)
 static bool run_create(const struct call *call, struct error *err)
 {
     struct tool *tool = call->tool;
-    struct stage_options stage = {0};
+    struct stage_options stage = {.durability = DURABILITY_NORMAL};
     struct options options = {0};
     if (word(call, 2) && !options_parse(&options, qcow2_driver.head.make_options, word(call, 2), err))
         return false;

@@ -136,6 +136,7 @@ static void print_bash(struct text *out)
     text_string(
         out, "# bash completion for dish; printed by `dish --print=bash`\n_dish()\n{\n"
              "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} i command=\n"
+             "    [[ $prev == = ]] && prev=${COMP_WORDS[COMP_CWORD-2]}\n    [[ $cur == = ]] && cur=\n"
              "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
              "        if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi\n    done\n"
              "    if ((i + 1 == COMP_CWORD)); then\n        COMPREPLY=($(compgen -W '");
@@ -265,12 +266,12 @@ static void print_fish(struct text *out)
         fish_text(out, (*command)->summary);
         text_char(out, '\n');
         for (const struct flag *flag = (*command)->flags; flag && flag->help; flag++) {
-            text_printf(out, "complete -c dish -n '__dish_command %s'", (*command)->name);
-            if (flag->letter)
-                text_printf(out, " -s %c", flag->letter);
+            /* Behind "--" they are arguments to fish. */
+            text_printf(out, "complete -c dish -n '__dish_command %s' -a ", (*command)->name);
             if (flag->name)
-                text_printf(out, " -l %s", flag->name);
-            text_string(out, flag->value ? " -r -d " : " -d ");
+                text_printf(out, "--%s -d ", flag->name);
+            else
+                text_printf(out, "-%c -d ", flag->letter);
             fish_text(out, flag->help);
             text_char(out, '\n');
         }

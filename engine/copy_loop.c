@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+/* From here on a file has a progress of its own; smaller ones are counted together. */
+enum { LARGE_FILE = 16 << 20 };
+
 /* ---- files with several names ---------------------------------------------------------------------------
  */
 
@@ -227,7 +230,10 @@ static bool copy_contents(struct copy *copy, const struct copy_item *item, uint6
             return false;
         off += got;
         copy->tally->bytes += got;
-        session_progress(copy->session, item->path, copy->tally->bytes, copy->total);
+        if (known >= LARGE_FILE)
+            session_progress(copy->session, item->path, off, known);
+        else
+            session_progress(copy->session, "copied", copy->tally->bytes, 0);
     }
     if (hole)
         *size = off;

@@ -38,7 +38,6 @@ struct copy {
     size_t level_capacity, level_count;
     struct first_name *first;
     size_t first_count, first_capacity;
-    uint64_t total; /* bytes to come, 0: unknown */
     uint8_t *buffer;
 };
 

@@ -13,6 +13,9 @@ static struct {
     char what[64];
     uint64_t last_done;
     double started, last_shown;
+    /* Where the present piece of work began: one file of many. */
+    double piece_started;
+    uint64_t piece_base;
 } state;
 
 static double seconds_now(void)
@@ -47,12 +50,27 @@ static unsigned columns(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
 }
 
-static void draw(const char *what, uint64_t done, uint64_t total, double seconds)
+/* The end of a long name says most. It comes from an image: nothing in it may play with the terminal. */
+static void put_name(struct text *line, const char *what)
 {
-    char have[16], all[16], rate[16], left[24] = "", bar[64] = "", line[256];
+    enum { LONGEST = 30 };
+    struct text name = {0};
+    text_escaped(&name, what, strlen(what));
+    size_t cut = name.len > LONGEST ? name.len - LONGEST : 0;
+    while (cut > 0 && ((unsigned char)name.bytes[cut] & 0xc0) == 0x80)
+        cut++;
+    text_string(line, cut ? "…" : "");
+    text_string(line, text_get(&name) + cut);
+    text_free(&name);
+}
+
+static void draw(const char *what, uint64_t done, uint64_t total, double per_second)
+{
+    char have[16], all[16], rate[16], left[24] = "", bar[64] = "";
+    struct text line = {0};
+    put_name(&line, what);
     scaled(done, have);
     scaled(total, all);
-    double per_second = seconds > 0 ? (double)done / seconds : 0;
     scaled((uint64_t)per_second, rate);
     if (total > 0 && done <= total) {
         enum { CELLS = 24 };
@@ -65,29 +83,35 @@ static void draw(const char *what, uint64_t done, uint64_t total, double seconds
         if (per_second > 0)
             left_text((double)(total - done) / per_second, left);
     }
-    int n = snprintf(line, sizeof line, "%s %s%s%s%s  %s/s  %s", what, bar, have, total ? "/" : "",
-                     total ? all : "", rate, left);
-    unsigned width = columns() - 1;
-    n = n > (int)width ? (int)width : n;
-    dprintf(STDERR_FILENO, "\r%.*s\033[K", n, line);
+    text_printf(&line, " %s%s%s%s  %s/s  %s", bar, have, total ? "/" : "", total ? all : "", rate, left);
+    const char *shown = text_get(&line);
+    size_t n = 0;
+    for (unsigned width = columns() - 1; width > 0 && n < line.len; width--) /* whole characters that fit */
+        for (n++; n < line.len && ((unsigned char)shown[n] & 0xc0) == 0x80;)
+            n++;
+    dprintf(STDERR_FILENO, "\r%.*s\033[K", (int)n, shown);
+    text_free(&line);
 }
 
 void progress_show(void *shell, const char *what, uint64_t done, uint64_t total)
 {
     double now = seconds_now();
     (void)shell;
-    if (!state.running || strncmp(what, state.what, sizeof state.what - 1) != 0 || done < state.last_done) {
-        progress_clear();
-        state.running = true;
-        snprintf(state.what, sizeof state.what, "%s", what);
+    if (!state.running)
         state.started = state.last_shown = now;
+    if (!state.running || strncmp(what, state.what, sizeof state.what - 1) != 0 || done < state.last_done) {
+        snprintf(state.what, sizeof state.what, "%s", what);
+        state.piece_started = now;
+        state.piece_base = state.running && total ? 0 : done;
+        state.running = true;
     }
     state.last_done = done;
     if (now - state.started < 0.3 || now - state.last_shown < 0.1)
         return;
     state.last_shown = now;
     state.shown = true;
-    draw(what, done, total, now - state.started);
+    double seconds = now - state.piece_started;
+    draw(what, done, total, seconds > 0 ? (double)(done - state.piece_base) / seconds : 0);
 }
 
 void progress_clear(void)

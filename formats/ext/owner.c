@@ -151,6 +151,7 @@ static void own_place(struct owner *owner, const struct place *place, uint64_t o
 
 struct choice {
     uint64_t off;
+    uint64_t next; /* where the first part behind the byte begins */
     struct place best;
     bool found;
     uint64_t next; /* where the first part behind `off` begins */
@@ -163,6 +164,8 @@ static bool choose_part(const struct place *place, void *arg, struct error *err)
     if (choice->off >= place->off && choice->off < place->off + place->size) {
         choice->best = *place;
         choice->found = true;
+    } else if (place->off > choice->off && place->off < choice->next) {
+        choice->next = place->off;
     }
     if (place->off > choice->off)
         choice->next = MIN_OF(choice->next, place->off);

@@ -43,7 +43,8 @@ MIXES = [
     ('ext4-quota', 16384, '-t ext4 -b 1024 -O quota,project', None),
     ('ext4-quota-ea', 16384, '-t ext4 -b 1024 -O quota,project,ea_inode,inline_data', None),
     ('ext4-128', 16384, '-t ext4 -b 1024 -I 128 -O ^extra_isize,^huge_file,^dir_nlink', None),
-    ('ext4-seed-mmp', 16384, '-t ext4 -b 2048 -O metadata_csum_seed,mmp,casefold,verity', None),
+    ('ext4-seed-mmp', 16384, '-t ext4 -b 2048 -O metadata_csum_seed,mmp,verity,encrypt', None),
+    ('ext4-casefold', 16384, '-t ext4 -b 1024 -O casefold', None),
     ('ext4-orphan-file', 16384, '-t ext4 -b 1024 -O orphan_file,fast_commit,stable_inodes', None),
     ('ext4-64k', 262144, '-t ext4 -b 65536 -O bigalloc,inline_data -C 131072 -J size=64 -N 2048', None),
 ]
@@ -502,4 +503,5 @@ def main():
                 sys.stdout.flush()
 
 
-main()
+if __name__ == '__main__':
+    main()

@@ -144,7 +144,7 @@ static bool op_write(struct tool *tool, struct error *err)
     uint64_t off = number(tool, 2), len = number(tool, 3), seed = number(tool, 4), done = 0;
     if (!find(tool, tool->words[1], &id, err))
         return false;
-    for (size_t i = 0; i < CHUNK + PATTERN; i++) {
+    for (size_t i = 0; i < MIN_OF(len, CHUNK) + PATTERN; i++) {
         uint64_t at = i % PATTERN;
         tool->buffer[i] = (uint8_t)(seed * 7 + at * at + (at * seed >> 3));
     }

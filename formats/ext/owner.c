@@ -154,7 +154,6 @@ struct choice {
     uint64_t next; /* where the first part behind the byte begins */
     struct place best;
     bool found;
-    uint64_t next; /* where the first part behind `off` begins */
 };
 
 static bool choose_part(const struct place *place, void *arg, struct error *err)
@@ -167,8 +166,6 @@ static bool choose_part(const struct place *place, void *arg, struct error *err)
     } else if (place->off > choice->off && place->off < choice->next) {
         choice->next = place->off;
     }
-    if (place->off > choice->off)
-        choice->next = MIN_OF(choice->next, place->off);
     return true;
 }
 

@@ -41,12 +41,26 @@ static void on_signal(int number)
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
 
+/* What was typed right behind a Ctrl-C belongs to the next line. */
+static char held_byte;
+static bool has_held_byte;
+
 static int read_byte(EditLine *line, char *byte)
 {
     for (;;) {
         if (interrupt_pending())
             return -1;
+        if (has_held_byte) {
+            has_held_byte = false;
+            *byte = held_byte;
+            return 1;
+        }
         ssize_t n = read(STDIN_FILENO, byte, 1);
+        if (n == 1 && interrupt_pending()) {
+            held_byte = *byte;
+            has_held_byte = true;
+            return -1;
+        }
         if (n == 1)
             return 1;
         if (n == 0 || errno != EINTR)

@@ -273,7 +273,8 @@ static bool set_delimiter(struct parser *p, struct redirect *redirect, struct er
         redirect->verbatim |= piece->kind == PIECE_QUOTED;
         text_add(&delimiter, piece->text, piece->len);
     }
-    redirect->delimiter = arena_copy(&p->arena, text_get(&delimiter), delimiter.len, err);
+    if (text_ok(&delimiter, err))
+        redirect->delimiter = arena_copy(&p->arena, text_get(&delimiter), delimiter.len, err);
     text_free(&delimiter);
     return redirect->delimiter != NULL;
 }

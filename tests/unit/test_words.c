@@ -2,6 +2,7 @@
  */
 #include "unit.h"
 
+#include "alloc.h"
 #include "text.h"
 #include "words.h"
 
@@ -269,6 +270,55 @@ static void test_quote_round_trip(void **state)
     }
 }
 
+/* Lack of memory anywhere is an ordinary error. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    static const char text[] = "a 'b c' \"$d\" <<X && e | f\ng $h\nX\n!x; y > z";
+    for (uint64_t n = 1;; n++) {
+        struct source source;
+        struct error err = {0};
+        struct parser parser = {.source = &source};
+        struct line *line;
+        enum parsed parsed = PARSE_FAILED;
+        mem_fail_at(n);
+        if (source_text(&source, "test", text, sizeof text - 1, &err))
+            while ((parsed = parser_next(&parser, &line, &err)) == PARSE_LINE)
+                ;
+        mem_fail_at(0);
+        parser_free(&parser);
+        source_close(&source);
+        if (parsed == PARSE_END) {
+            assert_true(n > 3);
+            return;
+        }
+        assert_int_equal(parsed, PARSE_FAILED);
+        assert_int_equal(err.kind, E_NOMEM);
+    }
+}
+
+/* Anything at all is read without harm, also as a line that is still being typed. */
+static void test_random(void **state)
+{
+    (void)state;
+    static const char alphabet[] = "abc  \t\n\n\\'\"$?{}();|&<>-!#*~`x0\r\xc3\xa4";
+    uint32_t seed = 1;
+    for (int round = 0; round < 20000; round++) {
+        char text[64];
+        size_t len = 0;
+        seed = seed * 1664525 + 1013904223;
+        for (size_t n = (seed >> 8) % sizeof text; len < n; len++) {
+            seed = seed * 1664525 + 1013904223;
+            text[len] = alphabet[(seed >> 8) % sizeof alphabet];
+        }
+        struct parser parser = {0};
+        struct cursor cursor;
+        free(understood(text, len));
+        (void)!words_at(&parser, text, len, &cursor);
+        parser_free(&parser);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +335,8 @@ int main(void)
         cmocka_unit_test(test_long_word),
         cmocka_unit_test(test_caret),
         cmocka_unit_test(test_quote_round_trip),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,8 +91,10 @@ bool acl_valid(const struct acl *acl, struct error *err)
            fail(err, E_INVALID, "the list has named entries but no mask");
 }
 
-static bool parse_value(const uint8_t *value, size_t len, struct acl *acl, struct error *err)
+bool acl_parse(const void *raw, size_t len, struct acl *acl, struct error *err)
 {
+    const uint8_t *value = raw;
+    *acl = (struct acl){0};
     if (len < HEADER || (len - HEADER) % ENTRY != 0 || load_le32(value) != VERSION)
         return fail(err, E_DAMAGED, "the access control list is not in the known form");
     for (size_t at = HEADER; at < len; at += ENTRY) {
@@ -120,7 +122,7 @@ bool acl_read(struct volume *volume, fs_id id, const char *kind, struct acl *acl
     struct fs_attr attr;
     *acl = (struct acl){0};
     if (file_xattr_get(volume, id, kind, &value, &len, err)) {
-        bool ok = parse_value(value, len, acl, err);
+        bool ok = acl_parse(value, len, acl, err);
         free(value);
         return ok;
     }
@@ -131,10 +133,10 @@ bool acl_read(struct volume *volume, fs_id id, const char *kind, struct acl *acl
     return file_attr(volume, id, &attr, err) && from_mode(attr.mode, acl, err);
 }
 
-static bool store(struct volume *volume, fs_id id, const char *kind, const struct acl *acl, struct error *err)
+bool acl_value(const struct acl *acl, void **out, size_t *len, struct error *err)
 {
-    size_t len = HEADER + acl->count * ENTRY;
-    uint8_t *value = mem_new(len, err);
+    *len = HEADER + acl->count * ENTRY;
+    uint8_t *value = mem_new(*len, err);
     if (!value)
         return false;
     store_le32(value, VERSION);
@@ -145,6 +147,16 @@ static bool store(struct volume *volume, fs_id id, const char *kind, const struc
         store_le16(at + 2, acl->entries[i].perm);
         store_le32(at + 4, named ? acl->entries[i].id : UINT32_MAX);
     }
+    *out = value;
+    return true;
+}
+
+static bool store(struct volume *volume, fs_id id, const char *kind, const struct acl *acl, struct error *err)
+{
+    void *value;
+    size_t len;
+    if (!acl_value(acl, &value, &len, err))
+        return false;
     bool ok = file_xattr_set(volume, id, kind, value, len, err);
     free(value);
     return ok;
@@ -155,6 +167,16 @@ static bool drop(struct volume *volume, fs_id id, const char *kind, struct error
     return file_xattr_set(volume, id, kind, NULL, 0, err) || err->kind == E_NOENT;
 }
 
+uint32_t acl_mode(const struct acl *acl)
+{
+    const struct acl_entry *owner = acl_find(acl, ACL_USER_OBJ, 0), *other = acl_find(acl, ACL_OTHER, 0);
+    const struct acl_entry *group = acl_find(acl, ACL_MASK, 0);
+    if (!group)
+        group = acl_find(acl, ACL_GROUP_OBJ, 0);
+    return (owner ? (uint32_t)owner->perm << 6 : 0) | (group ? (uint32_t)group->perm << 3 : 0) |
+           (other ? other->perm : 0);
+}
+
 bool acl_write(struct volume *volume, fs_id id, const char *kind, const struct acl *acl, struct error *err)
 {
     if (strcmp(kind, ACL_DEFAULT) == 0)
@@ -163,13 +185,10 @@ bool acl_write(struct volume *volume, fs_id id, const char *kind, const struct a
     struct fs_attr attr;
     if (!acl_valid(acl, err) || !file_attr(volume, id, &attr, err))
         return false;
-    const struct acl_entry *mask = acl_find(acl, ACL_MASK, 0);
-    const struct acl_entry *group = mask ? mask : acl_find(acl, ACL_GROUP_OBJ, 0);
-    attr.mode = (attr.mode & ~0777u) | (uint32_t)acl_find(acl, ACL_USER_OBJ, 0)->perm << 6 |
-                (uint32_t)group->perm << 3 | acl_find(acl, ACL_OTHER, 0)->perm;
+    attr.mode = (attr.mode & ~0777u) | acl_mode(acl);
     if (!file_setattr(volume, id, &attr, ATTR_MODE, err))
         return false;
-    return mask ? store(volume, id, kind, acl, err) : drop(volume, id, kind, err);
+    return acl_find(acl, ACL_MASK, 0) ? store(volume, id, kind, acl, err) : drop(volume, id, kind, err);
 }
 
 bool acl_follow_mode(struct volume *volume, fs_id id, uint32_t mode, struct error *err)
@@ -181,7 +200,7 @@ bool acl_follow_mode(struct volume *volume, fs_id id, uint32_t mode, struct erro
         return true;
     if (!file_xattr_get(volume, id, ACL_ACCESS, &value, &len, err))
         return err->kind == E_NOENT;
-    bool ok = parse_value(value, len, &acl, err);
+    bool ok = acl_parse(value, len, &acl, err);
     free(value);
     struct acl_entry *owner = acl_find(&acl, ACL_USER_OBJ, 0), *other = acl_find(&acl, ACL_OTHER, 0);
     struct acl_entry *group = acl_find(&acl, ACL_MASK, 0);

@@ -28,10 +28,15 @@ struct acl {
 };
 
 void acl_free(struct acl *);
+/* From and to the attribute's value (malloc'd). */
+bool acl_parse(const void *value, size_t len, struct acl *, struct error *) DISH_CHECKED;
+bool acl_value(const struct acl *, void **value, size_t *len, struct error *) DISH_CHECKED;
 /* The file's list of that kind; without one, what its mode says (access) or nothing (default). */
 bool acl_read(struct volume *, fs_id, const char *kind, struct acl *, struct error *) DISH_CHECKED;
 /* Stores it; the access list also sets the mode, and one that says no more than the mode is not stored. */
 bool acl_write(struct volume *, fs_id, const char *kind, const struct acl *, struct error *) DISH_CHECKED;
+/* The nine permission bits that an access list stands for. */
+uint32_t acl_mode(const struct acl *);
 /* After a change of mode: the list's entries for owner, group class and others follow. */
 bool acl_follow_mode(struct volume *, fs_id, uint32_t mode, struct error *) DISH_CHECKED;
 

@@ -67,9 +67,7 @@ static bool scan(struct copy *copy, const struct copy_end *sources, size_t count
         return tally.failed == 0 ||
                fail(err, E_FAILED, "%llu objects cannot be copied", (unsigned long long)tally.failed);
     }
-    copy_tell_losses(&tally, copy->options, "would be lost");
-    return fail(err, E_LOSSY, "%s cannot keep all of it; nothing was copied (--lossy copies without)",
-                copy->target->type);
+    return copy_judge_losses(&tally, copy->options, copy->target->type, err);
 }
 
 /* A directory into itself would never end. */
@@ -131,21 +129,9 @@ static bool open_target(struct copy *copy, const struct copy_end *dest, size_t c
 
 static bool tell_end(const struct copy *copy, struct error *err)
 {
-    const struct copy_options *options = copy->options;
-    if (!copy_losses(copy->tally))
-        return true;
-    if (!copy->target->driver) {
-        copy_tell_losses(copy->tally, options, "the host did not let us keep");
-        return true;
-    }
-    if (options->archive && !options->lossy) {
-        copy_tell_losses(copy->tally, options, "would be lost");
-        return fail(err, E_LOSSY, "%s cannot keep all of it; nothing was copied (--lossy copies without)",
-                    copy->target->type);
-    }
-    char intro[80];
-    snprintf(intro, sizeof intro, "%s cannot hold; left out", copy->target->type);
-    copy_tell_losses(copy->tally, options, intro);
+    if (copy->target->driver)
+        return copy_judge_losses(copy->tally, copy->options, copy->target->type, err);
+    copy_tell_losses(copy->tally, copy->options, "the host did not let us keep");
     return true;
 }
 

@@ -92,6 +92,12 @@ bool copy_may_lose(const struct fs_limits *);
  */
 bool copy_find_losses(const struct fs_limits *, struct copy_source *, const struct copy_item *,
                       struct copy_tally *, struct error *) DISH_CHECKED;
+/* The same when it is known whether there are extended attributes. */
+void copy_count_losses(const struct fs_limits *, const struct fs_attr *, const char *path, bool has_xattrs,
+                       struct copy_tally *);
+/* The outcome for an image: E_LOSSY unless losses are allowed; told either way. */
+bool copy_judge_losses(const struct copy_tally *, const struct copy_options *, const char *type,
+                       struct error *) DISH_CHECKED;
 /* Whether files of that type can be held at all; *loss is set when not. */
 bool copy_type_fits(const struct fs_limits *, uint32_t mode, enum copy_loss *loss);
 /* One note a kind: "3 symbolic links (/a/b ...)", after the words of `intro`. */

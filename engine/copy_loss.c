@@ -24,7 +24,7 @@ static const struct {
 void copy_lost(struct copy_tally *tally, enum copy_loss kind, const char *path)
 {
     if (tally->lost[kind]++ == 0)
-        snprintf(tally->examples[kind], sizeof tally->examples[kind], "%s", path);
+        snprintf(tally->examples[kind], sizeof tally->examples[kind], "%s", *path ? path : ".");
 }
 
 uint64_t copy_losses(const struct copy_tally *tally)
@@ -86,28 +86,33 @@ static bool found_one(void *arg, const char *name, const void *value, size_t len
     return true;
 }
 
+void copy_count_losses(const struct fs_limits *limits, const struct fs_attr *attr, const char *path,
+                       bool has_xattrs, struct copy_tally *tally)
+{
+    enum copy_loss type;
+    if (!copy_type_fits(limits, attr->mode, &type)) {
+        copy_lost(tally, type, path);
+        return;
+    }
+    if (!limits->owners && (attr->uid || attr->gid))
+        copy_lost(tally, LOSS_OWNER, path);
+    if (!limits->modes && !S_ISLNK(attr->mode) && !is_plain_mode(attr->mode))
+        copy_lost(tally, LOSS_MODE, path);
+    if (!time_fits(limits, attr->mtime))
+        copy_lost(tally, LOSS_TIME, path);
+    if (!limits->sparse && S_ISREG(attr->mode) && attr->allocated < attr->size)
+        copy_lost(tally, LOSS_HOLE, path);
+    if (!limits->xattrs && has_xattrs)
+        copy_lost(tally, LOSS_XATTR, path);
+}
+
 bool copy_find_losses(const struct fs_limits *limits, struct copy_source *source,
                       const struct copy_item *item, struct copy_tally *tally, struct error *err)
 {
-    const struct fs_attr *attr = &item->attr;
-    enum copy_loss type;
-    if (!copy_type_fits(limits, attr->mode, &type)) {
-        copy_lost(tally, type, item->path);
-        return true;
-    }
-    if (!limits->owners && (attr->uid || attr->gid))
-        copy_lost(tally, LOSS_OWNER, item->path);
-    if (!limits->modes && !S_ISLNK(attr->mode) && !is_plain_mode(attr->mode))
-        copy_lost(tally, LOSS_MODE, item->path);
-    if (!time_fits(limits, attr->mtime))
-        copy_lost(tally, LOSS_TIME, item->path);
-    if (!limits->sparse && S_ISREG(attr->mode) && attr->allocated < attr->size)
-        copy_lost(tally, LOSS_HOLE, item->path);
     bool has_xattrs = false;
     if (!limits->xattrs && !source->ops->xattrs(source, found_one, &has_xattrs, err))
         return false;
-    if (has_xattrs)
-        copy_lost(tally, LOSS_XATTR, item->path);
+    copy_count_losses(limits, &item->attr, item->path, has_xattrs, tally);
     return true;
 }
 
@@ -123,4 +128,17 @@ void copy_tell_losses(const struct copy_tally *tally, const struct copy_options 
                  count == 1 ? "" : ", ...");
         options->note(options->arg, text);
     }
+}
+
+bool copy_judge_losses(const struct copy_tally *tally, const struct copy_options *options, const char *type,
+                       struct error *err)
+{
+    char intro[80];
+    if (!copy_losses(tally))
+        return true;
+    bool refused = options->archive && !options->lossy;
+    snprintf(intro, sizeof intro, refused ? "would be lost" : "%s cannot hold; left out", type);
+    copy_tell_losses(tally, options, intro);
+    return !refused ||
+           fail(err, E_LOSSY, "%s cannot keep all of it; nothing was copied (--lossy copies without)", type);
 }

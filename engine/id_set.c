@@ -38,6 +38,11 @@ bool id_set_add(struct id_set *set, fs_id id, bool *fresh, struct error *err)
     return true;
 }
 
+bool id_set_has(const struct id_set *set, fs_id id)
+{
+    return set->capacity && set->slots[slot_of(set, id)] == id;
+}
+
 void id_set_free(struct id_set *set)
 {
     free(set->slots);

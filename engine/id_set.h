@@ -12,6 +12,7 @@ struct id_set {
 
 /* *fresh: it was not in the set before. */
 bool id_set_add(struct id_set *, fs_id, bool *fresh, struct error *) DISH_CHECKED;
+bool id_set_has(const struct id_set *, fs_id);
 void id_set_free(struct id_set *);
 
 #endif

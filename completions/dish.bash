@@ -8,7 +8,7 @@ _dish()
         if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi
     done
     if ((i + 1 == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum cmp du put get cp mirror mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp xattr attr acl mknod readlink realpath symlink show explain poke where what trace cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
+        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum cmp du put get cp mirror tar-in tar-out mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp xattr attr acl mknod readlink realpath symlink show explain poke where what trace cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
         return
     fi
     if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then
@@ -48,6 +48,8 @@ _dish()
         get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force' -- "$cur"));;
         cp) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
         mirror) COMPREPLY=($(compgen -W '--dry-run --delete --verbose --lossy' -- "$cur"));;
+        tar-in) COMPREPLY=($(compgen -W '--owner --mode --lossy' -- "$cur"));;
+        tar-out) COMPREPLY=($(compgen -W '--format' -- "$cur"));;
         mv) COMPREPLY=($(compgen -W '--no-clobber --force --no-target-directory --verbose --lossy' -- "$cur"));;
         rm) COMPREPLY=($(compgen -W '--recursive --force --dir --verbose' -- "$cur"));;
         mkdir) COMPREPLY=($(compgen -W '--parents --mode --verbose' -- "$cur"));;

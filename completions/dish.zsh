@@ -57,6 +57,8 @@ _dish() {
         'get:copy files from an image to the host'
         'cp:copy files within and between images'
         'mirror:make a directory like another, between host and image'
+        'tar-in:unpack an archive into an image'
+        'tar-out:pack files of an image into an archive'
         'mv:rename and move files'
         'rm:remove files'
         'mkdir:make directories'

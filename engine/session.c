@@ -175,6 +175,7 @@ static bool image_new(struct session *session, const char *name, const char *pat
     if (!image)
         return false;
     image->session = session;
+    image->named = name != NULL;
     image->path = mem_string(path, err);
     image->name = name ? mem_string(name, err) : name_from_path(session, path, err);
     if (!image->path || !image->name) {
@@ -191,8 +192,12 @@ static void add_image(struct session *session, struct image *image)
     while (*hook)
         hook = &(*hook)->next;
     *hook = image;
-    if (!session->image)
+    /* The image that needs no name is the first one that got none. */
+    bool better = session->image && session->image->named && !image->named && !session->image_chosen;
+    if (!session->image || better)
         session->image = image;
+    if (better)
+        session->volume = NULL;
 }
 
 static struct stage_options stage_options_of(const struct session *session)

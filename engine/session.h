@@ -54,6 +54,7 @@ struct image {
     struct session *session;
     struct image *next;
     char *name;          /* given by `open NAME=FILE`, or made from the file's name */
+    bool named;          /* a person gave the name: a path without one means another image, if there is one */
     char *path;          /* host path */
     struct device *file; /* the stage */
     /* Stages of further host files that are written with it (external data files); in the order of opening.
@@ -84,6 +85,7 @@ struct session {
     struct session_options options;
     struct image *images;     /* in the order of opening */
     struct image *image;      /* current, or NULL */
+    bool image_chosen;        /* by `use` or `create`: opening others does not change it */
     struct volume *volume;    /* current, or NULL */
     struct undo_record *undo; /* newest first */
     struct undo_record *redo; /* next to redo first */

@@ -99,6 +99,7 @@ static bool run(struct session *session, struct call *call, struct output *out, 
         session->image = image;
         session->volume = NULL;
     }
+    session->image_chosen = session->image_chosen || ok;
     options_free(&options);
     free(name);
     return ok;

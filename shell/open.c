@@ -121,12 +121,14 @@ static bool run_use(struct session *session, struct call *call, struct output *o
     (void)out;
     if (image) {
         session->image = image;
+        session->image_chosen = true;
         session->volume = NULL;
         return true;
     }
     if (!arg_volume(session, call->args[0], &volume, err))
         return false;
     session->image = volume->image;
+    session->image_chosen = true;
     session->volume = volume;
     return true;
 }

@@ -26,7 +26,10 @@ struct editor {
     bool continued;
     char *pending; /* lines of a text with newlines that were not given out yet; owned */
     size_t pending_at;
-    unsigned tabs; /* in a row, without the line changing */
+    unsigned tabs;         /* in a row, without the line changing */
+    FILE *terminal;        /* where prompts go: standard output, or standard error when that is no terminal */
+    struct output *screen; /* the same, for lists */
+    bool hung_up;          /* the terminal is gone */
 };
 
 static volatile sig_atomic_t resized, resumed;
@@ -47,6 +50,8 @@ static bool has_held_byte;
 
 static int read_byte(EditLine *line, char *byte)
 {
+    struct shell *shell;
+    el_get(line, EL_CLIENTDATA, &shell);
     for (;;) {
         if (interrupt_pending())
             return -1;
@@ -63,8 +68,10 @@ static int read_byte(EditLine *line, char *byte)
         }
         if (n == 1)
             return 1;
-        if (n == 0 || errno != EINTR)
+        if (n == 0 || errno != EINTR) {
+            shell->editor->hung_up = true; /* Ctrl-D would have come as a character */
             return 0;
+        }
         if (resized) {
             resized = 0;
             el_resize(line);
@@ -91,6 +98,12 @@ static int read_char(EditLine *line, wchar_t *out)
         if (n == (size_t)-1) /* broken UTF-8: what has no place in a name typed is dropped */
             state = (mbstate_t){0};
     }
+}
+
+static void say(struct editor *editor, const char *text)
+{
+    fputs(text, editor->terminal);
+    fflush(editor->terminal);
 }
 
 static bool next_pending(struct editor *editor, const char **line, size_t *len)
@@ -134,8 +147,7 @@ static bool next_typed(struct source *source, bool first, const char **line, siz
     if (interrupt_pending()) {
         if (!signals_ending())
             interrupt_clear();
-        fputs("^C\n", stdout);
-        fflush(stdout);
+        say(editor, "^C\n");
         return fail(err, E_INTERRUPTED, "%s", "");
     }
     if (!typed || count <= 0) {
@@ -212,9 +224,8 @@ static void remember(struct editor *editor, const struct parser *parser)
 
 /* ---- completion -------------------------------------------------------------------------------------- */
 
-static void show_list(struct shell *shell, const struct candidates *found, bool with_notes)
+static void show_list(struct output *out, const struct candidates *found, bool with_notes)
 {
-    struct output *out = shell->out;
     unsigned widest = 0, width = output_width(out);
     size_t shown = MIN_OF(found->count, (size_t)200);
     for (size_t i = 0; i < shown; i++) {
@@ -255,12 +266,11 @@ static unsigned char on_tab(EditLine *line, int key)
         complete_insertion(&found, &insertion);
         bool inserted = insert(line, &insertion), again = !inserted && shell->editor->tabs > 0;
         if (found.count != 1 || !inserted) {
-            fputs("\n", stdout);
-            fflush(stdout);
-            show_list(shell, &found, again);
+            say(shell->editor, "\n");
+            show_list(shell->editor->screen, &found, again);
             if (found.help[0] && (again || found.count == 0))
-                output_printf(shell->out, "%s\n", found.help);
-            output_flush(shell->out);
+                output_printf(shell->editor->screen, "%s\n", found.help);
+            output_flush(shell->editor->screen);
         }
         shell->editor->tabs = inserted ? 0 : shell->editor->tabs + 1;
         result = found.count == 1 && inserted ? CC_REFRESH : CC_REDISPLAY;
@@ -287,7 +297,11 @@ static bool editor_open(struct shell *shell, struct error *err)
     if (!editor)
         return false;
     shell->editor = editor;
-    editor->line = el_init("dish", stdin, stdout, stderr);
+    editor->terminal = isatty(STDOUT_FILENO) == 1 ? stdout : stderr;
+    editor->screen = output_new(fileno(editor->terminal), &shell->options, false, err);
+    if (!editor->screen)
+        return false;
+    editor->line = el_init("dish", stdin, editor->terminal, stderr);
     editor->history = history_init();
     if (!editor->line || !editor->history)
         return fail(err, E_FAILED, "the terminal cannot be used for line editing");
@@ -319,6 +333,7 @@ static void editor_close(struct shell *shell)
         el_end(editor->line);
     if (editor->history)
         history_end(editor->history);
+    output_free(editor->screen);
     history_free(&editor->typed);
     text_free(&editor->prompt);
     free(editor->pending);
@@ -339,7 +354,7 @@ static enum answer ask(struct shell *shell)
         bool interrupted = interrupt_pending();
         if (!typed || count <= 0 || interrupted) {
             interrupt_clear();
-            fputs("\n", stdout);
+            say(shell->editor, "\n");
             break;
         }
         asked = true;
@@ -361,7 +376,7 @@ static bool leave(struct shell *shell)
     bool pending = session_pending(shell->session);
     enum answer answer = shell->discard_on_quit ? ANSWER_DISCARD : ANSWER_COMMIT;
     shell->quit = false;
-    if (signals_ending())
+    if (signals_ending() || shell->editor->hung_up)
         return true;
     if (!pending || shell->options.dry_run)
         return true;
@@ -386,8 +401,7 @@ static bool interact_once(struct shell *shell, struct parser *parser)
     enum parsed parsed = parser_next(parser, &line, &err);
     parser->source->line = 0;
     if (parsed == PARSE_END) {
-        fputs("\n", stdout);
-        fflush(stdout);
+        say(shell->editor, "\n");
         parser->ended = false;
         return false;
     }
@@ -422,8 +436,8 @@ int shell_interact(struct shell *shell)
         return EXIT_COMMAND;
     }
     if (!shell->options.quiet)
-        output_printf(shell->out, "dish %s: `help` lists the commands, Tab completes, Ctrl-D leaves.\n",
-                      DISH_VERSION);
+        fprintf(shell->editor->terminal,
+                "dish %s: `help` lists the commands, Tab completes, Ctrl-D leaves.\n", DISH_VERSION);
     do {
         while (interact_once(shell, &parser))
             ;

@@ -25,8 +25,11 @@ HISTORY = os.path.join(HOME, ".local/state/dish/history")
 STARTED = []
 
 
-def start(*arguments):
-    terminal = Terminal([PROGRAM] + list(arguments), env=ENVIRONMENT, cwd=DIRECTORY)
+def start(*arguments, shell=None):
+    command = [PROGRAM] + list(arguments)
+    if shell:
+        command = ["sh", "-c", "exec \"$0\" \"$@\" " + shell] + command
+    terminal = Terminal(command, env=ENVIRONMENT, cwd=DIRECTORY)
     STARTED.append(terminal)
     return terminal
 
@@ -128,6 +131,29 @@ def test_leaving_with_changes():
     terminal.line("c")
     assert terminal.wait() == 0
     assert label() == "CHANGED"
+
+
+def test_hang_up():
+    """The terminal goes away with changes pending: they are not committed."""
+    terminal = session("parts.img")
+    terminal.line("mkdir 2:/unwanted")
+    terminal.expect(r"\*> ")
+    terminal.hang_up()
+    listed = subprocess.run([PROGRAM, "parts.img", "--", "ls", "2:/"], cwd=DIRECTORY, check=True,
+                            stdout=subprocess.PIPE, env=ENVIRONMENT).stdout.decode()
+    assert "unwanted" not in listed, listed
+
+
+def test_redirected_output():
+    """Only what commands print goes to a file; the prompt stays at the terminal."""
+    terminal = start("-q", "disk.img", shell="> printed")
+    terminal.expect(r"> ")
+    terminal.line("echo to the file")
+    terminal.expect(r"file\r\n.*> ")
+    terminal.send("\x04")
+    assert terminal.wait() == 0
+    with open(os.path.join(DIRECTORY, "printed")) as file:
+        assert file.read() == "to the file\n"
 
 
 def test_history():

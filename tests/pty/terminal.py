@@ -134,6 +134,19 @@ class Terminal:
     def line(self, text):
         self.send(text + "\n")
 
+    def hang_up(self, timeout=10):
+        """The terminal goes away; gives the exit status."""
+        os.close(self.fd)
+        self.fd = -1
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            select.select([], [], [], 0.01)
+        os.kill(self.pid, signal.SIGKILL)
+        raise Timeout("the program lives on without its terminal")
+
     def kill(self):
         if self.fd >= 0:
             os.kill(self.pid, signal.SIGKILL)

@@ -175,10 +175,43 @@ static unsigned list_commands(struct output *out, const char *word, const char *
     return count;
 }
 
+static const struct topic *find_topic(const char *name)
+{
+    for (const struct topic *topic = topics; topic->name; topic++)
+        if (strcasecmp(topic->name, name) == 0)
+            return topic;
+    return NULL;
+}
+
+static void put_topic(struct output *out, const struct topic *topic)
+{
+    if (output_json(out)) {
+        struct report *report = output_report(out);
+        report_text(report, "name", topic->name);
+        report_text(report, "title", topic->title);
+        report_text(report, "text", topic->text);
+    } else {
+        output_printf(out, "%s: %s\n\n%s\n", topic->name, topic->title, topic->text);
+    }
+}
+
+static void list_topics(struct output *out)
+{
+    output_printf(out, "\nTopics\n");
+    for (const struct topic *topic = topics; topic->name; topic++)
+        put_columns(out, topic->name, topic->title);
+    output_printf(out, "\n`help COMMAND` explains one, `help -k WORD` finds those about something.\n");
+}
+
 static bool help_one(struct shell *shell, const char *name, struct output *out, struct error *err)
 {
     const struct command *command = command_find(name, strlen(name));
     const char *alias = alias_find(shell, name);
+    const struct topic *topic = command ? NULL : find_topic(name);
+    if (topic) {
+        put_topic(out, topic);
+        return true;
+    }
     if (!command && alias) {
         output_printf(out, "%s is short for: %s\n", name, alias);
         command = command_find(alias, strcspn(alias, " "));
@@ -210,12 +243,14 @@ static bool run_help(struct session *session, struct call *call, struct output *
         return true;
     list_commands(out, NULL, NULL);
     if (!output_json(out))
-        output_printf(out, "\n`help COMMAND` explains one, `help -k WORD` finds those about something.\n");
+        list_topics(out);
     return true;
 }
 
-static const struct arg help_args[] = {
-    {"COMMAND", ARG_COMMAND, ARG_ANY, "a command, or a group of commands", NULL}, {0}};
+static const struct arg help_args[] = {{"COMMAND", ARG_COMMAND, ARG_ANY,
+                                        "a command, a group of commands, or a topic",
+                                        "places|sizes|language|transactions|exit-status"},
+                                       {0}};
 static const struct flag help_flags[] = {
     {'k', "keyword", "WORD", ARG_WORD, "list the commands whose help holds WORD"}, {0}};
 
@@ -224,7 +259,7 @@ const struct command help_command = {
     .group = "Session",
     .summary = "explain commands",
     .details = "Without a name all commands are listed by group.",
-    .examples = "help\nhelp put\nhelp Files\nhelp -k owner",
+    .examples = "help\nhelp put\nhelp Files\nhelp language\nhelp -k owner",
     .args = help_args,
     .flags = help_flags,
     .run = run_help,

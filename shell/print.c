@@ -5,6 +5,7 @@
  */
 #include "program.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -76,6 +77,16 @@ static void man_command(struct text *out, const struct command *command)
     }
 }
 
+static void man_topic(struct text *out, const struct topic *topic)
+{
+    text_string(out, ".SH ");
+    for (const char *c = topic->name; *c; c++)
+        text_char(out, *c == '-' ? ' ' : (char)toupper((unsigned char)*c));
+    text_string(out, "\n.nf\n");
+    roff(out, topic->text);
+    text_string(out, "\n.fi\n");
+}
+
 static void print_man(struct text *out)
 {
     text_string(
@@ -102,15 +113,14 @@ static void print_man(struct text *out)
             if (strcmp((*command)->group, groups[i]) == 0)
                 man_command(out, *command);
     }
+    for (const struct topic *topic = topics; topic->name; topic++)
+        man_topic(out, topic);
     text_string(
         out,
         ".SH FILES\n.TP\n.I ~/.editrc\nkeys of the line editor, see editrc(5)\n"
         ".TP\n.I $XDG_STATE_HOME/dish/history\nthe commands typed (~/.local/state when it is not set)\n"
         ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nno colours\n.TP\n.B EDITOR\nwhat `edit` opens\n"
-        ".TP\n.B SOURCE_DATE_EPOCH\nthe time that new files and filesystems get, in seconds since 1970\n"
-        ".SH EXIT STATUS\n0 everything worked; 1 a command or the commit failed; 2 wrong usage, or a syntax\n"
-        "error found before anything ran; 3 an image could not be opened or locked; 4 damage was found and\n"
-        "not repaired; 130 interrupted.\n");
+        ".TP\n.B SOURCE_DATE_EPOCH\nthe time that new files and filesystems get, in seconds since 1970\n");
 }
 
 /* ---- bash -------------------------------------------------------------------------------------------- */

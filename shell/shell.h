@@ -188,6 +188,11 @@ void output_set_json(struct output *, bool);
 
 /* ---- the commands about the session ------------------------------------------------------------------ */
 
+/* topics.c: texts about more than one command; ends with name NULL. */
+struct topic {
+    const char *name, *title, *text;
+};
+extern const struct topic topics[];
 /* help.c: what `help NAME` prints. */
 void help_print(const struct command *, struct output *);
 /* alias.c: the text of an alias, the person's or a built-in one; NULL: there is none. */

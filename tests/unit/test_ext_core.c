@@ -255,12 +255,18 @@ static void free_counts_return(void **state)
         must(driver->getattr(volume.fs, EXT_ROOT_INO, &root, &err), &err);
         uint64_t blocks = ext_free_blocks(volume.ext),
                  inodes = ext_super_s_free_inodes_count(volume.ext->super);
-        for (bool full = false; !full; count++) {
+        must(driver->flush(volume.fs, &err), &err);
+        for (bool full = false; !full; count++) { /* a failed step is taken back, as the session does */
             struct fs_attr attr = {.mode = S_IFREG | 0644};
             fs_id id;
             snprintf(name, sizeof name, "f%u", count);
             full = !driver->create(volume.fs, EXT_ROOT_INO, name, &attr, NULL, &id, &err) ||
                    !driver->write(volume.fs, id, 0, data, sizeof data, &err);
+            struct error other;
+            if (full)
+                must(driver->reload(volume.fs, &other), &other);
+            else
+                must(driver->flush(volume.fs, &other), &other);
         }
         assert_int_equal(err.kind, E_NOSPACE);
         volume_check_counts(&volume);

@@ -21,19 +21,15 @@
     F(archive_read_next_header)                                                                              \
     F(archive_read_data_block)                                                                               \
     F(archive_read_free)                                                                                     \
+    F(archive_write_set_format_raw)                                                                          \
     F(archive_write_new)                                                                                     \
-    F(archive_write_set_format_pax)                                                                          \
     F(archive_write_set_format_filter_by_ext_def)                                                            \
-    F(archive_write_set_options)                                                                             \
-    F(archive_write_set_bytes_per_block)                                                                     \
     F(archive_write_open)                                                                                    \
     F(archive_write_header)                                                                                  \
     F(archive_write_data)                                                                                    \
-    F(archive_write_finish_entry)                                                                            \
     F(archive_write_close)                                                                                   \
     F(archive_write_free)                                                                                    \
     F(archive_error_string)                                                                                  \
-    F(archive_errno)                                                                                         \
     F(archive_set_error)                                                                                     \
     F(archive_entry_new)                                                                                     \
     F(archive_entry_clear)                                                                                   \
@@ -63,14 +59,11 @@
     F(archive_entry_rdevminor)                                                                               \
     F(archive_entry_set_rdevmajor)                                                                           \
     F(archive_entry_set_rdevminor)                                                                           \
-    F(archive_entry_sparse_add_entry)                                                                        \
     F(archive_entry_sparse_count)                                                                            \
     F(archive_entry_xattr_reset)                                                                             \
     F(archive_entry_xattr_next)                                                                              \
-    F(archive_entry_xattr_add_entry)                                                                         \
     F(archive_entry_acl_reset)                                                                               \
     F(archive_entry_acl_next)                                                                                \
-    F(archive_entry_acl_add_entry)                                                                           \
     F(archive_entry_acl_types)
 
 struct archive_lib {

@@ -386,6 +386,7 @@ static void stage_close(struct device *dev)
     pages_free(stage);
     free(stage->logs);
     ranges_clear(&stage->changes);
+    versions_free_spare(stage);
     spill_close(&stage->spill);
     device_close(dev->below);
     free(stage);

@@ -97,6 +97,8 @@ static bool page_install(struct stage *stage, uint64_t index, struct version *ve
         return false;
     }
     struct version *old = page->version;
+    if (old && !old->zero && !version->zero)
+        version_follow(old, version);
     page_set(stage, page, version, generation, fresh && (!old || (logged && page->fresh)));
     version_release(stage, old);
     return true;

@@ -43,6 +43,7 @@
 
 enum {
     STAGE_PAGE = SPILL_SLOT,
+    STAGE_SPARE = 256,        /* page buffers kept for the next versions */
     STAGE_DIRECT = 64 * 1024, /* fresh writes of this size and more go to the host at once */
 };
 
@@ -54,7 +55,11 @@ struct version {
     uint32_t crc;  /* of the spilled bytes */
     uint8_t *data; /* STAGE_PAGE bytes when in memory */
     uint64_t slot;
-    struct version *newer, *older; /* in memory, by age of the last change */
+    uint64_t generation; /* that made it: its bytes do not change once that is marked */
+    struct patch *patch; /* not NULL: the bytes are those of `base` (one reference) with this applied */
+    struct version *base;
+    struct version *newer, *older;   /* in memory, by age of the last change */
+    struct version *next, *previous; /* of the same page, as they were made; may be NULL; no references */
 };
 
 struct page {
@@ -95,7 +100,9 @@ struct stage {
     struct radix pages;
     size_t page_count, fresh_count; /* of pages with a version */
     struct version *newest, *oldest;
-    size_t memory; /* bytes of version data in memory */
+    size_t memory;               /* bytes of version data in memory */
+    uint8_t *spare[STAGE_SPARE]; /* buffers to be used again */
+    size_t spare_count;
     struct spill spill;
 
     uint64_t base, mark, top;
@@ -127,10 +134,13 @@ bool stage_check_working(const struct stage *, struct error *) DISH_CHECKED;
 /* With one reference; its bytes are not set. */
 struct version *version_new(struct stage *, bool zero, struct error *) DISH_CHECKED;
 void version_release(struct stage *, struct version *); /* NULL is fine */
+/* `next` takes the place of a version of the same page: the older may be kept as what differs. */
+void version_follow(struct version *, struct version *next);
 bool version_read(struct stage *, const struct version *, size_t at, uint8_t *out, size_t n,
                   struct error *) DISH_CHECKED;
 /* It was changed: others are spilled before it. */
 void version_touch(struct stage *, struct version *);
+void versions_free_spare(struct stage *);
 /* Move the oldest versions to the spill file until the bound on memory is kept. */
 bool versions_spill(struct stage *, struct error *) DISH_CHECKED;
 

@@ -1,7 +1,9 @@
-/* Contents of pages: counted, in memory by age, or in the spill file. */
+/* Contents of pages: counted, in memory by age, as what differs from a newer version, or in the spill file.
+ */
 #include "alloc.h"
 #include "bytes.h"
 #include "checksum.h"
+#include "stage_patch.h"
 #include "stage_private.h"
 
 #include <stdlib.h>
@@ -26,19 +28,49 @@ static void drop_data(struct stage *stage, struct version *version)
     if (!version->data)
         return;
     unlink_age(stage, version);
-    free(version->data);
+    if (stage->spare_count < STAGE_SPARE)
+        stage->spare[stage->spare_count++] = version->data;
+    else
+        free(version->data);
     version->data = NULL;
     stage->memory -= STAGE_PAGE;
 }
 
-void version_release(struct stage *stage, struct version *version)
+void versions_free_spare(struct stage *stage)
 {
-    if (!version || --version->references > 0)
-        return;
+    while (stage->spare_count > 0)
+        free(stage->spare[--stage->spare_count]);
+}
+
+void version_follow(struct version *version, struct version *next)
+{
+    if (version->next)
+        version->next->previous = NULL;
+    version->next = next;
+    next->previous = version;
+}
+
+static void version_free(struct stage *stage, struct version *version)
+{
     drop_data(stage, version);
     if (version->spilled)
         spill_release(&stage->spill, version->slot);
+    if (version->next)
+        version->next->previous = NULL;
+    if (version->previous)
+        version->previous->next = NULL;
+    free(version->patch);
     free(version);
+}
+
+/* A version may be all that holds the one it is based on, and so on: no recursion. */
+void version_release(struct stage *stage, struct version *version)
+{
+    while (version && --version->references == 0) {
+        struct version *base = version->base;
+        version_free(stage, version);
+        version = base;
+    }
 }
 
 struct version *version_new(struct stage *stage, bool zero, struct error *err)
@@ -48,9 +80,10 @@ struct version *version_new(struct stage *stage, bool zero, struct error *err)
         return NULL;
     version->references = 1;
     version->zero = zero;
+    version->generation = stage->mark + 1;
     if (zero)
         return version;
-    version->data = mem_bytes(STAGE_PAGE, err);
+    version->data = stage->spare_count ? stage->spare[--stage->spare_count] : mem_bytes(STAGE_PAGE, err);
     if (!version->data) {
         free(version);
         return NULL;
@@ -68,6 +101,37 @@ void version_touch(struct stage *stage, struct version *version)
     link_newest(stage, version);
 }
 
+/* Bytes that are there as such, in memory or in the spill file. */
+static bool read_plain(struct stage *stage, const struct version *version, uint8_t *page, struct error *err)
+{
+    if (version->zero)
+        memset(page, 0, STAGE_PAGE);
+    else if (version->data)
+        memcpy(page, version->data, STAGE_PAGE);
+    else
+        return spill_read(&stage->spill, version->slot, version->crc, page, err);
+    return true;
+}
+
+/* Apply the patches on the way to the plain version, the last first. */
+static bool read_patched(struct stage *stage, const struct version *version, uint8_t *page, struct error *err)
+{
+    size_t count = 0;
+    const struct version *plain = version;
+    for (; plain->patch; plain = plain->base)
+        count++;
+    const struct patch **patches = mem_array(count, sizeof *patches, err);
+    if (!patches)
+        return false;
+    for (size_t i = 0; i < count; i++, version = version->base)
+        patches[i] = version->patch;
+    bool ok = read_plain(stage, plain, page, err);
+    for (size_t i = count; ok && i-- > 0;)
+        patch_apply(patches[i], page);
+    free(patches);
+    return ok;
+}
+
 bool version_read(struct stage *stage, const struct version *version, size_t at, uint8_t *out, size_t n,
                   struct error *err)
 {
@@ -80,9 +144,25 @@ bool version_read(struct stage *stage, const struct version *version, size_t at,
         memcpy(out, version->data + at, n);
         return true;
     }
-    if (!spill_read(&stage->spill, version->slot, version->crc, page, err))
+    bool ok =
+        version->patch ? read_patched(stage, version, page, err) : read_plain(stage, version, page, err);
+    if (ok)
+        memcpy(out, page + at, n);
+    return ok;
+}
+
+/* Keep only what differs from the next version, when that cannot change any more and is little. */
+static bool keep_difference(struct stage *stage, struct version *version)
+{
+    struct version *next = version->next;
+    if (!next || !next->data || next->generation > stage->mark)
         return false;
-    memcpy(out, page + at, n);
+    version->patch = patch_make(version->data, next->data);
+    if (!version->patch)
+        return false;
+    version->base = next;
+    next->references++;
+    drop_data(stage, version);
     return true;
 }
 
@@ -94,10 +174,15 @@ static bool spill_oldest(struct stage *stage, struct error *err)
     const uint8_t *data[BATCH] = {0};
     uint64_t slots[BATCH];
     size_t n = 0;
-    for (struct version *version = stage->oldest; version && n < BATCH; version = version->newer) {
+    for (struct version *version = stage->oldest, *newer; version && n < BATCH; version = newer) {
+        newer = version->newer;
+        if (keep_difference(stage, version))
+            continue;
         versions[n] = version;
         data[n++] = version->data;
     }
+    if (stage->memory <= stage->options.memory)
+        return true;
     if (!spill_write(&stage->spill, data, n, slots, err))
         return false;
     for (size_t i = 0; i < n; i++) {

@@ -254,32 +254,47 @@ bool ext_dir_each(struct ext_fs *ext, const struct ext_inode *dir, ext_dirent_fn
     return true;
 }
 
+/* Look into one block; *out NULL: the name is not there. */
+static bool look_into(struct ext_fs *ext, const struct ext_inode *dir, uint64_t block, const char *name,
+                      size_t len, struct cache_block **out, struct error *err)
+{
+    uint8_t *before;
+    if (!interrupt_check(err) || !ext_dir_block(ext, dir, block, out, err))
+        return false;
+    if (!*out)
+        return true;
+    struct ext_entries entries = ext_dir_entries(ext, (*out)->data);
+    if (ext_entries_find(ext, &entries, name, len, &before))
+        return true;
+    ext_block_put(ext, *out);
+    *out = NULL;
+    return true;
+}
+
 /* The block that holds a name, whatever the directory's form but inline; *out NULL: none. */
 static bool find_block(struct ext_fs *ext, const struct ext_inode *dir, const char *name, size_t len,
                        struct cache_block **out, uint64_t *number, struct error *err)
 {
     *number = 0;
+    *out = NULL;
     if (ext_dir_indexed(ext, dir)) {
         if (ext_htree_find(ext, dir, name, len, out, err))
             return true;
         if (err->kind != E_DAMAGED && err->kind != E_UNSUPPORTED)
             return false;
+    } else if (ext_dirs_know(ext, dir)) {
+        size_t step = 0;
+        while (!*out && ext_dirs_next(ext, name, len, &step, number))
+            if (!look_into(ext, dir, *number, name, len, out, err))
+                return false;
+        return true;
     }
     uint64_t blocks = ext_dir_blocks(ext, dir);
-    for (uint64_t block = 0; block < blocks; block++) {
-        uint8_t *before;
-        if (!interrupt_check(err) || !ext_dir_block(ext, dir, block, out, err))
+    for (uint64_t block = 0; block < blocks && !*out; block++) {
+        *number = block;
+        if (!look_into(ext, dir, block, name, len, out, err))
             return false;
-        if (!*out)
-            continue;
-        struct ext_entries entries = ext_dir_entries(ext, (*out)->data);
-        if (ext_entries_find(ext, &entries, name, len, &before)) {
-            *number = block;
-            return true;
-        }
-        ext_block_put(ext, *out);
     }
-    *out = NULL;
     return true;
 }
 
@@ -320,8 +335,10 @@ static bool add_linear(struct ext_fs *ext, struct ext_inode *dir, const char *na
             continue;
         struct ext_entries entries = ext_dir_entries(ext, data->data);
         *done = ext_entries_add(ext, &entries, name, len, ino, mode);
-        if (*done)
+        if (*done) {
             ext_block_dirty(ext, data);
+            ext_dirs_note_name(ext, dir->ino, name, len, block);
+        }
         ext_block_put(ext, data);
     }
     ext_dirs_note_full(ext, dir->ino, need, *done ? block - 1 : block);
@@ -338,6 +355,7 @@ static bool add_block(struct ext_fs *ext, struct ext_inode *dir, const char *nam
     struct ext_entries entries = ext_dir_entries(ext, data->data);
     bool ok = ext_entries_add(ext, &entries, name, len, ino, mode);
     ext_block_put(ext, data);
+    ext_dirs_note_name(ext, dir->ino, name, len, block);
     return ok || fail(err, E_NAME, "the name does not fit into a block");
 }
 

@@ -80,4 +80,11 @@ void ext_dirs_note_full(struct ext_fs *, uint32_t ino, uint32_t need, uint64_t b
 /* An entry was removed from a block. */
 void ext_dirs_note_room(struct ext_fs *, uint32_t ino, uint64_t block);
 
+/* Whether there is a table of the directory's names; made when it is worth it. */
+bool ext_dirs_know(struct ext_fs *, const struct ext_inode *dir);
+/* The next block that may hold the name; *step is 0 at first. False: there is no other. */
+bool ext_dirs_next(const struct ext_fs *, const char *name, size_t len, size_t *step, uint64_t *block);
+/* A name was entered into a block. */
+void ext_dirs_note_name(struct ext_fs *, uint32_t ino, const char *name, size_t len, uint64_t block);
+
 #endif

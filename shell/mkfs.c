@@ -3,8 +3,10 @@
 #include "copy.h"
 #include "place_arg.h"
 #include "random.h"
+#include "tar.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static const struct arg args[] = {
     {"TYPE", ARG_MKFS_TYPE, ARG_ONE, "ext2, ext3, ext4, vfat, fat12, fat16, fat32, exfat ...", NULL},
@@ -16,7 +18,8 @@ static const struct flag flags[] = {
     {'L', "label", "LABEL", ARG_WORD, "volume label"},
     {'U', "uuid", "UUID", ARG_WORD, "UUID, or the volume id (FAT: eight hex digits)"},
     {'O', "options", "KEY=VALUE,...", ARG_OPTIONS, "options and features of the format"},
-    {'d', "directory", "HOSTDIR", ARG_HOST, "fill the volume with what a host directory holds"},
+    {'d', "directory", "HOSTDIR|TAR", ARG_HOST,
+     "fill the volume with what a host directory or an archive holds"},
     {0, "force", NULL, ARG_WORD, "also over an existing filesystem or partition table"},
     {0},
 };
@@ -76,7 +79,13 @@ static void note(void *arg, const char *text)
     call_note(arg, "%s", text);
 }
 
-/* The contents of a host directory become those of the root. */
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* The contents of a host directory or an archive become those of the root. */
 static bool fill(struct session *session, struct call *call, struct volume *volume, const char *source,
                  struct error *err)
 {
@@ -84,7 +93,9 @@ static bool fill(struct session *session, struct call *call, struct volume *volu
     const struct copy_options options = {
         .archive = true, .mirror = true, .lossy = true, .complain = complain, .note = note, .arg = call};
     struct copy_tally tally = {0};
-    return copy_run(session, &from, 1, &to, &options, &tally, err) && call_result(call, err);
+    bool ok = is_directory(source) ? copy_run(session, &from, 1, &to, &options, &tally, err)
+                                   : tar_in(session, source, NULL, NULL, &to, &options, &tally, err);
+    return ok && call_result(call, err);
 }
 
 static bool run(struct session *session, struct call *call, struct output *out, struct error *err)

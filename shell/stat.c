@@ -72,6 +72,42 @@ static const char *type_text(const struct fs_attr *attr)
     return empty ? "regular empty file" : file_type_name(attr->mode);
 }
 
+/* Times: in small letters for a person, in capitals as seconds since 1970. */
+static bool put_time_directive(struct text *text, char letter, unsigned digits, const struct fs_attr *attr)
+{
+    switch (letter) {
+    case 'w':
+    case 'W':
+        if (!attr->has_crtime)
+            text_string(text, letter == 'w' ? "-" : "0");
+        else if (letter == 'w')
+            put_time(text, attr->crtime);
+        else
+            put_seconds(text, attr->crtime, digits);
+        return true;
+    case 'x':
+        put_time(text, attr->atime);
+        return true;
+    case 'X':
+        put_seconds(text, attr->atime, digits);
+        return true;
+    case 'y':
+        put_time(text, attr->mtime);
+        return true;
+    case 'Y':
+        put_seconds(text, attr->mtime, digits);
+        return true;
+    case 'z':
+        put_time(text, attr->ctime);
+        return true;
+    case 'Z':
+        put_seconds(text, attr->ctime, digits);
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* One directive of stat(1). False: there is none of that letter. */
 static bool put_directive(struct text *text, char letter, unsigned digits, const struct facts *facts)
 {
@@ -141,35 +177,8 @@ static bool put_directive(struct text *text, char letter, unsigned digits, const
     case 'U':
         put_owner(text, owner_user(facts->owners, attr->uid), attr->uid);
         return true;
-    case 'w':
-    case 'W':
-        if (!attr->has_crtime)
-            text_string(text, letter == 'w' ? "-" : "0");
-        else if (letter == 'w')
-            put_time(text, attr->crtime);
-        else
-            put_seconds(text, attr->crtime, digits);
-        return true;
-    case 'x':
-        put_time(text, attr->atime);
-        return true;
-    case 'X':
-        put_seconds(text, attr->atime, digits);
-        return true;
-    case 'y':
-        put_time(text, attr->mtime);
-        return true;
-    case 'Y':
-        put_seconds(text, attr->mtime, digits);
-        return true;
-    case 'z':
-        put_time(text, attr->ctime);
-        return true;
-    case 'Z':
-        put_seconds(text, attr->ctime, digits);
-        return true;
     default:
-        return false;
+        return put_time_directive(text, letter, digits, attr);
     }
 }
 

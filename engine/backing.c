@@ -7,8 +7,6 @@
 
 #include <stdlib.h>
 
-enum { PIECE = 1024 * 1024 };
-
 /* ---- rebase ---- */
 
 /* True for bytes that the image does not hold itself. */
@@ -17,66 +15,40 @@ static bool from_below(const struct extent *extent)
     return extent->flags & (EXTENT_BACKING | EXTENT_HOLE);
 }
 
-/* Bytes of a device that may be shorter than the image: zeros past its end. */
-static bool read_padded(struct device *dev, uint64_t off, uint8_t *buf, size_t n, struct error *err)
+/* Copy in what shows differently now, where the image holds nothing itself. */
+static bool copy_differences(struct image *image, struct device *old, struct error *err)
 {
-    size_t there = !dev || off >= dev->size ? 0 : (size_t)MIN_OF(n, dev->size - off);
-    memset(buf + there, 0, n - there);
-    return there == 0 || device_read(dev, off, buf, there, err);
-}
-
-/* Copy in what the new chain would show differently. */
-static bool copy_differences(struct image *image, struct device *new_backing, struct error *err)
-{
-    struct device *disk = image->disk;
-    uint8_t *buf = mem_new(2 * PIECE, err);
-    bool ok = buf != NULL;
-    for (uint64_t off = 0; ok && off < disk->size;) {
+    struct device *disk = image->disk, *backing = image->container->backing(disk);
+    const struct transfer transfer = {.what = "rebase", .grain = (size_t)image->container->unit(disk)};
+    for (uint64_t off = 0; off < disk->size;) {
         struct extent extent;
-        ok = device_map(disk, off, &extent, err) && interrupt_check(err);
-        if (!ok)
-            break;
-        size_t n = (size_t)MIN_OF(MIN_OF(extent.len, disk->size - off), PIECE - off % PIECE);
-        if (from_below(&extent)) {
-            ok = device_read(disk, off, buf, n, err) && read_padded(new_backing, off, buf + PIECE, n, err);
-            if (ok && memcmp(buf, buf + PIECE, n) != 0)
-                ok = device_write(disk, off, buf, n, WRITE_UPDATE, err);
-            off += n;
-        } else {
-            off += MIN_OF(extent.len, disk->size - off);
-        }
-        session_progress(image->session, "rebase", off, disk->size);
+        if (!device_map(disk, off, &extent, err) || !interrupt_check(err))
+            return false;
+        uint64_t len = MIN_OF(extent.len, disk->size - off);
+        if (from_below(&extent) &&
+            !transfer_differences(image->session, old, backing, disk, off, len, &transfer, err))
+            return false;
+        off += len;
     }
-    free(buf);
-    return ok;
-}
-
-/* A relative name is relative to the image's folder, as it will be when the image is opened. */
-static char *beside(const char *image_path, const char *path, struct error *err)
-{
-    const char *slash = strrchr(image_path, '/');
-    if (path[0] == '/' || !slash)
-        return mem_string(path, err);
-    return mem_printf(err, "%.*s/%s", (int)(slash - image_path), image_path, path);
+    return true;
 }
 
 bool image_rebase(struct image *image, const char *path, const char *format, bool safe, struct error *err)
 {
-    struct device *new_backing = NULL;
-    bool none = !path || !path[0];
+    struct layer_context context = {.session = image->session};
+    struct container_open open;
+    struct device *old = NULL;
     if (!image->container->set_backing)
         return fail(err, E_UNSUPPORTED, "a %s image cannot have a backing file", image->container->head.name);
-    bool ok = true;
-    if (safe && !none) {
-        char *host = beside(image->path, path, err);
-        ok = host && session_open_disk(image->session, host, format, NULL, &new_backing, err);
-        free(host);
-    }
-    ok = ok && (!safe || copy_differences(image, new_backing, err)) &&
-         image->container->set_backing(image->disk, none ? NULL : path, format, err) &&
-         device_flush(image->disk, err);
-    session_close_disk(new_backing);
-    /* The new chain is opened when the container reads itself again. */
+    if (path && path[0] && !format)
+        return fail(err, E_USAGE, "name the format of the backing file, too (-F FORMAT)");
+    /* A second view of the same bytes goes on showing the old chain. */
+    layer_open_options(&open, &context, image->path, true);
+    bool ok = (!safe || image->container->open(image->file, &open, &old, err)) &&
+              image->container->set_backing(image->disk, path, format, err) &&
+              (!safe || copy_differences(image, old, err)) && device_flush(image->disk, err);
+    device_close(old);
+    /* The new chain is opened as the image will open it from now on. */
     return ok && image_reopen(image, err);
 }
 

@@ -120,8 +120,23 @@ struct bitmap_info {
     uint64_t dirty_bytes;
 };
 
+/* What a new image would take, for given contents; filled by whoever asks down to the blank line. */
+struct measure {
+    uint64_t size;            /* bytes of the guest disk */
+    struct device *source;    /* its contents; NULL: nothing is written yet */
+    const uint64_t *bitmaps;  /* NULL, or the granularities in bytes of the bitmaps to be copied */
+    const size_t *name_bytes; /* and the lengths of their names */
+    size_t bitmap_count;
+
+    uint64_t required, fully_allocated; /* bytes of the file: for these contents, and when all is written */
+    uint64_t bitmap_bytes;              /* what the bitmaps take besides */
+    bool has_bitmaps;                   /* the format could hold bitmaps */
+};
+
 struct container_driver {
     struct driver head;
+    const char *suffixes; /* of file names, by which a new image gets this format: "img|raw"; NULL: none */
+    bool preferred;       /* the format of new images whose name says nothing */
     bool (*open)(struct device *below, const struct container_open *, struct device **out, struct error *);
     /* Write an empty image of `size` guest bytes into the empty device below. */
     bool (*create)(struct device *below, uint64_t size, const struct options *, const struct container_open *,
@@ -129,6 +144,8 @@ struct container_driver {
     /* Keys of `info` that are this format's own; verbose adds tables, counts, fragmentation (`qcow2-info
      * -v`). */
     bool (*info)(struct device *, bool verbose, struct report *, struct error *);
+    /* How long the file of an image made with these options will be. */
+    bool (*measure)(const struct options *, struct measure *, struct error *);
     bool (*check)(struct device *, struct check *, struct error *);
     bool (*snapshots)(struct device *, bool (*emit)(const struct snapshot_info *, void *), void *arg,
                       struct error *);
@@ -151,7 +168,9 @@ struct container_driver {
     /* Hold nothing any more: everything shows through from the backing file. */
     bool (*make_empty)(struct device *, struct error *);
     bool (*amend)(struct device *, const struct options *, struct error *);
-    /* Write n guest bytes (one cluster) compressed; false with E_UNSUPPORTED where it cannot. */
+    /* The unit in which guest bytes are given a place: a cluster. NULL: single bytes. */
+    uint64_t (*unit)(struct device *);
+    /* Write whole clusters compressed, best many at once; false with E_UNSUPPORTED where it cannot. */
     bool (*write_compressed)(struct device *, uint64_t off, const void *buf, size_t n, struct error *);
     /* Give back what holds only zeros or nothing; adds the bytes freed to *freed. */
     bool (*compact)(struct device *, uint64_t *freed, struct error *);

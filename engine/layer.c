@@ -256,6 +256,13 @@ const char *layer_path(const struct device *dev, const struct container_driver *
     return layer->path;
 }
 
+const struct container_driver *session_disk_container(struct device *disk, struct device **container)
+{
+    struct layer *layer = (struct layer *)disk;
+    *container = disk->below == layer->container ? layer->container : NULL;
+    return layer->driver;
+}
+
 bool session_open_disk(struct session *session, const char *path, const char *format, const char *snapshot,
                        struct device **disk, struct error *err)
 {

@@ -119,6 +119,31 @@ const struct container_driver *session_container(const struct session *session, 
     return NULL;
 }
 
+/* "img|raw" holds "raw". */
+static bool has_word(const char *words, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = words; at; at = strchr(at, '|')) {
+        at += *at == '|';
+        if (strncmp(at, word, len) == 0 && (at[len] == '|' || at[len] == '\0'))
+            return len > 0;
+    }
+    return false;
+}
+
+const struct container_driver *session_container_for(const struct session *session, const char *path)
+{
+    const struct container_driver *preferred = session->drivers.containers[0];
+    const char *slash = strrchr(path, '/'), *dot = strrchr(slash ? slash : path, '.');
+    for (const struct container_driver *const *driver = session->drivers.containers; *driver; driver++) {
+        if (dot && (*driver)->suffixes && has_word((*driver)->suffixes, dot + 1))
+            return *driver;
+        if ((*driver)->preferred)
+            preferred = *driver;
+    }
+    return preferred;
+}
+
 const struct table_driver *session_table(const struct session *session, const char *name)
 {
     for (const struct table_driver *const *driver = session->drivers.tables; *driver; driver++)

@@ -111,6 +111,8 @@ bool session_create(struct session *, const char *name, const char *path, const 
 bool session_close(struct session *, struct image *, bool discard, struct error *) DISH_CHECKED;
 struct image *session_image(const struct session *, const char *name); /* NULL: none of that name */
 const struct container_driver *session_container(const struct session *, const char *name);
+/* The format of a new image, by the suffix of its name; else the preferred one. */
+const struct container_driver *session_container_for(const struct session *, const char *path);
 const struct fs_driver *session_filesystem(const struct session *, const char *type);
 const struct table_driver *session_table(const struct session *, const char *name);
 
@@ -128,6 +130,8 @@ bool session_open_disk(struct session *, const char *path, const char *format, c
 bool session_make_disk(struct session *, const char *path, bool overwrite, const struct container_driver *,
                        uint64_t size, const struct options *, struct device **disk,
                        struct error *) DISH_CHECKED;
+/* The format of such a layer, and the container itself; *container NULL: it shows a snapshot. */
+const struct container_driver *session_disk_container(struct device *disk, struct device **container);
 bool session_publish_disk(struct device *disk, struct error *) DISH_CHECKED;
 void session_close_disk(struct device *disk);
 

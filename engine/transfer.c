@@ -5,25 +5,64 @@
 
 #include <stdlib.h>
 
-enum { BUFFER = 2 * 1024 * 1024, ZERO_GRAIN = 4096 };
+enum { BUFFER = 2 * 1024 * 1024, MANY_GRAINS = 4 * BUFFER, ZERO_GRAIN = 4096 };
 
-bool device_known_zero(struct device *dev, uint64_t off, uint64_t len, uint64_t *run, struct error *err)
+bool device_look(struct device *dev, uint64_t off, uint64_t max, bool *zero, uint64_t *len, struct error *err)
 {
     struct extent extent;
-    *run = 0;
+    *zero = !dev || off >= dev->size;
+    *len = max;
+    if (*zero)
+        return true;
     if (!device_map_to_bottom(dev, off, &extent, err))
         return false;
-    if (extent.flags & (EXTENT_HOLE | EXTENT_ZERO | EXTENT_UNWRITTEN) && !(extent.flags & EXTENT_COMPRESSED))
-        *run = MIN_OF(extent.len, len);
+    *zero =
+        extent.flags & (EXTENT_HOLE | EXTENT_ZERO | EXTENT_UNWRITTEN) && !(extent.flags & EXTENT_COMPRESSED);
+    *len = MIN_OF(MIN_OF(extent.len, dev->size - off), max);
     return true;
 }
 
-static bool write_piece(struct device *to, uint64_t off, const uint8_t *buf, size_t n,
-                        const struct transfer *transfer, struct error *err)
+bool device_map_chain(struct device *dev, uint64_t off, struct extent *out, unsigned *depth,
+                      struct error *err)
 {
-    if (transfer->write)
-        return transfer->write(transfer->arg, off, buf, n, err);
-    return device_write(to, off, buf, n, transfer->write_class, err);
+    uint64_t len = dev->size - off;
+    *depth = 0;
+    for (;;) {
+        while (!dev->ops->map && dev->below)
+            dev = dev->below;
+        /* A backing file may be shorter than what lies over it. */
+        if (off >= dev->size) {
+            *out = (struct extent){.len = len, .flags = EXTENT_HOLE};
+            return true;
+        }
+        if (!device_map(dev, off, out, err))
+            return false;
+        len = out->len = MIN_OF(len, out->len);
+        if (!(out->flags & EXTENT_BACKING) || !out->device)
+            return true;
+        dev = out->device;
+        off = out->off;
+        ++*depth;
+    }
+}
+
+/* Bytes of a device that may end before: zeros then. */
+static bool read_padded(struct device *dev, uint64_t off, uint8_t *buf, size_t n, struct error *err)
+{
+    size_t there = !dev || off >= dev->size ? 0 : (size_t)MIN_OF(n, dev->size - off);
+    memset(buf + there, 0, n - there);
+    return there == 0 || device_read(dev, off, buf, there, err);
+}
+
+static size_t grain_of(const struct transfer *transfer)
+{
+    return transfer->grain ? transfer->grain : ZERO_GRAIN;
+}
+
+/* Room for several grains, so that whoever writes them can work at many at once. */
+static size_t buffer_of(const struct transfer *transfer)
+{
+    return transfer->write ? MANY_GRAINS : BUFFER;
 }
 
 static bool write_zeros(struct device *to, uint64_t off, uint64_t n, const struct transfer *transfer,
@@ -32,7 +71,7 @@ static bool write_zeros(struct device *to, uint64_t off, uint64_t n, const struc
     return transfer->target_is_zero || device_zero(to, off, n, transfer->write_class, err);
 }
 
-/* The length of the run of pieces from the start that are all zeros, or all not. */
+/* The length of the run of grains from the start that are all zeros, or all not. */
 static size_t run_of(const uint8_t *buf, size_t n, size_t grain, bool *zero)
 {
     size_t len = MIN_OF(n, grain);
@@ -46,16 +85,17 @@ static size_t run_of(const uint8_t *buf, size_t n, size_t grain, bool *zero)
     return len;
 }
 
+/* What compresses finds the zeros itself, and is faster when it gets everything at once. */
 static bool write_data(struct device *to, uint64_t off, const uint8_t *buf, size_t n,
                        const struct transfer *transfer, struct error *err)
 {
-    size_t grain = transfer->piece ? transfer->piece : ZERO_GRAIN;
+    if (transfer->write)
+        return transfer->write(transfer->arg, off, buf, n, err);
     while (n > 0) {
         bool zero;
-        size_t len = run_of(buf, n, grain, &zero), most = transfer->piece ? transfer->piece : n;
-        if (!zero)
-            len = MIN_OF(len, most);
-        if (zero ? !write_zeros(to, off, len, transfer, err) : !write_piece(to, off, buf, len, transfer, err))
+        size_t len = run_of(buf, n, grain_of(transfer), &zero);
+        if (zero ? !write_zeros(to, off, len, transfer, err)
+                                             : !device_write(to, off, buf, len, transfer->write_class, err))
             return false;
         off += len;
         buf += len;
@@ -68,24 +108,21 @@ bool transfer_range(struct session *session, struct device *from, struct device 
                     uint64_t len, const struct transfer *transfer, struct error *err)
 {
     uint64_t start = off, end = off + len;
-    uint8_t *buf = mem_new(BUFFER, err);
+    size_t size = buffer_of(transfer), align = transfer->write ? transfer->grain : 1;
+    uint8_t *buf = mem_new(size, err);
     bool ok = buf != NULL;
     while (ok && off < end) {
-        uint64_t zeros = 0;
-        /* Past the end of a shorter source there are zeros. */
-        if (off >= from->size)
-            zeros = end - off;
-        else if (!device_known_zero(from, off, MIN_OF(end, from->size) - off, &zeros, err))
-            ok = false;
-        size_t align = transfer->piece;
-        if (ok && zeros > 0 && align && zeros % align && off + zeros < end)
-            zeros -= zeros % align;
-        if (ok && zeros > 0) {
-            ok = write_zeros(to, off, zeros, transfer, err);
-            off += zeros;
+        bool zero;
+        uint64_t run;
+        ok = device_look(from, off, end - off, &zero, &run, err);
+        if (zero && off + run < end)
+            run = round_down(run, align);
+        if (ok && zero && run > 0) {
+            ok = write_zeros(to, off, run, transfer, err);
+            off += run;
         } else if (ok) {
-            size_t n = (size_t)MIN_OF(MIN_OF(end, from->size) - off, BUFFER - off % BUFFER);
-            ok = device_read(from, off, buf, n, err) && write_data(to, off, buf, n, transfer, err);
+            size_t n = (size_t)MIN_OF(end - off, size - off % size);
+            ok = read_padded(from, off, buf, n, err) && write_data(to, off, buf, n, transfer, err);
             off += n;
         }
         ok = ok && interrupt_check(err);
@@ -94,6 +131,60 @@ bool transfer_range(struct session *session, struct device *from, struct device 
     free(buf);
     return ok;
 }
+
+/* ---- differences ---- */
+
+/* Runs of grains that are all alike in both, or all not. */
+static bool write_different(struct device *to, uint64_t off, const uint8_t *buf, const uint8_t *old, size_t n,
+                            const struct transfer *transfer, struct error *err)
+{
+    struct transfer zeros_too = *transfer;
+    size_t grain = grain_of(transfer);
+    zeros_too.target_is_zero = false;
+    while (n > 0) {
+        size_t len = 0, part = MIN_OF(grain - off % grain, n);
+        bool same = memcmp(buf, old, part) == 0;
+        while (part > 0 && (memcmp(buf + len, old + len, part) == 0) == same) {
+            len += part;
+            part = MIN_OF(grain, n - len);
+        }
+        if (!same && !write_data(to, off, buf, len, &zeros_too, err))
+            return false;
+        off += len;
+        buf += len;
+        old += len;
+        n -= len;
+    }
+    return true;
+}
+
+bool transfer_differences(struct session *session, struct device *from, struct device *below,
+                          struct device *to, uint64_t off, uint64_t len, const struct transfer *transfer,
+                          struct error *err)
+{
+    uint64_t start = off, end = off + len;
+    uint8_t *buf = mem_new(2 * BUFFER, err);
+    bool ok = buf != NULL;
+    while (ok && off < end) {
+        bool zero, zero_below = true;
+        uint64_t run;
+        ok = device_look(from, off, end - off, &zero, &run, err) &&
+             (!zero || device_look(below, off, run, &zero_below, &run, err));
+        if (ok && !(zero && zero_below)) {
+            run = MIN_OF(end - off, BUFFER - off % BUFFER);
+            ok = read_padded(from, off, buf, (size_t)run, err) &&
+                 read_padded(below, off, buf + BUFFER, (size_t)run, err) &&
+                 write_different(to, off, buf, buf + BUFFER, (size_t)run, transfer, err);
+        }
+        off += run;
+        ok = ok && interrupt_check(err);
+        session_progress(session, transfer->what, off - start, len);
+    }
+    free(buf);
+    return ok;
+}
+
+/* ---- comparing ---- */
 
 static bool compare_piece(struct device *a, struct device *b, uint64_t off, size_t n, uint8_t *buf,
                           bool *same, uint64_t *at, struct error *err)
@@ -115,11 +206,12 @@ static bool compare_tail(struct device *longer, uint64_t off, uint8_t *buf, bool
                          struct error *err)
 {
     while (*same && off < longer->size) {
-        uint64_t zeros;
-        if (!device_known_zero(longer, off, longer->size - off, &zeros, err))
+        uint64_t run;
+        bool zero;
+        if (!device_look(longer, off, longer->size - off, &zero, &run, err))
             return false;
-        if (zeros > 0) {
-            off += zeros;
+        if (zero) {
+            off += run;
             continue;
         }
         size_t n = (size_t)MIN_OF(longer->size - off, BUFFER);
@@ -143,14 +235,15 @@ bool transfer_compare(struct session *session, struct device *a, struct device *
     bool ok = buf != NULL;
     *same = true;
     while (ok && *same && off < size) {
-        uint64_t zero_a, zero_b;
-        ok = device_known_zero(a, off, size - off, &zero_a, err) &&
-             device_known_zero(b, off, size - off, &zero_b, err);
-        uint64_t both = ok ? MIN_OF(zero_a, zero_b) : 0;
-        size_t n = (size_t)MIN_OF(size - off, BUFFER);
-        if (ok && both == 0)
-            ok = compare_piece(a, b, off, n, buf, same, at, err);
-        off += both ? both : n;
+        uint64_t run;
+        bool zero_a, zero_b = false;
+        ok = device_look(a, off, size - off, &zero_a, &run, err) &&
+             (!zero_a || device_look(b, off, run, &zero_b, &run, err));
+        if (ok && !(zero_a && zero_b)) {
+            run = MIN_OF(size - off, BUFFER);
+            ok = compare_piece(a, b, off, (size_t)run, buf, same, at, err);
+        }
+        off += run;
         ok = ok && interrupt_check(err);
         session_progress(session, "compare", off, size);
     }

@@ -29,6 +29,8 @@ static void report_flags(struct report *report, unsigned flags)
         {EXTENT_UNWRITTEN, "unwritten: allocated, reads as zeros"},
         {EXTENT_BACKING, "in the backing file"},
     };
+    if (flags & EXTENT_HOLE)
+        flags &= ~(unsigned)EXTENT_ZERO; /* said already */
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (flags & names[i].flag)
             report_text(report, "state", names[i].text);

@@ -53,7 +53,7 @@ static bool raw_resize(struct device *dev, uint64_t size, struct error *err)
     return true;
 }
 
-/* The layer below knows the holes; what it has stored lies there at the same offset. */
+/* The layer below knows the holes; they, too, have their place: nothing else can show through. */
 static bool raw_map(struct device *dev, uint64_t off, struct extent *out, struct error *err)
 {
     if (!dev->below->ops->map) {
@@ -63,10 +63,10 @@ static bool raw_map(struct device *dev, uint64_t off, struct extent *out, struct
     if (!device_map(dev->below, off, out, err))
         return false;
     out->len = MIN_OF(out->len, dev->size - off);
-    if (!(out->flags & EXTENT_HOLE)) {
-        out->device = dev->below;
-        out->off = off;
-    }
+    if (out->flags & EXTENT_HOLE)
+        out->flags |= EXTENT_ZERO;
+    out->device = dev->below;
+    out->off = off;
     return true;
 }
 
@@ -153,6 +153,16 @@ static bool raw_info(struct device *dev, bool verbose, struct report *report, st
     return true;
 }
 
+/* The file is as long as the disk, holes or not. */
+static bool raw_measure(const struct options *options, struct measure *measure, struct error *err)
+{
+    (void)options;
+    if (measure->size > INT64_MAX - 512)
+        return fail(err, E_TOOBIG, "the disk is too large");
+    measure->required = measure->fully_allocated = round_up(measure->size, 512);
+    return true;
+}
+
 static bool raw_owner(void *opened, uint64_t off, struct owner *out, struct error *err)
 {
     struct device *dev = opened;
@@ -177,7 +187,9 @@ const struct container_driver raw_driver = {
             .make_options = raw_options,
             .owner = raw_owner,
         },
+    .suffixes = "raw|img|bin",
     .open = raw_open,
     .create = raw_create,
     .info = raw_info,
+    .measure = raw_measure,
 };

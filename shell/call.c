@@ -335,6 +335,15 @@ const char *call_value(const struct call *call, const char *name)
     return NULL;
 }
 
+bool call_options(const struct call *call, char letter, const struct option *table, struct options *out,
+                  struct error *err)
+{
+    for (int i = 0; i < call->given_count; i++)
+        if (call->given[i].flag->letter == letter && !options_parse(out, table, call->given[i].value, err))
+            return false;
+    return true;
+}
+
 static bool percent_of(const char *text, size_t len, uint64_t base, uint64_t *out, struct error *err)
 {
     char *end;

@@ -2,45 +2,11 @@
 #include "alloc.h"
 #include "bytes.h"
 #include "command.h"
-#include "place_arg.h"
+#include "disk_arg.h"
 #include "transfer.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-
-/* An open image by its name ("old:"), or a host file. */
-struct source {
-    struct device *disk;
-    struct device *owned; /* to be closed */
-};
-
-static bool source_open(struct session *session, const char *text, const char *format, const char *snapshot,
-                        struct source *out, struct error *err)
-{
-    size_t n = strlen(text);
-    *out = (struct source){0};
-    if (n > 1 && text[n - 1] == ':' && !strchr(text, '/')) {
-        struct image *image;
-        if (!arg_image(session, text, &image, err))
-            return false;
-        out->disk = image->disk;
-        if (!snapshot)
-            return true;
-        if (!image->container->snapshot_open)
-            return fail(err, E_UNSUPPORTED, "%s images have no snapshots", image->container->head.name);
-        if (!image->container->snapshot_open(image->disk, snapshot, &out->owned, err))
-            return false;
-    } else if (!session_open_disk(session, text, format, snapshot, &out->owned, err)) {
-        return false;
-    }
-    out->disk = out->owned;
-    return true;
-}
-
-static void source_close(struct source *source)
-{
-    session_close_disk(source->owned);
-}
 
 /* ---- convert ---- */
 
@@ -51,7 +17,7 @@ static const struct arg convert_args[] = {
 };
 
 static const struct flag convert_flags[] = {
-    {'f', "format", "FORMAT", ARG_CONTAINER, "format of DEST: qcow2 (default) or raw"},
+    {'f', "format", "FORMAT", ARG_CONTAINER, "format of DEST (by its extension when left out)"},
     {'F', "source-format", "FORMAT", ARG_CONTAINER, "format of SRC: do not probe"},
     {'c', "compress", NULL, ARG_WORD, "compress the clusters"},
     {'o', "options", "KEY=VALUE,...", ARG_OPTIONS, "options of DEST's format"},
@@ -75,31 +41,37 @@ static bool write_compressed(void *arg, uint64_t off, const void *buf, size_t n,
 static bool fill(struct session *session, struct target *target, struct device *from, bool compress,
                  struct error *err)
 {
+    const struct container_driver *driver = target->driver;
+    struct device *container = target->disk->below;
+    struct device *backing = driver->backing ? driver->backing(container) : NULL;
     struct transfer transfer = {.what = "convert", .target_is_zero = true, .write_class = WRITE_FRESH};
     if (compress) {
-        if (!target->driver->write_compressed)
-            return fail(err, E_UNSUPPORTED, "%s images cannot be compressed", target->driver->head.name);
+        if (!driver->write_compressed)
+            return fail(err, E_UNSUPPORTED, "%s images cannot be compressed", driver->head.name);
+        if (backing)
+            return fail(err, E_UNSUPPORTED, "what differs from a backing file cannot be compressed");
         transfer.write = write_compressed;
-        transfer.piece = options_number(&target->options, "cluster_size", 64 * KiB);
         transfer.arg = target;
     }
-    return transfer_range(session, from, target->disk, 0, from->size, &transfer, err) &&
-           session_publish_disk(target->disk, err);
+    if (compress || backing)
+        transfer.grain = (size_t)driver->unit(container);
+    bool ok = backing
+                  ? transfer_differences(session, from, backing, target->disk, 0, from->size, &transfer, err)
+                  : transfer_range(session, from, target->disk, 0, from->size, &transfer, err);
+    return ok && session_publish_disk(target->disk, err);
 }
 
 static bool convert(struct session *session, struct call *call, struct device *from, struct error *err)
 {
     const char *format = call_value(call, "format");
-    struct target target = {.driver = session_container(session, format ? format : "qcow2")};
+    struct target target = {.driver = format ? session_container(session, format)
+                                             : session_container_for(session, call->args[1])};
     if (!target.driver || !target.driver->create)
         return fail(err, E_INVALID, "cannot make images of format '%s'", format);
-    bool ok = true;
-    for (int i = 0; ok && i < call->given_count; i++)
-        if (call->given[i].flag->letter == 'o')
-            ok = options_parse(&target.options, target.driver->head.make_options, call->given[i].value, err);
-    ok = ok && session_make_disk(session, call->args[1], call_has(call, "force"), target.driver,
-                                 round_up(from->size, 512), &target.options, &target.disk, err);
-    ok = ok && fill(session, &target, from, call_has(call, "compress"), err);
+    bool ok = call_options(call, 'o', target.driver->head.make_options, &target.options, err) &&
+              session_make_disk(session, call->args[1], call_has(call, "force"), target.driver,
+                                round_up(from->size, 512), &target.options, &target.disk, err) &&
+              fill(session, &target, from, call_has(call, "compress"), err);
     session_close_disk(target.disk);
     options_free(&target.options);
     return ok;
@@ -107,15 +79,15 @@ static bool convert(struct session *session, struct call *call, struct device *f
 
 static bool run_convert(struct session *session, struct call *call, struct output *out, struct error *err)
 {
-    struct source source;
+    struct disk_arg source;
     (void)out;
     if (session->options.dry_run)
         return fail(err, E_READONLY, "convert writes a host file; a dry run does not");
-    if (!source_open(session, call->args[0], call_value(call, "source-format"), call_value(call, "snapshot"),
-                     &source, err))
+    if (!disk_arg_open(session, call->args[0], call_value(call, "source-format"),
+                       call_value(call, "snapshot"), &source, err))
         return false;
     bool ok = convert(session, call, source.disk, err);
-    source_close(&source);
+    disk_arg_close(&source);
     return ok;
 }
 
@@ -123,7 +95,8 @@ const struct command convert_command = {
     .name = "convert",
     .group = "Images",
     .summary = "write an image anew in another format or with other options",
-    .details = "DEST appears when it is complete. Backing files are flattened; holes and zeros stay holes.",
+    .details = "DEST appears when it is complete. Backing files are flattened; holes and zeros stay holes. "
+               "With -o backing_file=FILE,backing_fmt=FORMAT only what differs from that file is stored.",
     .examples =
         "convert disk.qcow2 disk.raw -f raw\nconvert -c -o compression_type=zstd disk.raw small.qcow2",
     .args = convert_args,
@@ -162,13 +135,13 @@ static void print_result(struct output *out, bool same, uint64_t at, uint64_t si
 
 static bool run_compare(struct session *session, struct call *call, struct output *out, struct error *err)
 {
-    struct source a, b;
+    struct disk_arg a, b;
     bool same = false;
     uint64_t at = 0;
-    if (!source_open(session, call->args[0], NULL, NULL, &a, err))
+    if (!disk_arg_open(session, call->args[0], NULL, NULL, &a, err))
         return false;
-    if (!source_open(session, call->args[1], NULL, NULL, &b, err)) {
-        source_close(&a);
+    if (!disk_arg_open(session, call->args[1], NULL, NULL, &b, err)) {
+        disk_arg_close(&a);
         return false;
     }
     bool ok = transfer_compare(session, a.disk, b.disk, &same, &at, err);
@@ -178,8 +151,8 @@ static bool run_compare(struct session *session, struct call *call, struct outpu
     }
     if (ok)
         print_result(out, same, at, a.disk->size, b.disk->size);
-    source_close(&a);
-    source_close(&b);
+    disk_arg_close(&a);
+    disk_arg_close(&b);
     return ok && (same || fail(err, E_FAILED, "the images differ at offset %" PRIu64, at));
 }
 

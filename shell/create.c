@@ -12,7 +12,7 @@ static const struct arg args[] = {
 };
 
 static const struct flag flags[] = {
-    {'f', "format", "FORMAT", ARG_CONTAINER, "qcow2 or raw (by the file's extension; otherwise qcow2)"},
+    {'f', "format", "FORMAT", ARG_CONTAINER, "format of the image (by the extension of FILE when left out)"},
     {'b', "backing", "FILE", ARG_HOST, "backing file that holds what was never written"},
     {'F', "backing-format", "FORMAT", ARG_CONTAINER, "format of the backing file"},
     {'o', "options", "KEY=VALUE,...", ARG_OPTIONS, "options of the format, as qemu-img's"},
@@ -28,13 +28,6 @@ static const char *split_name(const char *text, char **name, struct error *err)
         return text;
     *name = mem_string_n(text, n, err);
     return *name ? text + n + 1 : NULL;
-}
-
-static const char *format_of_name(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    bool raw = dot && (strcmp(dot, ".img") == 0 || strcmp(dot, ".raw") == 0 || strcmp(dot, ".bin") == 0);
-    return raw ? "raw" : "qcow2";
 }
 
 /* -b and -F are options of the format under other names. */
@@ -85,7 +78,7 @@ static bool run(struct session *session, struct call *call, struct output *out, 
         return false;
     const char *format = call_value(call, "format");
     const struct container_driver *driver =
-        session_container(session, format ? format : format_of_name(path));
+        format ? session_container(session, format) : session_container_for(session, path);
     struct options options = {0};
     struct image *image;
     uint64_t size = 0;

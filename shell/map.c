@@ -5,6 +5,7 @@
 #include "grid.h"
 #include "map_draw.h"
 #include "place_arg.h"
+#include "transfer.h"
 #include "usage.h"
 
 #include <errno.h>
@@ -20,38 +21,18 @@ struct run {
     bool present, zero, data, compressed, has_offset;
 };
 
-/* Down the backing chain to the layer that decides about this byte. */
 static bool run_at(struct device *disk, uint64_t off, struct run *run, struct error *err)
 {
-    struct device *dev = disk;
-    uint64_t at = off, len = disk->size - off;
     struct extent extent;
     *run = (struct run){.start = off};
-    for (;;) {
-        if (strcmp(dev->ops->name, "layer") == 0) {
-            dev = dev->below;
-            continue;
-        }
-        /* A backing file may be shorter than what lies over it. */
-        if (at >= dev->size) {
-            *run = (struct run){.start = off, .len = len, .depth = run->depth, .zero = true};
-            return true;
-        }
-        if (!device_map(dev, at, &extent, err))
-            return false;
-        len = MIN_OF(len, extent.len);
-        if (!(extent.flags & EXTENT_BACKING) || !extent.device)
-            break;
-        dev = extent.device;
-        at = extent.off;
-        run->depth++;
-    }
-    run->len = len;
+    if (!device_map_chain(disk, off, &extent, &run->depth, err))
+        return false;
+    run->len = extent.len;
     run->compressed = extent.flags & EXTENT_COMPRESSED;
     run->zero = extent.flags & (EXTENT_HOLE | EXTENT_ZERO | EXTENT_UNWRITTEN);
     run->data = !run->zero;
-    run->present = !(extent.flags & EXTENT_HOLE);
-    run->has_offset = run->present && !run->compressed && extent.device && !(extent.flags & EXTENT_ZERO);
+    run->present = !(extent.flags & EXTENT_HOLE) || extent.flags & EXTENT_ZERO;
+    run->has_offset = extent.device && !run->compressed;
     run->offset = extent.off;
     return true;
 }

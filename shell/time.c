@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-struct measure {
+struct usage_at {
     double wall, user, system;
     uint64_t read, written;
 };
@@ -16,14 +16,14 @@ static double seconds(struct timeval t)
     return (double)t.tv_sec + (double)t.tv_usec / 1e6;
 }
 
-static struct measure measure_now(const struct session *session)
+static struct usage_at measure_now(const struct session *session)
 {
     struct timespec now;
     struct rusage own, children;
     clock_gettime(CLOCK_MONOTONIC, &now);
     getrusage(RUSAGE_SELF, &own);
     getrusage(RUSAGE_CHILDREN, &children);
-    struct measure measure = {
+    struct usage_at measure = {
         .wall = (double)now.tv_sec + (double)now.tv_nsec / 1e9,
         .user = seconds(own.ru_utime) + seconds(children.ru_utime),
         .system = seconds(own.ru_stime) + seconds(children.ru_stime),
@@ -39,9 +39,9 @@ static bool run_time(struct session *session, struct call *call, struct output *
 {
     if (call->rest_count == 0)
         return fail(err, E_USAGE, "missing COMMAND");
-    struct measure before = measure_now(session);
+    struct usage_at before = measure_now(session);
     bool good = shell_run_rest(call, out, err);
-    struct measure after = measure_now(session);
+    struct usage_at after = measure_now(session);
     uint64_t read = after.read >= before.read ? after.read - before.read : after.read;
     uint64_t written = after.written >= before.written ? after.written - before.written : after.written;
     output_flush(out);

@@ -117,6 +117,8 @@ bool qcow2_bitmaps_list(struct device *dev, bool (*emit)(const struct bitmap_inf
 {
     struct qcow2 *q = qcow2_of(dev);
     struct qcow2_bitmap_list list;
+    if (q->h.version < 3)
+        return fail(err, E_UNSUPPORTED, "version 2 has no bitmaps");
     bool ok = qcow2_bitmaps_load(q, &list, err), more = true;
     for (size_t i = 0; ok && more && i < list.count; i++) {
         const struct qcow2_bitmap *b = &list.items[i];

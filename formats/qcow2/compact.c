@@ -63,6 +63,17 @@ static bool drop_empty_table(struct qcow2 *q, uint64_t index, uint64_t entry, vo
            (qcow2_meta_put64(q, q->active.l1_offset + index * 8, 0, err) && qcow2_l2_leave(q, table, err));
 }
 
+/* Bitmaps need not hear of it: the guest sees what it saw, out of the backing file. */
+bool qcow2_make_empty(struct device *dev, struct error *err)
+{
+    struct qcow2 *q = qcow2_of(dev);
+    if (qcow2_has_data_file(q))
+        return fail(err, E_UNSUPPORTED, "an image with an external data file cannot be emptied");
+    return qcow2_prepare(q, err) && qcow2_discard_data(q, 0, q->active.size, true, err) &&
+           qcow2_each_entry(q, q->active.l1_offset, q->active.l1_size, drop_empty_table, NULL, err) &&
+           qcow2_trim(q, err);
+}
+
 /* Free clusters inside the file may still hold bytes on the host. */
 static bool punch_free(struct qcow2 *q, struct error *err)
 {

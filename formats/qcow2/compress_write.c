@@ -120,7 +120,7 @@ static bool store_one(struct batch *batch, struct gather *g, size_t i, uint64_t 
         return qcow2_zero_data(q, guest, n, WRITE_UPDATE, err);
     if (size == 0)
         return qcow2_write_data(q, guest, batch->in + at, n, WRITE_UPDATE, err);
-    if (!place_bytes(q, size, &off, err))
+    if (!qcow2_own_tables(q, guest, guest + n, err) || !place_bytes(q, size, &off, err))
         return false;
     q->pack_offset = off + size;
     uint64_t sectors = ((off + size - 1) >> 9) - (off >> 9);
@@ -137,7 +137,7 @@ static bool run_batch(struct batch *batch, uint64_t off, struct error *err)
     if (!qcow2_codec_pool(q, err))
         return false;
     pool_run(q->codec->pool, batch->count, compress_one, batch);
-    bool ok = interrupt_check(err) && qcow2_own_tables(q, off, off + batch->n, err);
+    bool ok = interrupt_check(err);
     for (size_t i = 0; ok && i < batch->count; i++)
         ok = store_one(batch, &gather, i, off + (uint64_t)i * q->cluster_size, err);
     return ok && gather_flush(&gather, err);

@@ -1,4 +1,6 @@
 /* New images, and space that is taken in advance. */
+#include "create.h"
+
 #include "alloc.h"
 #include "write.h"
 
@@ -21,15 +23,6 @@ const struct option qcow2_options[] = {
     {0},
 };
 
-/* What is to be made. */
-struct plan {
-    unsigned version, cluster_bits, refcount_order, compression;
-    bool lazy, extended, raw_data;
-    enum qcow2_preallocation preallocation;
-    const char *backing, *backing_format, *data_file;
-    uint64_t size;
-};
-
 static enum qcow2_preallocation preallocation_of(const char *word)
 {
     static const char *const words[] = {"off", "metadata", "falloc", "full"};
@@ -39,7 +32,7 @@ static enum qcow2_preallocation preallocation_of(const char *word)
     return (enum qcow2_preallocation)i;
 }
 
-static bool take_geometry(struct plan *plan, const struct options *options, struct error *err)
+static bool take_geometry(struct qcow2_plan *plan, const struct options *options, struct error *err)
 {
     const char *compat = options_text(options, "compat", "1.1");
     uint64_t cluster = options_number(options, "cluster_size", 64 * KiB);
@@ -54,7 +47,7 @@ static bool take_geometry(struct plan *plan, const struct options *options, stru
     return true;
 }
 
-static bool check_features(const struct plan *plan, struct error *err)
+static bool check_features(const struct qcow2_plan *plan, struct error *err)
 {
     const struct {
         bool used;
@@ -82,9 +75,9 @@ static bool check_features(const struct plan *plan, struct error *err)
     return true;
 }
 
-static bool take_options(struct plan *plan, const struct options *options, struct error *err)
+bool qcow2_plan_read(struct qcow2_plan *plan, const struct options *options, struct error *err)
 {
-    *plan = (struct plan){
+    *plan = (struct qcow2_plan){
         .lazy = options_flag(options, "lazy_refcounts", false),
         .extended = options_flag(options, "extended_l2", false),
         .raw_data = options_flag(options, "data_file_raw", false),
@@ -104,7 +97,7 @@ static bool take_options(struct plan *plan, const struct options *options, struc
     return true;
 }
 
-static bool check_size(struct plan *plan, uint64_t size, struct error *err)
+bool qcow2_plan_size(struct qcow2_plan *plan, uint64_t size, struct error *err)
 {
     uint64_t cluster = UINT64_C(1) << plan->cluster_bits, l2_entries = cluster / (plan->extended ? 16 : 8);
     uint64_t most = MAX_L1_BYTES / 8 * l2_entries * cluster;
@@ -120,7 +113,7 @@ static bool check_size(struct plan *plan, uint64_t size, struct error *err)
 
 /* Header, refcount table and one refcount block that counts the three. Everything else is added by the
  * writer. */
-static bool write_seed(struct device *below, const struct plan *plan, struct error *err)
+static bool write_seed(struct device *below, const struct qcow2_plan *plan, struct error *err)
 {
     uint64_t cluster = UINT64_C(1) << plan->cluster_bits;
     uint8_t raw[HEADER_V3_SIZE] = {0}, entry[8], counts[24] = {0};
@@ -149,7 +142,7 @@ static bool write_seed(struct device *below, const struct plan *plan, struct err
 }
 
 /* The seed knows its data file only by its feature bit: name it before anything asks for it. */
-static bool name_others(struct qcow2 *q, const struct plan *plan, struct error *err)
+static bool name_others(struct qcow2 *q, const struct qcow2_plan *plan, struct error *err)
 {
     struct qcow2_area area;
     qcow2_area_current(q, &area);
@@ -159,7 +152,7 @@ static bool name_others(struct qcow2 *q, const struct plan *plan, struct error *
     return qcow2_area_write(q, &area, err);
 }
 
-static bool attach_data_file(struct qcow2 *q, const struct plan *plan, struct error *err)
+static bool attach_data_file(struct qcow2 *q, const struct qcow2_plan *plan, struct error *err)
 {
     if (!plan->data_file)
         return true;
@@ -168,7 +161,7 @@ static bool attach_data_file(struct qcow2 *q, const struct plan *plan, struct er
            device_resize(q->data, plan->size, err);
 }
 
-static bool fill_image(struct qcow2 *q, const struct plan *plan, struct error *err)
+static bool fill_image(struct qcow2 *q, const struct qcow2_plan *plan, struct error *err)
 {
     /* Names first: they are part of cluster 0, and the data file's is needed to reach it. */
     if (!name_others(q, plan, err) || !attach_data_file(q, plan, err) || !qcow2_prepare(q, err))
@@ -181,7 +174,7 @@ static bool fill_image(struct qcow2 *q, const struct plan *plan, struct error *e
 }
 
 /* The backing file must be there and be what it is said to be; its size is the default. */
-static bool look_at_backing(const struct plan *plan, const struct container_open *open, uint64_t *size,
+static bool look_at_backing(const struct qcow2_plan *plan, const struct container_open *open, uint64_t *size,
                             struct error *err)
 {
     struct qcow2 beside = {.path = (char *)(uintptr_t)(open->path ? open->path : "image")};
@@ -203,10 +196,10 @@ static bool look_at_backing(const struct plan *plan, const struct container_open
 bool qcow2_create(struct device *below, uint64_t size, const struct options *options,
                   const struct container_open *open, struct error *err)
 {
-    struct plan plan;
+    struct qcow2_plan plan;
     struct qcow2 *q;
-    if (!take_options(&plan, options, err) || !look_at_backing(&plan, open, &size, err) ||
-        !check_size(&plan, size, err) || !write_seed(below, &plan, err))
+    if (!qcow2_plan_read(&plan, options, err) || !look_at_backing(&plan, open, &size, err) ||
+        !qcow2_plan_size(&plan, size, err) || !write_seed(below, &plan, err))
         return false;
     struct container_open seed = *open;
     seed.read_only = false;

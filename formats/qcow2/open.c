@@ -247,6 +247,11 @@ static struct device *backing(struct device *dev)
     return qcow2_of(dev)->backing;
 }
 
+static uint64_t unit(struct device *dev)
+{
+    return qcow2_of(dev)->cluster_size;
+}
+
 /* The magic and a version of any number: what is wrong with the rest is said when it is opened. */
 static unsigned probe(struct device *below)
 {
@@ -270,9 +275,12 @@ const struct container_driver qcow2_driver = {
             .locate = qcow2_locate,
             .owner = qcow2_owner,
         },
+    .suffixes = "qcow2",
+    .preferred = true,
     .open = open_container,
     .create = qcow2_create,
     .info = qcow2_info,
+    .measure = qcow2_measure,
     .check = qcow2_check,
     .snapshots = qcow2_snapshots,
     .snapshot_create = qcow2_snapshot_create,
@@ -287,7 +295,9 @@ const struct container_driver qcow2_driver = {
     .bitmap_merge = qcow2_bitmap_merge,
     .set_backing = qcow2_set_backing,
     .backing = backing,
+    .make_empty = qcow2_make_empty,
     .amend = qcow2_amend,
+    .unit = unit,
     .write_compressed = qcow2_write_compressed,
     .compact = qcow2_compact,
 };

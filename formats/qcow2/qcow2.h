@@ -475,6 +475,7 @@ bool qcow2_write_compressed(struct device *, uint64_t off, const void *buf, size
 bool qcow2_set_backing(struct device *, const char *backing, const char *format, struct error *) DISH_CHECKED;
 bool qcow2_amend(struct device *, const struct options *, struct error *) DISH_CHECKED;
 bool qcow2_compact(struct device *, uint64_t *freed, struct error *) DISH_CHECKED;
+bool qcow2_make_empty(struct device *, struct error *) DISH_CHECKED;
 
 /* ---- create.c ---- */
 
@@ -487,6 +488,10 @@ bool qcow2_preallocate(struct qcow2 *, uint64_t off, uint64_t end, enum qcow2_pr
 /* size UINT64_MAX: that of the backing file. */
 bool qcow2_create(struct device *below, uint64_t size, const struct options *, const struct container_open *,
                   struct error *) DISH_CHECKED;
+
+/* ---- measure.c ---- */
+
+bool qcow2_measure(const struct options *, struct measure *, struct error *) DISH_CHECKED;
 
 /* ---- info.c, describe.c ---- */
 

@@ -63,15 +63,20 @@ bool qcow2_disk_read(const struct qcow2_disk *disk, uint64_t off, void *buf, siz
     return true;
 }
 
-/* What is not allocated here lies in the backing file, or nowhere. */
-static void map_unallocated(const struct qcow2_disk *disk, uint64_t off, struct extent *out)
+/* What is not allocated here lies in the backing file, or nowhere; a place may be reserved for it. */
+static void map_unallocated(const struct qcow2_disk *disk, uint64_t off, const struct qcow2_run *run,
+                            struct extent *out)
 {
     struct qcow2 *q = disk->q;
     if (!qcow2_backed(q, off)) {
-        *out = (struct extent){.len = out->len, .flags = EXTENT_HOLE};
+        *out = (struct extent){.len = run->len, .flags = EXTENT_HOLE};
+        if (run->state == SUB_UNALLOCATED_HOST) {
+            out->device = q->data ? q->data : q->file;
+            out->off = run->host;
+        }
         return;
     }
-    *out = (struct extent){.len = MIN_OF(out->len, q->backing->size - off),
+    *out = (struct extent){.len = MIN_OF(run->len, q->backing->size - off),
                            .device = q->backing,
                            .off = off,
                            .flags = EXTENT_BACKING};
@@ -87,7 +92,7 @@ bool qcow2_disk_map(const struct qcow2_disk *disk, uint64_t off, struct extent *
     switch (run.state) {
     case SUB_UNALLOCATED:
     case SUB_UNALLOCATED_HOST:
-        map_unallocated(disk, off, out);
+        map_unallocated(disk, off, &run, out);
         return true;
     case SUB_ZERO:
         out->flags = EXTENT_ZERO;

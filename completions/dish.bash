@@ -8,7 +8,7 @@ _dish()
         if [[ ${COMP_WORDS[i]} == -- ]]; then command=${COMP_WORDS[i+1]}; break; fi
     done
     if ((i + 1 == COMP_CWORD)); then
-        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum cmp du put get cp mirror tar-in tar-out mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp xattr attr acl mknod readlink realpath symlink show explain poke where what trace cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
+        COMPREPLY=($(compgen -W 'create open close images info qcow2-info convert resize snapshot bitmap amend compact rebase commit-backing check compare map measure commit rollback undo redo status diff partition use mkfs fsck df freefrag label uuid tune resizefs volumes ls cd pwd tree find stat cat head tail wc hexdump strings grep sum cmp du put get cp mirror tar-in tar-out mv rm mkdir rmdir ln touch truncate fallocate punch write edit chmod chown chgrp xattr attr acl mknod readlink realpath symlink show explain poke where what trace cache lsdel undel help history set alias echo source time lcd lpwd lls quit' -- "$cur"))
         return
     fi
     if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then
@@ -25,6 +25,7 @@ _dish()
         check) COMPREPLY=($(compgen -W '--repair --data --container' -- "$cur"));;
         compare) COMPREPLY=($(compgen -W '--strict' -- "$cur"));;
         map) COMPREPLY=($(compgen -W '--svg --html' -- "$cur"));;
+        measure) COMPREPLY=($(compgen -W '--format --source-format --options --snapshot' -- "$cur"));;
         status) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
         diff) COMPREPLY=($(compgen -W '--last' -- "$cur"));;
         partition) COMPREPLY=($(compgen -W '--image --start --align --number --uuid --flags --logical --options --append --repair --force' -- "$cur"));;

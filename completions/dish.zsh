@@ -20,6 +20,7 @@ _dish() {
         'check:check the image in all its layers, and repair it'
         'compare:compare the contents of two images'
         'map:draw how the disk'\''s space is used'
+        'measure:tell how much space an image would take'
         'commit:make the changes durable, all or none'
         'rollback:drop everything since the last commit'
         'undo:take back the last changing commands'

@@ -169,11 +169,11 @@ static bool choose_part(const struct place *place, void *arg, struct error *err)
     return true;
 }
 
-/* The part of a block that holds the byte. */
-static bool own_part(struct ext_fs *ext, const struct place *whole, uint64_t off, const char *text,
+/* The structure, or the part of it, that holds the byte; what is behind its parts goes on to `end`. */
+static bool own_part(const struct place *whole, uint64_t off, uint64_t end, const char *text,
                      struct owner *owner, struct error *err)
 {
-    struct choice choice = {.off = off, .next = round_down(off, ext->block_size) + ext->block_size};
+    struct choice choice = {.off = off, .next = end};
     uint8_t *raw = mem_new(MAX_OF(whole->size, 1), err);
     bool ok = raw && device_read(whole->device, whole->off, raw, whole->size, err) &&
               (off < whole->off + whole->size || !whole->layout->parts ||
@@ -212,7 +212,7 @@ static bool own_directory(struct ext_fs *ext, const struct run *run, uint64_t of
         char text[80];
         snprintf(text, sizeof text, "free room in block %llu of directory %u", (unsigned long long)number,
                  run->ino);
-        ok = own_part(ext, &place, off, text, owner, err);
+        ok = own_part(&place, off, start + ext->block_size, text, owner, err);
     }
     free(block);
     return ok;
@@ -253,7 +253,7 @@ static bool own_run(struct ext_fs *ext, const struct run *run, uint64_t off, str
         place.layout = &ext_xattr_block_layout;
         place.size = place.layout->size;
         snprintf(place.title, sizeof place.title, "attribute block of inode %u", run->ino);
-        return own_part(ext, &place, off, "values of attributes", owner, err);
+        return own_part(&place, off, place.off + ext->block_size, "values of attributes", owner, err);
     }
     if (!ext_inode_get_raw(ext, run->ino, &inode, err))
         return false;
@@ -267,7 +267,7 @@ static bool own_run(struct ext_fs *ext, const struct run *run, uint64_t off, str
     place.layout = &ext_extents_layout;
     place.size = place.layout->size;
     snprintf(place.title, sizeof place.title, "extent tree node of inode %u", run->ino);
-    return own_part(ext, &place, off, "free room in an extent tree node", owner, err);
+    return own_part(&place, off, place.off + ext->block_size, "free room in an extent tree node", owner, err);
 }
 
 /* ---- fixed places ---- */
@@ -308,33 +308,103 @@ static bool own_front(struct ext_fs *ext, uint32_t group, uint64_t off, struct o
     return true;
 }
 
-static void own_table(struct ext_fs *ext, uint32_t group, uint64_t table, uint64_t off, struct owner *owner)
+/* Contents that lie inside the inode: of a file with inline data, or of a short symbolic link. */
+static bool own_inline(struct ext_fs *ext, const struct ext_inode *inode, uint64_t inside,
+                       struct owner *owner)
+{
+    struct ext_inline parts = {.head = ext_inode_i_block(inode->raw)};
+    struct error ignored;
+    uint64_t size = ext_inode_size(ext, inode->raw), head = ext_inode_off_i_block;
+    bool contents = ext_inode_flag(inode->raw, EXT_FL_INLINE_DATA) && !ext_inode_is(inode->raw, S_IFDIR);
+    if (contents && !ext_inline_get(ext, inode, &parts, &ignored))
+        return false;
+    if (!contents && !ext_inode_fast_symlink(ext, inode->raw))
+        return false;
+    uint64_t tail = parts.tail ? (uint64_t)(parts.tail - inode->raw) : 0;
+    if (inside >= head && inside < head + EXT_I_BLOCK_SIZE)
+        owner->file_off = inside - head;
+    else if (parts.tail && inside >= tail && inside < tail + parts.tail_len)
+        owner->file_off = EXT_I_BLOCK_SIZE + (inside - tail);
+    else
+        return false;
+    uint64_t end = owner->file_off < EXT_I_BLOCK_SIZE ? EXT_I_BLOCK_SIZE : EXT_I_BLOCK_SIZE + parts.tail_len;
+    if (owner->file_off >= size)
+        return false;
+    own(owner, OWNER_DATA, MIN_OF(size, end) - owner->file_off, "contents inside the inode");
+    owner->file = inode->ino;
+    return true;
+}
+
+/* What begins at the tree's root or behind the fields of an inode in use; layout NULL: nothing of that kind.
+ */
+static struct place inner_place(struct ext_fs *ext, const struct ext_inode *inode, const struct place *whole,
+                                uint64_t inside)
+{
+    struct place place = {.device = ext->dev, .owner = &ext->fs, .index = inode->ino};
+    struct ext_xattr_area area;
+    uint64_t root = ext_inode_off_i_block;
+    if (inside >= root && inside < root + EXT_I_BLOCK_SIZE && ext_inode_has_blocks(ext, inode->raw)) {
+        bool extents = ext_inode_flag(inode->raw, EXT_FL_EXTENTS);
+        place.layout = extents ? &ext_extents_layout : &ext_blockmap_layout;
+        place.off = whole->off + root;
+        snprintf(place.title, sizeof place.title, "%s of inode %u", extents ? "extents" : "block map",
+                 inode->ino);
+    } else if (ext_xattr_body(ext, inode->raw, &area) && inside + 4 >= (uint64_t)(area.base - inode->raw)) {
+        place.layout = &ext_xattr_body_layout;
+        place.off = whole->off + (uint64_t)(area.base - inode->raw) - 4;
+        snprintf(place.title, sizeof place.title, "attributes inside inode %u", inode->ino);
+    }
+    place.size = place.layout ? place.layout->size : 0;
+    return place;
+}
+
+static bool own_inode(struct ext_fs *ext, const struct place *whole, uint64_t off, struct owner *owner,
+                      struct error *err)
+{
+    struct ext_inode inode;
+    uint64_t inside = off - whole->off;
+    own_place(owner, whole, off);
+    if (!ext_inode_get_raw(ext, (uint32_t)whole->index, &inode, err))
+        return false;
+    bool ok = true, live = ext_inode_i_links_count(inode.raw) != 0;
+    if (live && !own_inline(ext, &inode, inside, owner)) {
+        struct place inner = inner_place(ext, &inode, whole, inside);
+        uint64_t end = inner.layout == &ext_xattr_body_layout
+                           ? whole->off + whole->size
+                           : whole->off + ext_inode_off_i_block + EXT_I_BLOCK_SIZE;
+        if (inner.layout)
+            ok = own_part(&inner, off, end, inner.title, owner, err);
+        else
+            owner->len = MIN_OF(owner->len,
+                                inside < ext_inode_off_i_block ? ext_inode_off_i_block - inside : owner->len);
+    }
+    ext_inode_put(ext, &inode);
+    return ok;
+}
+
+static bool own_table(struct ext_fs *ext, uint32_t group, uint64_t table, uint64_t off, struct owner *owner,
+                      struct error *err)
 {
     uint64_t index = (off - ext_offset(ext, table)) / ext->inode_size;
     if (index >= ext->inodes_per_group) {
         own(owner, OWNER_RESERVED, ext_offset(ext, table + ext->table_blocks) - off,
             "padding behind an inode table");
-        return;
+        return true;
     }
-    uint32_t ino = group * ext->inodes_per_group + (uint32_t)index + 1;
-    struct place place = {.layout = &ext_inode_layout,
-                          .device = ext->dev,
-                          .off = round_down(off, ext->inode_size),
-                          .size = ext->inode_size,
-                          .owner = &ext->fs,
-                          .index = ino};
-    snprintf(place.title, sizeof place.title, "inode %u", ino);
-    own_place(owner, &place, off);
+    struct place place;
+    return ext_place_inode(ext, group * ext->inodes_per_group + (uint32_t)index + 1, &place, err) &&
+           own_inode(ext, &place, off, owner, err);
 }
 
-/* Bitmaps and inode table of one group. */
-static bool own_metadata(struct ext_fs *ext, uint32_t group, uint64_t off, struct owner *owner)
+/* Bitmaps and inode table of one group; the kind stays unknown when it is none of them. */
+static bool own_metadata(struct ext_fs *ext, uint32_t group, uint64_t off, struct owner *owner,
+                         struct error *err)
 {
     struct ext_group desc;
     struct error ignored;
     uint64_t block = off >> ext->block_bits;
     if (!ext_group_get(ext, group, &desc, &ignored))
-        return false;
+        return true;
     uint64_t blocks = ext_group_block_bitmap(ext, desc.raw), inodes = ext_group_inode_bitmap(ext, desc.raw);
     uint64_t table = ext_group_inode_table(ext, desc.raw);
     ext_group_put(ext, &desc);
@@ -344,20 +414,18 @@ static bool own_metadata(struct ext_fs *ext, uint32_t group, uint64_t off, struc
                  block == blocks ? "block" : "inode", group);
         return true;
     }
-    if (block < table || block - table >= ext->table_blocks)
-        return false;
-    own_table(ext, group, table, off, owner);
-    return true;
+    return block < table || block - table >= ext->table_blocks ||
+           own_table(ext, group, table, off, owner, err);
 }
 
-static bool own_group_metadata(struct ext_fs *ext, uint32_t group, uint64_t off, struct owner *owner)
+/* The same for groups first..end. */
+static bool own_groups_metadata(struct ext_fs *ext, uint32_t first, uint64_t end, uint64_t off,
+                                struct owner *owner, struct error *err)
 {
-    uint32_t first = group - group % ext->flex_groups;
-    uint64_t end = MIN_OF((uint64_t)first + ext->flex_groups, ext->groups);
-    for (uint64_t g = first; g < end; g++)
-        if (own_metadata(ext, (uint32_t)g, off, owner))
-            return true;
-    return false;
+    for (uint64_t group = first; group < MIN_OF(end, ext->groups) && owner->kind == OWNER_UNKNOWN; group++)
+        if (!own_metadata(ext, (uint32_t)group, off, owner, err))
+            return false;
+    return true;
 }
 
 /* Free space, as the bitmap says; false: the block is in use. */
@@ -392,8 +460,12 @@ bool ext_owner_of(void *opened, uint64_t off, struct owner *owner, struct error 
         return true;
     }
     uint32_t group = ext_group_of_block(ext, block);
-    if (own_front(ext, group, off, owner) || own_group_metadata(ext, group, off, owner) ||
-        own_free(ext, group, off, owner))
+    uint32_t flex = group - group % ext->flex_groups;
+    if (own_front(ext, group, off, owner))
+        return true;
+    if (!own_groups_metadata(ext, flex, (uint64_t)flex + ext->flex_groups, off, owner, err))
+        return false;
+    if (owner->kind != OWNER_UNKNOWN || own_free(ext, group, off, owner))
         return true;
     if (ext_has(ext, EXT_MMP) && block == ext_super_s_mmp_block(ext->super)) {
         struct place mmp = {.layout = &ext_mmp_layout,
@@ -402,15 +474,16 @@ bool ext_owner_of(void *opened, uint64_t off, struct owner *owner, struct error 
                             .size = ext_mmp_layout.size,
                             .owner = &ext->fs,
                             .title = "MMP block"};
-        return own_part(ext, &mmp, off, "padding behind the MMP block", owner, err);
+        return own_part(&mmp, off, mmp.off + ext->block_size, "padding behind the MMP block", owner, err);
     }
     if (!find_run(ext, block, &run, err))
         return false;
     if (run)
         return own_run(ext, run, off, owner, err);
-    for (uint32_t g = 0; g < ext->groups && ext_has(ext, EXT_FLEX_BG); g++)
-        if (own_metadata(ext, g, off, owner))
-            return true;
-    own(owner, OWNER_RESERVED, ext->block_size - off % ext->block_size, "in use, but no file refers to it");
+    if (ext_has(ext, EXT_FLEX_BG) && !own_groups_metadata(ext, 0, ext->groups, off, owner, err))
+        return false;
+    if (owner->kind == OWNER_UNKNOWN)
+        own(owner, OWNER_RESERVED, ext->block_size - off % ext->block_size,
+            "in use, but no file refers to it");
     return true;
 }

@@ -76,7 +76,7 @@ static bool df_volume(struct df *df, struct volume *volume, bool named, struct e
     if (!named && (!volume_probe(volume, &driver, err) || !driver))
         return err->kind == E_OK;
     if (!volume_fs(volume, &fs, err) || !fs->driver->statfs(fs, &stat, err))
-        return because(err, "%u:", volume->number);
+        return because(err, "%u", volume->number);
     add_row(df, volume, fs, &stat);
     return true;
 }

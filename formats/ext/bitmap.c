@@ -125,7 +125,7 @@ static bool get_bitmap(struct ext_fs *ext, enum ext_bitmap_kind kind, const stru
                        bool verify, struct cache_block **out, struct error *err)
 {
     if (!ext_block_get(ext, bitmap_block(ext, kind, desc->raw), EXT_TAG_BITMAP, desc->number, out, err))
-        return because(err, "%s of group %u: ", kind_name(kind), desc->number);
+        return because(err, "%s of group %u", kind_name(kind), desc->number);
     struct cache_block *block = *out;
     if (!verify || block->checked || !ext->has_csum || block->parts ||
         ranges_contains(&ext->dirty_bitmaps[kind], desc->number, 1))
@@ -196,7 +196,7 @@ static bool materialise(struct ext_fs *ext, enum ext_bitmap_kind kind, struct ex
                         struct cache_block **out, struct error *err)
 {
     if (!ext_block_new(ext, bitmap_block(ext, kind, desc->raw), EXT_TAG_BITMAP, desc->number, out, err))
-        return because(err, "%s of group %u: ", kind_name(kind), desc->number);
+        return because(err, "%s of group %u", kind_name(kind), desc->number);
     ext_bitmap_initial(ext, kind, desc, (*out)->data);
     ext_desc_set_bg_flags(desc->raw, ext_desc_bg_flags(desc->raw) & ~(uint64_t)uninit_flag(ext, kind));
     ext_group_dirty(ext, desc);

@@ -151,7 +151,7 @@ bool ext_dir_block(struct ext_fs *ext, const struct ext_inode *dir, uint64_t blo
     if (run.start == 0 || run.unwritten)
         return true;
     if (!ext_block_get(ext, run.start, EXT_TAG_DIR, ext_inode_owner(dir), out, err))
-        return because(err, "directory %u: ", dir->ino);
+        return because(err, "directory %u", dir->ino);
     bool index = ext_inode_flag(dir->raw, EXT_FL_INDEX) && ext_index_counts(ext, (*out)->data);
     (*out)->tag = index ? EXT_TAG_INDEX : EXT_TAG_DIR;
     if ((*out)->checked)

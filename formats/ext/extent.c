@@ -180,7 +180,7 @@ static bool open_child(struct ext_fs *ext, const struct ext_inode *inode, struct
     const uint8_t *entry = entry_at(above->node, above->pos);
     const char *fault = NULL;
     if (!ext_block_get(ext, child_of(entry), EXT_TAG_EXTENTS, ext_inode_owner(inode), &level->block, err))
-        return because(err, "inode %u: extent tree: ", inode->ino);
+        return because(err, "inode %u: extent tree", inode->ino);
     level->node = level->block->data;
     if (!level->block->checked) {
         fault = node_fault(ext, level->node, path->depth - at - 1, node_capacity(ext));

@@ -29,7 +29,7 @@ bool ext_group_get(struct ext_fs *ext, uint32_t group, struct ext_group *out, st
     uint32_t index = group % ext->descs_per_block;
     uint64_t at = ext_desc_block(ext, group / ext->descs_per_block);
     if (!ext_block_get(ext, at, EXT_TAG_DESC, group - index, &out->block, err))
-        return because(err, "descriptor of group %u: ", group);
+        return because(err, "descriptor of group %u", group);
     out->number = group;
     out->raw = out->block->data + index * ext->desc_size;
     if (!out->block->checked && !out->block->parts)

@@ -18,7 +18,7 @@ static bool locate(struct ext_fs *ext, uint32_t ino, uint64_t *block, uint32_t *
     if (ino == 0 || ino > ext->inodes)
         return fail(err, E_DAMAGED, "inode %u does not exist: the volume has %u", ino, ext->inodes);
     if (!ext_group_get(ext, ext_group_of_inode(ext, ino), &group, err))
-        return because(err, "inode %u: ", ino);
+        return because(err, "inode %u", ino);
     uint32_t number = (ino - 1) % ext->inodes_per_group;
     uint64_t table = ext_group_inode_table(ext, group.raw);
     ext_group_put(ext, &group);

@@ -95,7 +95,7 @@ static bool check_mmp(struct ext_fs *ext, struct error *err)
     if (!ext_has(ext, EXT_MMP) || at == 0)
         return true;
     if (!ext_block_get(ext, at, EXT_TAG_MMP, 0, &block, err))
-        return because(err, "MMP: ");
+        return because(err, "MMP");
     uint64_t sequence = ext_mmp_mmp_seq(block->data);
     bool ok = true;
     if (ext_mmp_mmp_magic(block->data) != EXT_MMP_MAGIC)
@@ -127,10 +127,10 @@ bool ext_prepare(struct ext_fs *ext, struct error *err)
     if (!check_mmp(ext, err))
         return false;
     if ((ext->overlay || ext_has(ext, EXT_NEEDS_RECOVERY)) && !replay_for_good(ext, err))
-        return because(err, "replaying the journal: ");
+        return because(err, "replaying the journal");
     ext->prepared = true; /* orphans are removed by ordinary changes */
     if (ext_orphans_process(ext, &deleted, &truncated, err))
         return true;
     ext->prepared = false;
-    return because(err, "removing orphans: ");
+    return because(err, "removing orphans");
 }

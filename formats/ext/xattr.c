@@ -100,7 +100,7 @@ static bool open_block(struct ext_fs *ext, const struct ext_inode *inode, struct
     if (at == 0)
         return true;
     if (!ext_block_get(ext, at, EXT_TAG_XATTR, 0, block, err))
-        return because(err, "inode %u: attribute block: ", inode->ino);
+        return because(err, "inode %u: attribute block", inode->ino);
     uint8_t *data = (*block)->data;
     const char *fault = NULL;
     if (ext_xh_h_magic(data) != EXT_XATTR_MAGIC || ext_xh_h_blocks(data) != 1)
@@ -151,14 +151,14 @@ bool ext_xattr_find(struct ext_fs *ext, const struct ext_inode *inode, const str
     bool hit = false;
     *found = (struct ext_xattr_found){0};
     if (ext_xattr_body(ext, inode->raw, &area) && !find_in(ext, &area, key, found, &hit, err))
-        return because(err, "inode %u: ", inode->ino);
+        return because(err, "inode %u", inode->ino);
     if (hit)
         return true;
     if (!open_block(ext, inode, &area, &hit, &found->block, err))
         return false;
     if (hit && !find_in(ext, &area, key, found, &hit, err)) {
         ext_xattr_put(ext, found);
-        return because(err, "inode %u: ", inode->ino);
+        return because(err, "inode %u", inode->ino);
     }
     if (hit)
         return true;
@@ -208,12 +208,12 @@ bool ext_xattr_list(struct ext_fs *ext, const struct ext_inode *inode, emit_fn *
     struct cache_block *block;
     bool have, more = true;
     if (ext_xattr_body(ext, inode->raw, &area) && !list_area(ext, &area, emit, arg, &more, err))
-        return because(err, "inode %u: ", inode->ino);
+        return because(err, "inode %u", inode->ino);
     if (!more)
         return true;
     if (!open_block(ext, inode, &area, &have, &block, err))
         return false;
-    bool ok = !have || list_area(ext, &area, emit, arg, &more, err) || because(err, "inode %u: ", inode->ino);
+    bool ok = !have || list_area(ext, &area, emit, arg, &more, err) || because(err, "inode %u", inode->ino);
     ext_block_put(ext, block);
     return ok;
 }

@@ -62,7 +62,7 @@ static bool add_items(struct list *list, const struct ext_xattr_area *area, bool
     uint8_t *entry = NULL;
     for (;;) {
         if (!ext_xattr_next(list->ext, area, entry, &entry, err))
-            return because(err, "inode %u: ", list->inode->ino);
+            return because(err, "inode %u", list->inode->ino);
         if (!entry)
             return true;
         if (!mem_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items, err))

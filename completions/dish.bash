@@ -84,7 +84,7 @@ _dish()
     --color) COMPREPLY=($(compgen -W 'auto always never' -- "$cur")); return;;
     esac
     if ((i >= COMP_CWORD)) && [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W '-r --read-only -U --force-share -c --command= -f --file= -k --keep-going -n --dry-run -x --echo -j --json -q --quiet -v --verbose --format= --no-backing --allow-data-file --sector-size= --color= -h --help -V --version ' -- "$cur"))
+        COMPREPLY=($(compgen -W '-r --read-only -U --force-share -c --command= -f --file= -k --keep-going -n --dry-run -x --echo -j --json -q --quiet -v --verbose --format= --no-backing --allow-data-file --sector-size= --tz= --codepage= --color= -h --help -V --version ' -- "$cur"))
     else
         COMPREPLY=($(compgen -f -- "$cur"))
     fi

@@ -124,6 +124,8 @@ _dish() {
             '--no-backing[do not open backing files]' \
             '--allow-data-file[open external data files]' \
             '--sector-size=[bytes of a sector of the disks (512, or what is found)]:N:(512 4096)' \
+            '--tz=[zone of times that are stored without one\: utc, +02\:00 ...]:OFFSET:' \
+            '--codepage=[code page of FAT'\''s short names (437)]:N:' \
             '--color=[whether to print colours]:WHEN:(auto always never)' \
             '*'{-h,--help}'[print this and exit]' \
             '*'{-V,--version}'[print the version and exit]' \

@@ -1,6 +1,7 @@
 #include "localtime.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -42,6 +43,14 @@ bool localtime_parse_offset(const char *text, int *minutes, struct error *err)
         return fail(err, E_INVALID, "'%s' is not an offset from UTC (such as utc, +02:00 or -0330)", text);
     *minutes = (int)total;
     return true;
+}
+
+void localtime_offset_text(int minutes, char *text, size_t size)
+{
+    if (minutes == 0)
+        snprintf(text, size, "utc");
+    else
+        snprintf(text, size, "%c%02d:%02d", minutes < 0 ? '-' : '+', abs(minutes) / 60, abs(minutes) % 60);
 }
 
 static bool is_leap(int64_t year)

@@ -4,6 +4,8 @@
 #undef option
 
 #include "bytes.h"
+#include "codepage.h"
+#include "localtime.h"
 #include "program.h"
 
 #include <stdio.h>
@@ -26,6 +28,8 @@ const struct program_option program_options[] = {
     {OPTION_DATA_FILE, "allow-data-file", NULL, false, NULL, "open external data files"},
     {OPTION_SECTOR, "sector-size", "N", false, "512|4096",
      "bytes of a sector of the disks (512, or what is found)"},
+    {OPTION_TZ, "tz", "OFFSET", false, NULL, "zone of times that are stored without one: utc, +02:00 ..."},
+    {OPTION_CODEPAGE, "codepage", "N", false, NULL, "code page of FAT's short names (437)"},
     {OPTION_COLOR, "color", "WHEN", false, "auto|always|never", "whether to print colours"},
     {'h', "help", NULL, false, NULL, "print this and exit"},
     {'V', "version", NULL, false, NULL, "print the version and exit"},
@@ -81,6 +85,23 @@ static bool set_sector_size(struct invocation *to, const char *value)
     return large || strcmp(value, "512") == 0 || complain("--sector-size=%s: 512 or 4096 is meant", value);
 }
 
+static bool set_tz(const char *value)
+{
+    struct error err;
+    int minutes;
+    if (!localtime_parse_offset(value, &minutes, &err))
+        return complain("--tz: %s", err.message);
+    localtime_set_offset(minutes);
+    return true;
+}
+
+static bool set_codepage(const char *value)
+{
+    struct error err;
+    return codepage_set_default((unsigned)strtoul(value, NULL, 10), &err) ||
+           complain("--codepage: %s", err.message);
+}
+
 static bool take_option(struct invocation *to, int code, const char *value)
 {
     switch (code) {
@@ -117,6 +138,10 @@ static bool take_option(struct invocation *to, int code, const char *value)
         return to->session.allow_data_file = true;
     case OPTION_SECTOR:
         return set_sector_size(to, value);
+    case OPTION_TZ:
+        return set_tz(value);
+    case OPTION_CODEPAGE:
+        return set_codepage(value);
     case OPTION_COLOR:
         return set_color(to, value);
     case OPTION_PRINT:

@@ -1,8 +1,11 @@
 /* set: settings of the session, and variables. */
 #include "bytes.h"
+#include "codepage.h"
 #include "command.h"
+#include "localtime.h"
 #include "shell.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- settings ---------------------------------------------------------------------------------------- */
@@ -46,17 +49,28 @@ static bool set_editor(struct shell *shell, const char *text, struct error *err)
     return true;
 }
 
+static bool set_tz(const char *text, struct error *err)
+{
+    int minutes;
+    if (!localtime_parse_offset(text, &minutes, err))
+        return false;
+    localtime_set_offset(minutes);
+    return true;
+}
+
 struct setting {
     const char *name, *values, *help;
 };
 static const struct setting settings[] = {
     {"autocommit", "on|off", "commit after every command that changes something"},
+    {"codepage", "N", "code page of FAT's short names, for volumes opened from now on"},
     {"durability", "full|normal|off", "what a commit waits for"},
     {"echo", "on|off", "print each command before it runs"},
     {"editor", "emacs|vi", "keys of the line editor"},
     {"json", "on|off", "print data and errors as JSON"},
     {"keep-going", "on|off", "go on after a failing command in a script"},
     {"quiet", "on|off", "no progress, no summaries"},
+    {"tz", "OFFSET", "zone of times that are stored without one: utc, +02:00 ..."},
     {"verbose", "on|off", "say more"},
 };
 
@@ -78,6 +92,15 @@ static const char *value_of(struct shell *shell, const char *name)
         return *flag ? "on" : "off";
     if (strcmp(name, "editor") == 0)
         return shell->vi_keys ? "vi" : "emacs";
+    static char text[16];
+    if (strcmp(name, "tz") == 0) {
+        localtime_offset_text(localtime_offset(), text, sizeof text);
+        return text;
+    }
+    if (strcmp(name, "codepage") == 0) {
+        snprintf(text, sizeof text, "%u", codepage_default()->number);
+        return text;
+    }
     return durability_words[shell->session->options.durability];
 }
 
@@ -90,7 +113,10 @@ static bool set_one(struct shell *shell, const char *name, const char *text, str
         output_set_json(shell->out, *flag);
     if (flag)
         return true;
-    return strcmp(name, "editor") == 0 ? set_editor(shell, text, err) : set_durability(shell, text, err);
+    return strcmp(name, "editor") == 0     ? set_editor(shell, text, err)
+           : strcmp(name, "tz") == 0       ? set_tz(text, err)
+           : strcmp(name, "codepage") == 0 ? codepage_set_default((unsigned)strtoul(text, NULL, 10), err)
+                                           : set_durability(shell, text, err);
 }
 
 /* ---- variables --------------------------------------------------------------------------------------- */
@@ -193,7 +219,7 @@ static bool run_set(struct session *session, struct call *call, struct output *o
 
 static const struct arg set_args[] = {
     {"NAME", ARG_WORD, ARG_OPTIONAL, "a setting, or NAME=VALUE for a variable",
-     "autocommit|durability|echo|editor|json|keep-going|quiet|verbose"},
+     "autocommit|codepage|durability|echo|editor|json|keep-going|quiet|tz|verbose"},
     {"VALUE", ARG_WORD, ARG_ANY, "on or off; durability: full, normal, off; editor: emacs, vi",
      "on|off|full|normal|emacs|vi"},
     {0}};
@@ -203,13 +229,16 @@ const struct command set_command = {
     .name = "set",
     .group = "Session",
     .summary = "show or change settings and variables",
-    .details = "set NAME VALUE changes a setting:\n"
-               "  autocommit on|off            commit after every command that changes something\n"
-               "  durability full|normal|off   full syncs everything; normal keeps the order only; off "
-               "writes through\n"
-               "  echo, json, keep-going, quiet, verbose on|off   as the options -x -j -k -q -v\n"
-               "  editor emacs|vi              keys of the line editor\n"
-               "set NAME=VALUE gives a variable for $NAME, which host commands see in their environment.",
+    .details =
+        "set NAME VALUE changes a setting:\n"
+        "  autocommit on|off            commit after every command that changes something\n"
+        "  durability full|normal|off   full syncs everything; normal keeps the order only; off "
+        "writes through\n"
+        "  echo, json, keep-going, quiet, verbose on|off   as the options -x -j -k -q -v\n"
+        "  editor emacs|vi              keys of the line editor\n"
+        "  tz OFFSET                    zone of times that are stored without one: utc, +02:00 ...\n"
+        "  codepage N                   code page of FAT's short names, for volumes opened from now on\n"
+        "set NAME=VALUE gives a variable for $NAME, which host commands see in their environment.",
     .examples = "set autocommit on\nset ROOT=2:/srv\nset -u ROOT",
     .args = set_args,
     .flags = set_flags,

@@ -219,7 +219,7 @@ bool exfat_locate(void *opened, const char *structure, const char *args, struct 
     *place = (struct place){.device = exfat->fs.device, .owner = exfat};
     if (strcmp(structure, "boot") == 0) {
         boot_place(exfat, strcmp(args, "backup") == 0, place);
-        return args[0] == '\0' || strcmp(args, "backup") == 0 ||
+        return args[0] == '\0' || strcmp(args, "#1") == 0 || strcmp(args, "backup") == 0 ||
                fail(err, E_NOENT, "there is no boot region '%s'", args);
     }
     if (strcmp(structure, "entry") == 0 || strcmp(structure, "file") == 0)

@@ -159,8 +159,9 @@ bool fat_locate(void *opened, const char *structure, const char *args, struct pl
     uint64_t n;
     *place = (struct place){.device = fat->fs.device, .owner = fat};
     if (strcmp(structure, "boot") == 0 || strcmp(structure, "boot32") == 0) {
-        boot_place(fat, strcmp(args, "backup") == 0 ? fat->g.backup : 0, place);
-        return args[0] == '\0' || (strcmp(args, "backup") == 0 && fat->g.backup) ||
+        bool backup = strcmp(args, "backup") == 0;
+        boot_place(fat, backup ? fat->g.backup : 0, place);
+        return args[0] == '\0' || strcmp(args, "#1") == 0 || (backup && fat->g.backup) ||
                fail(err, E_NOENT, "there is no boot sector '%s'", args);
     }
     if (strcmp(structure, "fsinfo") == 0) {

@@ -36,6 +36,7 @@ void ext_alloc_forget(struct ext_fs *ext)
     ext->block_group = ext->inode_group = ext->dir_group = 0;
     ext->hint_ino = 0;
     memset(ext->cursors, 0, sizeof ext->cursors);
+    ranges_clear(&ext->fenced);
 }
 
 /* Where small files of a flex group were put last, so that they follow each other. */
@@ -56,24 +57,30 @@ uint64_t ext_inode_goal(const struct ext_fs *ext, uint32_t ino, uint32_t mode)
     return ext_group_first_block(ext, group);
 }
 
-/* Set the bits of space freed since the commit in a copy of the bitmap. */
-static const uint8_t *hide_freed(struct search *search, uint32_t group, const uint8_t *bits)
+/* Set the bits of some blocks in a copy of the bitmap. */
+static const uint8_t *hide(struct ext_fs *ext, const struct ranges *blocks, uint32_t group, const uint8_t *bits)
 {
-    struct ext_fs *ext = search->ext;
     uint64_t first = ext_group_first_block(ext, group), end = first + ext_group_blocks(ext, group);
-    struct range freed;
-    if (search->with_freed || !ranges_next(&ext->freed, first, &freed) || freed.start >= end)
+    struct range run;
+    if (!ranges_next(blocks, first, &run) || run.start >= end)
         return bits;
     if (bits != ext->scratch)
         memcpy(ext->scratch, bits, ext->block_size);
     do {
-        uint64_t to = MIN_OF(freed.start + freed.len, end);
-        ext_bits_fill(ext->scratch, (uint32_t)((freed.start - first) >> ext->cluster_bits),
+        uint64_t to = MIN_OF(run.start + run.len, end);
+        ext_bits_fill(ext->scratch, (uint32_t)((run.start - first) >> ext->cluster_bits),
                       (uint32_t)((to - 1 - first) >> ext->cluster_bits) + 1, true);
         if (to == end)
             break;
-    } while (ranges_next(&ext->freed, freed.start + freed.len, &freed) && freed.start < end);
+    } while (ranges_next(blocks, run.start + run.len, &run) && run.start < end);
     return ext->scratch;
+}
+
+/* What must not be handed out: fenced blocks, and those freed since the commit as long as others are left. */
+static const uint8_t *hide_freed(struct search *search, uint32_t group, const uint8_t *bits)
+{
+    bits = hide(search->ext, &search->ext->fenced, group, bits);
+    return search->with_freed ? bits : hide(search->ext, &search->ext->freed, group, bits);
 }
 
 /* True when a run that is long enough was found in from..end; else the best is kept. */

@@ -78,3 +78,36 @@ bool ext_backup_descs(struct ext_fs *ext, struct error *err)
     free(block);
     return ok;
 }
+
+bool ext_own_blocks(struct ext_fs *ext, struct ranges *own, struct error *err)
+{
+    for (uint32_t i = 0; i < ext->groups; i++) {
+        struct ext_group group;
+        uint64_t start = ext_group_first_block(ext, i), copies = ext_group_desc_blocks(ext, i);
+        if (ext_group_has_super(ext, i))
+            copies += ext_backup_super_block(ext, i) - start + 1;
+        if (!interrupt_check(err) || (copies && !ranges_add(own, start, copies, err)) ||
+            !ext_group_get(ext, i, &group, err))
+            return false;
+        bool ok = ranges_add(own, ext_group_block_bitmap(ext, group.raw), 1, err) &&
+                  ranges_add(own, ext_group_inode_bitmap(ext, group.raw), 1, err) &&
+                  ranges_add(own, ext_group_inode_table(ext, group.raw), ext->table_blocks, err);
+        ext_group_put(ext, &group);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+bool ext_free_unshared(struct ext_fs *ext, const struct ranges *own, uint64_t start, uint64_t len,
+                       struct error *err)
+{
+    uint64_t cluster = (uint64_t)1 << ext->cluster_bits, end = start + len;
+    if (cluster == 1)
+        return ext_blocks_free(ext, start, len, err);
+    for (uint64_t b = start & ~(cluster - 1); b < end; b += cluster)
+        if (!ranges_overlaps(own, b, cluster) &&
+            !ext_blocks_free(ext, b, MIN_OF(cluster, ext->blocks - b), err))
+            return false;
+    return true;
+}

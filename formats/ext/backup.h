@@ -1,8 +1,9 @@
-/* Copies of the superblock and the descriptors in other groups. */
+/* The volume's own blocks, and copies of the superblock and the descriptors in other groups. */
 #ifndef EXT_BACKUP_H
 #define EXT_BACKUP_H
 
 #include "ext.h"
+#include "ranges.h"
 
 /* The block of the superblock copy in a group that has one. */
 uint64_t ext_backup_super_block(const struct ext_fs *, uint32_t group);
@@ -17,5 +18,12 @@ bool ext_backup_each_desc(const struct ext_fs *, uint32_t index,
 bool ext_backup_supers(struct ext_fs *, struct error *) DISH_CHECKED;
 /* Write the descriptors, which must be flushed, into all their copies. */
 bool ext_backup_descs(struct ext_fs *, struct error *) DISH_CHECKED;
+
+/* All blocks that the volume needs for itself: superblocks, descriptors with those reserved, bitmaps, tables.
+ */
+bool ext_own_blocks(struct ext_fs *, struct ranges *, struct error *) DISH_CHECKED;
+/* Free blocks that nothing in `own` needs; with bigalloc only clusters that it does not share. */
+bool ext_free_unshared(struct ext_fs *, const struct ranges *own, uint64_t start, uint64_t len,
+                       struct error *) DISH_CHECKED;
 
 #endif

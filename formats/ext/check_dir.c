@@ -1,5 +1,6 @@
 /* Pass 2: every directory: its blocks, their checksums, their entries, its index. */
 #include "check_dir.h"
+#include "dir_tail.h"
 #include "xattr.h"
 
 #include "alloc.h"
@@ -7,8 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* ---- where the blocks lie
- * ---------------------------------------------------------------------------------- */
+/* ---- where the blocks lie ---- */
 
 struct block_list {
     uint64_t *blocks;
@@ -46,55 +46,7 @@ bool ext_check_dir_map(struct ext_checker *c, struct ext_inode *dir, uint64_t **
     return true;
 }
 
-/* ---- tails
- * -------------------------------------------------------------------------------------------------- */
-
-/* An entry that had to leave its block, to be entered again. */
-struct evicted {
-    uint32_t ino;
-    uint32_t len;
-    char name[EXT_NAME_MAX];
-};
-
-/* Pack the entries of a block at its front; the bytes they take. */
-static uint32_t pack(const struct ext_fs *ext, uint8_t *block, uint8_t **last)
-{
-    uint32_t to = 0;
-    *last = NULL;
-    for (uint32_t at = 0, len; at < ext->block_size; at += len) {
-        uint8_t *entry = block + at;
-        len = ext_rec_len(ext, entry);
-        if (ext_de_inode(entry) == 0)
-            continue;
-        uint32_t size = ext_entry_size(ext_de_name_len(entry));
-        memmove(block + to, entry, size);
-        ext_set_rec_len(block + to, size);
-        *last = block + to;
-        to += size;
-    }
-    return to;
-}
-
-/* Make room for a checksum at the end of a block whose entries are sound. */
-static void add_tail(const struct ext_fs *ext, uint8_t *block, struct evicted *out)
-{
-    uint8_t *last, *tail = block + ext->block_size - EXT_DIR_TAIL;
-    uint32_t used = pack(ext, block, &last), room = ext->block_size - EXT_DIR_TAIL;
-    if (used > room) {
-        out->ino = (uint32_t)ext_de_inode(last);
-        out->len = (uint32_t)ext_de_name_len(last);
-        memcpy(out->name, last + EXT_DIRENT_HEADER, out->len);
-        ext_de_set_inode(last, 0);
-        used = pack(ext, block, &last);
-    }
-    memset(block + used, 0, ext->block_size - used);
-    if (last)
-        ext_set_rec_len(last, room - (uint32_t)(last - block));
-    else
-        ext_set_rec_len(block, room);
-    ext_det_set_det_rec_len(tail, EXT_DIR_TAIL);
-    ext_det_set_det_reserved_ft(tail, EXT_DIR_TAIL_TYPE);
-}
+/* ---- blocks ---- */
 
 static void check_block_checksum(struct ext_dir_check *d, struct cache_block *block)
 {
@@ -109,10 +61,7 @@ static void check_block_checksum(struct ext_dir_check *d, struct cache_block *bl
         ext_block_dirty(d->c->ext, block);
 }
 
-/* ---- blocks
- * -------------------------------------------------------------------------------------------------- */
-
-static bool check_block(struct ext_dir_check *d, uint64_t index, uint64_t at, struct evicted *evicted,
+static bool check_block(struct ext_dir_check *d, uint64_t index, uint64_t at, struct ext_evicted *evicted,
                         struct error *err)
 {
     struct ext_checker *c = d->c;
@@ -135,7 +84,7 @@ static bool check_block(struct ext_dir_check *d, uint64_t index, uint64_t at, st
     if (ok && !node && ext->has_csum && !ext_dir_tail(ext, block->data) &&
         ext_problem(c, "directory-tail", block->off, "directory %u: block %llu has no checksum",
                     d->inode->ino, (unsigned long long)index)) {
-        add_tail(ext, block->data, evicted);
+        ext_dir_add_tail(ext, block->data, evicted);
         run.changed = true;
     }
     if (run.changed)
@@ -158,14 +107,14 @@ static bool fill_hole(struct ext_dir_check *d, uint64_t index, struct error *err
     return true;
 }
 
-static bool enter_again(struct ext_dir_check *d, const struct evicted *e, struct error *err)
+static bool enter_again(struct ext_dir_check *d, const struct ext_evicted *e, struct error *err)
 {
     struct ext_inode inode;
     if (!ext_check_inode(d->c, e->ino, &inode, err))
         return false;
     uint32_t mode = (uint32_t)ext_inode_i_mode(inode.raw);
     ext_inode_put(d->c->ext, &inode);
-    return ext_dir_add(d->c->ext, d->inode, e->name, e->len, e->ino, mode, err);
+    return ext_dir_add(d->c->ext, d->inode, e->name, e->name_len, e->ino, mode, err);
 }
 
 static bool check_inline(struct ext_dir_check *d, struct error *err);
@@ -197,7 +146,7 @@ static bool check_blocks(struct ext_dir_check *d, struct error *err)
         ok = ext_check_dir_map(c, d->inode, &blocks, &count, err);
     }
     for (uint64_t i = 0; ok && i < count && !c->stop && !(c->again && c->repair); i++) {
-        struct evicted evicted = {0};
+        struct ext_evicted evicted = {0};
         if (blocks[i] != 0)
             ok = interrupt_check(err) && check_block(d, i, blocks[i], &evicted, err);
         else if (ext_problem(c, "directory-hole", ext_check_inode_off(d->inode),
@@ -210,8 +159,7 @@ static bool check_blocks(struct ext_dir_check *d, struct error *err)
     return ok;
 }
 
-/* ---- inline directories
- * -------------------------------------------------------------------------------------- */
+/* ---- inline directories ---- */
 
 static bool check_inline(struct ext_dir_check *d, struct error *err)
 {
@@ -241,8 +189,7 @@ static bool check_inline(struct ext_dir_check *d, struct error *err)
     return true;
 }
 
-/* ---- all of them
- * ---------------------------------------------------------------------------------------------- */
+/* ---- all of them ---- */
 
 static bool check_dir(struct ext_checker *c, struct ext_check_dir *dir, struct error *err)
 {

@@ -155,8 +155,7 @@ static bool check_root(struct tree *t, struct error *err)
     return t->fault[0] != '\0' || check_node(t, 0, levels, 0, UINT64_C(1) << 32, false, err);
 }
 
-/* ---- taking it away
- * ------------------------------------------------------------------------------------------- */
+/* ---- taking it away ---- */
 
 /* The root becomes a block with `.` and `..` only. */
 static void flatten_root(const struct ext_fs *ext, uint8_t *block)

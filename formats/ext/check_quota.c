@@ -1,77 +1,32 @@
 /* Pass 6: what the quota files say that each owner uses, against what the inodes show. */
 #include "check.h"
-#include "quota.h"
-#include "xattr.h"
+#include "usage.h"
 
 #include "alloc.h"
 
 #include <stdlib.h>
 
-struct usage {
-    uint32_t id;
-    uint64_t bytes, inodes;
-    bool seen;                           /* the file has an entry */
-    uint8_t entry[EXT_QUOTA_ENTRY_SIZE]; /* that entry: its limits are kept */
-};
-
-struct owners {
-    struct ext_tally index; /* id to place in items, +1 */
-    struct usage *items;
-    size_t count, capacity;
-};
-
-static struct usage *owner(struct owners *o, uint32_t id, struct error *err)
-{
-    struct ext_tally_slot *slot = ext_tally_slot(&o->index, id, err);
-    if (!slot)
-        return NULL;
-    if (slot->value == 0) {
-        if (!mem_grow(&o->items, &o->capacity, o->count + 1, sizeof *o->items, err))
-            return NULL;
-        o->items[o->count++] = (struct usage){.id = id};
-        slot->value = (uint32_t)o->count;
-    }
-    return &o->items[slot->value - 1];
-}
-
 /* ---- what the inodes show ---------------------------------------------------------------------------------
  */
 
-static bool add_inode(struct ext_checker *c, uint32_t ino, struct owners owners[EXT_QUOTA_TYPES],
+static bool add_inode(struct ext_checker *c, uint32_t ino, struct ext_usages usages[EXT_QUOTA_TYPES],
                       struct error *err)
 {
-    struct ext_fs *ext = c->ext;
     struct ext_inode inode;
-    unsigned values = 0;
     if (!ext_check_inode(c, ino, &inode, err))
         return false;
-    bool ok = true, exempt = ext_quota_exempt(ext, ino, inode.raw);
-    if (!exempt && ext_has(ext, EXT_EA_INODE)) {
-        struct error ignored;
-        if (!ext_xattr_inode_count(ext, &inode, &values, &ignored))
-            values = 0;
-    }
-    const uint32_t ids[] = {ext_inode_uid(ext, inode.raw), ext_inode_gid(ext, inode.raw),
-                            ext_inode_project(ext, inode.raw)};
-    for (unsigned type = 0; ok && !exempt && type < EXT_QUOTA_TYPES; type++) {
-        struct usage *u = owner(&owners[type], ids[type], err);
-        ok = u != NULL;
-        if (ok) {
-            u->bytes += ext_inode_units(ext, inode.raw) * 512;
-            u->inodes += 1 + values;
-        }
-    }
-    ext_inode_put(ext, &inode);
+    bool ok = ext_usage_add(c->ext, &inode, usages, err);
+    ext_inode_put(c->ext, &inode);
     return ok;
 }
 
-static bool add_inodes(struct ext_checker *c, struct owners owners[EXT_QUOTA_TYPES], struct error *err)
+static bool add_inodes(struct ext_checker *c, struct ext_usages usages[EXT_QUOTA_TYPES], struct error *err)
 {
     for (uint32_t group = 0; group < c->ext->groups; group++) {
         uint32_t first = group * c->ext->inodes_per_group + 1;
         for (uint32_t i = 0; c->inodes[group] && i < c->ext->inodes_per_group; i++)
             if (ext_check_inode_used(c, first + i) &&
-                (!interrupt_check(err) || !add_inode(c, first + i, owners, err)))
+                (!interrupt_check(err) || !add_inode(c, first + i, usages, err)))
                 return false;
     }
     return true;
@@ -83,7 +38,7 @@ static bool add_inodes(struct ext_checker *c, struct owners owners[EXT_QUOTA_TYP
 struct file {
     struct ext_checker *c;
     struct ext_inode *inode;
-    struct owners *owners;
+    struct ext_usages *usages;
     uint8_t *visited; /* bits by block: trees must not loop */
     uint32_t blocks;
 };
@@ -101,7 +56,7 @@ static bool read_leaf(struct file *f, const uint8_t *leaf, struct error *err)
          at += EXT_QUOTA_ENTRY_SIZE) {
         if (all_zero(leaf + at, EXT_QUOTA_ENTRY_SIZE))
             continue;
-        struct usage *u = owner(f->owners, (uint32_t)ext_qe_dqb_id(leaf + at), err);
+        struct ext_usage *u = ext_usage_of(f->usages, (uint32_t)ext_qe_dqb_id(leaf + at), err);
         if (!u)
             return false;
         u->seen = true;
@@ -143,41 +98,10 @@ static bool read_file(struct file *f, enum ext_quota_type type, struct error *er
     return ok;
 }
 
-/* ---- writing it anew --------------------------------------------------------------------------------------
- */
+/* ---- both ---- */
 
-static int by_id(const void *a, const void *b)
-{
-    const struct usage *x = a, *y = b;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static bool rewrite(struct ext_fs *ext, enum ext_quota_type type, struct ext_inode *inode, struct owners *o,
-                    struct error *err)
-{
-    uint8_t *entries = mem_array(o->count + 1, EXT_QUOTA_ENTRY_SIZE, err), *bytes = NULL;
-    size_t len = 0;
-    if (!entries)
-        return false;
-    if (o->count)
-        qsort(o->items, o->count, sizeof *o->items, by_id);
-    for (size_t i = 0; i < o->count; i++) {
-        uint8_t *entry = entries + i * EXT_QUOTA_ENTRY_SIZE;
-        memcpy(entry, o->items[i].entry, EXT_QUOTA_ENTRY_SIZE);
-        ext_qe_set_dqb_id(entry, o->items[i].id);
-        ext_qe_set_dqb_curspace(entry, o->items[i].bytes);
-        ext_qe_set_dqb_curinodes(entry, o->items[i].inodes);
-        if (all_zero(entry, EXT_QUOTA_ENTRY_SIZE))
-            ext_qe_set_dqb_itime(entry, 1); /* all zeros would be a free entry */
-    }
-    bool ok = ext_quota_build(type, entries, o->count, &bytes, &len, err) &&
-              ext_file_truncate(ext, inode, 0, err) && ext_file_write(ext, inode, 0, bytes, len, err);
-    free(entries);
-    free(bytes);
-    return ok;
-}
-
-static bool check_file(struct ext_checker *c, enum ext_quota_type type, struct owners *o, struct error *err)
+static bool check_file(struct ext_checker *c, enum ext_quota_type type, struct ext_usages *o,
+                       struct error *err)
 {
     static const char *const names[] = {"user", "group", "project"};
     struct ext_fs *ext = c->ext;
@@ -187,13 +111,13 @@ static bool check_file(struct ext_checker *c, enum ext_quota_type type, struct o
     bool fix = false;
     if (!ext_check_inode(c, ino, &inode, err))
         return false;
-    struct file f = {.c = c, .inode = &inode, .owners = o};
+    struct file f = {.c = c, .inode = &inode, .usages = o};
     bool readable = ext_check_inode_used(c, ino) && read_file(&f, type, &why);
     if (!readable)
         fix = ext_problem(c, "quota-file", ext_check_inode_off(&inode), "%s quota (inode %u): %s",
                           names[type], ino, why.kind ? why.message : "it is not in use");
     for (size_t i = 0; readable && i < o->count && !c->stop; i++) {
-        struct usage *u = &o->items[i];
+        struct ext_usage *u = &o->items[i];
         uint64_t bytes = u->seen ? ext_qe_dqb_curspace(u->entry) : 0;
         uint64_t inodes = u->seen ? ext_qe_dqb_curinodes(u->entry) : 0;
         if (bytes != u->bytes || inodes != u->inodes)
@@ -202,25 +126,23 @@ static bool check_file(struct ext_checker *c, enum ext_quota_type type, struct o
                                (unsigned long long)bytes, (unsigned long long)inodes,
                                (unsigned long long)u->bytes, (unsigned long long)u->inodes);
     }
-    bool ok = !fix || !ext_check_inode_used(c, ino) || rewrite(ext, type, &inode, o, err);
+    bool ok = !fix || !ext_check_inode_used(c, ino) || ext_usage_write(ext, type, &inode, o, err);
     ext_inode_put(ext, &inode);
     return ok;
 }
 
 bool ext_check_quotas(struct ext_checker *c, struct error *err)
 {
-    struct owners owners[EXT_QUOTA_TYPES] = {0};
+    struct ext_usages usages[EXT_QUOTA_TYPES] = {0};
     bool ok = true;
     if (!ext_has(c->ext, EXT_QUOTA))
         return true;
     ext_quota_drop(c->ext); /* flushed before this pass */
-    ok = add_inodes(c, owners, err);
+    ok = add_inodes(c, usages, err);
     for (unsigned type = 0; ok && type < EXT_QUOTA_TYPES && !c->stop; type++)
         if (ext_quota_ino(c->ext->super, type) != 0)
-            ok = check_file(c, type, &owners[type], err);
-    for (unsigned type = 0; type < EXT_QUOTA_TYPES; type++) {
-        ext_tally_free(&owners[type].index);
-        free(owners[type].items);
-    }
+            ok = check_file(c, type, &usages[type], err);
+    for (unsigned type = 0; type < EXT_QUOTA_TYPES; type++)
+        ext_usage_free(&usages[type]);
     return ok;
 }

@@ -2,6 +2,7 @@
 #include "backup.h"
 #include "check.h"
 #include "journal.h"
+#include "mkfs.h"
 
 #include "alloc.h"
 
@@ -182,6 +183,35 @@ static bool restore_from(uint32_t in_group, uint64_t block, void *arg, struct er
     return true;
 }
 
+/*
+ * No copy is left: mke2fs would have put things in certain places, and when the root directory's inode is
+ * found there, they are.
+ */
+static bool guess_desc(struct ext_checker *c, struct ext_group *group, bool *done, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    uint8_t inode[EXT_GOOD_OLD_INODE_SIZE];
+    struct ext_make *m = group->number == 0 ? mem_new(sizeof *m, err) : NULL;
+    *done = false;
+    if (!m)
+        return group->number != 0;
+    m->ext = *ext;
+    m->plan.flex_groups = ext->flex_groups > 1 ? ext->flex_groups : 0;
+    m->plan.stride = (uint32_t)ext_super_s_raid_stride(ext->super);
+    m->descs = mem_array(ext->desc_blocks, ext->block_size, err);
+    bool ok = m->descs && ext_make_place(m, 0, err);
+    uint64_t root = ok ? ext_offset(ext, ext_group_inode_table(ext, m->descs)) + ext->inode_size : 0;
+    ok = ok && device_read(ext->dev, root, inode, sizeof inode, err);
+    if (ok && S_ISDIR(ext_inode_i_mode(inode)) && ext_inode_i_links_count(inode) >= 2) {
+        memcpy(group->raw, m->descs, ext->desc_size);
+        *done = true;
+    }
+    ranges_clear(&m->used);
+    free(m->descs);
+    free(m);
+    return ok;
+}
+
 /* Neither the flags nor itable_unused of a descriptor that was damaged can be relied on. */
 static void distrust(struct ext_fs *ext, struct ext_group *group)
 {
@@ -204,6 +234,8 @@ static bool check_desc(struct ext_checker *c, struct ext_group *group, struct er
                    fail(err, E_DAMAGED, "group %u: its %s lies outside; the rest cannot be checked",
                         group->number, fault);
         if (!ext_backup_each_desc(ext, group->number / ext->descs_per_block, restore_from, &r, err))
+            return false;
+        if (!r.done && !guess_desc(c, group, &r.done, err))
             return false;
         if (!r.done)
             return fail(err, E_DAMAGED, "group %u: its descriptor is damaged, and so are all its copies",

@@ -134,8 +134,7 @@ static bool drop_name(struct ext_checker *c, uint32_t parent, uint32_t ino, stru
     return ok;
 }
 
-/* ---- the way up
- * -------------------------------------------------------------------------------------------- */
+/* ---- the way up ---- */
 
 enum { UNKNOWN, ON_THE_WAY, REACHED };
 

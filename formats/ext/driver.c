@@ -71,6 +71,7 @@ static void ext_close(struct fs *fs)
     ranges_clear(&ext->dirty_bitmaps[EXT_INODE_BITMAP]);
     ranges_clear(&ext->freed);
     ranges_clear(&ext->fresh);
+    ranges_clear(&ext->fenced);
     ext_dirs_forget(ext);
     ext_shared_forget(ext);
     ext_owners_forget(ext);
@@ -442,6 +443,12 @@ const struct fs_driver ext_driver = {
     .allocate = ext_op_allocate,
     .punch = ext_op_punch,
     .xattr_set = ext_op_xattr_set,
+    .set_label = ext_set_label,
+    .set_uuid = ext_set_uuid,
+    .tune_options = ext_tune_options,
+    .tune = ext_tune,
+    .resize = ext_resize,
+    .min_size = ext_min_size,
     .flush = ext_fs_flush,
     .reload = ext_op_reload,
     .committed = ext_committed,

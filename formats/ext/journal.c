@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* ---- where the journal lies ---------------------------------------------------------------------------- */
+/* ---- where the journal lies ---- */
 
 static bool add_run(const struct ext_map_visit *visit, void *arg, struct error *err)
 {
@@ -93,7 +93,7 @@ bool ext_journal_read(const struct ext_journal *j, uint32_t block, uint8_t *byte
            device_read(j->base, ext_offset(j->ext, at), bytes, j->ext->block_size, err);
 }
 
-/* ---- the superblock ------------------------------------------------------------------------------------ */
+/* ---- the superblock ---- */
 
 static uint32_t super_csum(const uint8_t *super)
 {

@@ -29,7 +29,7 @@ struct replay {
     uint8_t *data; /* one block: contents on their way */
 };
 
-/* ---- helpers ------------------------------------------------------------------------------------------- */
+/* ---- helpers ---- */
 
 /* Transactions are compared around the wrap of their 32 bits. */
 static bool tid_after(uint32_t a, uint32_t b)
@@ -75,7 +75,7 @@ static bool tail_ok(const struct ext_journal *j, const uint8_t *block)
     return load_be32(block + n) == crc;
 }
 
-/* ---- tags ---------------------------------------------------------------------------------------------- */
+/* ---- tags ---- */
 
 struct tag {
     uint64_t block;
@@ -115,7 +115,7 @@ static bool tag_ok(const struct replay *r, const struct tag *tag)
     return tag->checksum == (j->checksums == 3 ? crc : (crc & 0xFFFF));
 }
 
-/* ---- revoked blocks ------------------------------------------------------------------------------------ */
+/* ---- revoked blocks ---- */
 
 static int by_block(const void *a, const void *b)
 {
@@ -172,7 +172,7 @@ static bool is_revoked(const struct replay *r, uint64_t block)
     return found && !tid_after(r->tid, found->tid);
 }
 
-/* ---- blocks of the log --------------------------------------------------------------------------------- */
+/* ---- blocks of the log ---- */
 
 static bool replay_block(struct replay *r, uint32_t from, const struct tag *tag, struct error *err)
 {

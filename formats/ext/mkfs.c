@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-/* ---- writing ------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /*
  * On a device that held nothing, bytes in holes are free space and large writes may go straight to the host.
@@ -74,11 +74,11 @@ static bool wipe_ends(struct ext_make *m, struct error *err)
                         device_zero(device, device->size - tail, tail, WRITE_UPDATE, err));
 }
 
-static bool zero_tables(struct ext_make *m, struct error *err)
+bool ext_make_zero_tables(struct ext_make *m, uint32_t first, struct error *err)
 {
     const struct ext_fs *e = &m->ext;
     uint64_t start = 0, len = 0;
-    for (uint32_t group = 0; group < e->groups; group++) {
+    for (uint32_t group = first; group < e->groups; group++) {
         uint8_t *desc = ext_make_desc(m, group);
         uint64_t table = ext_group_inode_table(e, desc);
         ext_desc_set_bg_flags(desc, ext_desc_bg_flags(desc) | EXT_BG_INODE_ZEROED);
@@ -94,7 +94,7 @@ static bool zero_tables(struct ext_make *m, struct error *err)
     return ext_make_zero(m, start, len, err);
 }
 
-/* ---- bitmaps and counts -------------------------------------------------------------------------------- */
+/* ---- bitmaps and counts ---- */
 
 static bool write_block_bitmap(struct ext_make *m, uint32_t group, struct error *err)
 {
@@ -134,7 +134,7 @@ static uint32_t used_inodes(const struct ext_make *m, uint32_t group)
     return m->last_ino > first ? (uint32_t)MIN_OF(m->last_ino - first, m->ext.inodes_per_group) : 0;
 }
 
-static bool finish_group(struct ext_make *m, uint32_t group, uint64_t *free_blocks, struct error *err)
+bool ext_make_finish_group(struct ext_make *m, uint32_t group, uint64_t *free_blocks, struct error *err)
 {
     const struct ext_fs *e = &m->ext;
     uint8_t *desc = ext_make_desc(m, group);
@@ -165,7 +165,7 @@ static bool finish_groups(struct ext_make *m, struct error *err)
     struct ext_fs *e = &m->ext;
     uint64_t free_blocks = 0;
     for (uint32_t group = 0; group < e->groups; group++)
-        if (!interrupt_check(err) || !finish_group(m, group, &free_blocks, err))
+        if (!interrupt_check(err) || !ext_make_finish_group(m, group, &free_blocks, err))
             return false;
     uint64_t counted = free_blocks;
     ext_super_set_s_free_blocks_count_lo(e->super, (uint32_t)counted);
@@ -174,7 +174,7 @@ static bool finish_groups(struct ext_make *m, struct error *err)
     return true;
 }
 
-/* ---- superblocks and descriptors ----------------------------------------------------------------------- */
+/* ---- superblocks and descriptors ---- */
 
 static bool write_super(struct ext_make *m, uint32_t group, struct error *err)
 {
@@ -250,7 +250,7 @@ static void set_overhead(struct ext_make *m)
 static bool make_volume(struct ext_make *m, struct error *err)
 {
     m->block = mem_new(m->plan.block_size, err);
-    if (!m->block || !ext_make_layout(m, err) || !wipe_ends(m, err) || !zero_tables(m, err))
+    if (!m->block || !ext_make_layout(m, err) || !wipe_ends(m, err) || !ext_make_zero_tables(m, 0, err))
         return false;
     set_overhead(m);
     return ext_make_files(m, err) && finish(m, err);

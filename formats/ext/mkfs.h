@@ -45,6 +45,9 @@ struct ext_plan {
 bool ext_plan_make(const struct device *, const struct mkfs_params *, struct ext_plan *,
                    struct error *) DISH_CHECKED;
 
+/* The size that mke2fs gives to a journal, in blocks; 0: none. */
+uint64_t ext_default_journal_blocks(uint64_t blocks);
+
 /* A volume being made. */
 struct ext_make {
     struct ext_plan plan;
@@ -61,6 +64,11 @@ struct ext_make {
 
 /* Geometry and superblock from the plan; places copies, bitmaps and tables; fills `used` and `descs`. */
 bool ext_make_layout(struct ext_make *, struct error *) DISH_CHECKED;
+/*
+ * Place copies, bitmaps and tables of the groups from `first` on in what `used` leaves free; geometry and
+ * superblock are there. Enters them into `used` and `descs`.
+ */
+bool ext_make_place(struct ext_make *, uint32_t first, struct error *) DISH_CHECKED;
 static inline uint8_t *ext_make_desc(const struct ext_make *m, uint32_t group)
 {
     return m->descs + (size_t)group * m->ext.desc_size;
@@ -101,6 +109,11 @@ bool ext_make_files(struct ext_make *, struct error *) DISH_CHECKED;
 bool ext_make_write(struct ext_make *, uint64_t off, const void *bytes, size_t n,
                     struct error *) DISH_CHECKED;
 bool ext_make_zero(struct ext_make *, uint64_t block, uint64_t blocks, struct error *) DISH_CHECKED;
+/* Counts, bitmaps and checksum of a group; adds to *free_blocks. */
+bool ext_make_finish_group(struct ext_make *, uint32_t group, uint64_t *free_blocks,
+                           struct error *) DISH_CHECKED;
+/* Zero the inode tables of the groups from `first` on. */
+bool ext_make_zero_tables(struct ext_make *, uint32_t first, struct error *) DISH_CHECKED;
 /* Seal an inode and write it into its table. */
 bool ext_make_inode(struct ext_make *, uint32_t ino, uint8_t *inode, struct error *) DISH_CHECKED;
 

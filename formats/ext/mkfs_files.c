@@ -52,7 +52,7 @@ static uint64_t file_block(const struct ext_make_file *file, uint64_t block)
     return file->runs[i].start + block;
 }
 
-/* ---- directories --------------------------------------------------------------------------------------- */
+/* ---- directories ---- */
 
 static uint8_t *dir_entry(const struct ext_make *m, uint8_t *entry, uint32_t ino, uint32_t rec_len,
                           const char *name)
@@ -134,7 +134,7 @@ static bool make_lost_found(struct ext_make *m, uint8_t *inode, struct error *er
     return ok && ext_make_inode(m, LOST_FOUND_INO, inode, err);
 }
 
-/* ---- inodes without a name ----------------------------------------------------------------------------- */
+/* ---- inodes without a name ---- */
 
 static bool make_reserved(struct ext_make *m, uint8_t *inode, struct error *err)
 {
@@ -192,7 +192,7 @@ static bool make_resize_inode(struct ext_make *m, uint8_t *inode, struct error *
     return ext_make_inode(m, EXT_RESIZE_INO, inode, err);
 }
 
-/* ---- journal ------------------------------------------------------------------------------------------- */
+/* ---- journal ---- */
 
 /* The emptiest of the groups around the middle of the volume. */
 static uint64_t journal_goal(const struct ext_make *m)
@@ -253,7 +253,7 @@ static bool make_journal(struct ext_make *m, uint8_t *inode, struct error *err)
     return ok;
 }
 
-/* ---- mmp, quota, orphans ------------------------------------------------------------------------------- */
+/* ---- mmp, quota, orphans ---- */
 
 static bool make_mmp(struct ext_make *m, struct error *err)
 {

@@ -8,7 +8,7 @@
 #include "alloc.h"
 #include "checksum.h"
 
-/* ---- geometry ----------------------------------------------------------------------------------------- */
+/* ---- geometry ---- */
 
 static bool make_has(const struct ext_make *m, uint64_t feature)
 {
@@ -155,7 +155,7 @@ static bool make_geometry(struct ext_make *m, struct error *err)
     return true;
 }
 
-/* ---- superblock --------------------------------------------------------------------------------------- */
+/* ---- superblock ---- */
 
 /* mke2fs computes the reserve as a double of the wanted size, and again when the layout cut that size. */
 static uint64_t reserved_blocks(const struct ext_make *m)
@@ -232,7 +232,7 @@ static void super_words(struct ext_make *m)
         ext_super_set_s_checksum_seed(s, m->ext.csum_seed);
 }
 
-/* ---- free space --------------------------------------------------------------------------------------- */
+/* ---- free space ---- */
 
 /* First block of a run of n free blocks in first..end, looking from `first` on. */
 static bool find_between(const struct ext_make *m, uint64_t first, uint64_t end, uint64_t n, uint64_t *out)
@@ -296,13 +296,13 @@ uint64_t ext_make_group_free(const struct ext_make *m, uint32_t group)
     return free_blocks;
 }
 
-/* ---- tables ------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
-/* Superblock copies and descriptors. */
-static bool place_copies(struct ext_make *m, struct error *err)
+/* Superblock copies and descriptors, from group `first` on. */
+static bool place_copies(struct ext_make *m, uint32_t first, struct error *err)
 {
     const struct ext_fs *e = &m->ext;
-    for (uint32_t group = 0; group < e->groups; group++) {
+    for (uint32_t group = first; group < e->groups; group++) {
         uint64_t start = ext_group_first_block(e, group);
         uint64_t len = (ext_group_has_super(e, group) ? 1 : 0) + ext_group_desc_blocks(e, group);
         if (group == 0 && e->first_data_block == 0 && e->block_size == 1024)
@@ -437,6 +437,18 @@ static bool round_to_clusters(struct ext_make *m, struct error *err)
     return true;
 }
 
+bool ext_make_place(struct ext_make *m, uint32_t first, struct error *err)
+{
+    if (!place_copies(m, first, err))
+        return false;
+    if (m->plan.packed)
+        return place_packed(m, err);
+    for (uint32_t group = first; group < m->ext.groups; group++)
+        if (!interrupt_check(err) || !place_tables_of(m, group, err))
+            return false;
+    return true;
+}
+
 bool ext_make_layout(struct ext_make *m, struct error *err)
 {
     struct ext_fs *e = &m->ext;
@@ -449,12 +461,7 @@ bool ext_make_layout(struct ext_make *m, struct error *err)
     super_sizes(m);
     super_words(m);
     m->descs = mem_array(e->desc_blocks, e->block_size, err);
-    if (!m->descs || !place_copies(m, err))
+    if (!m->descs || !ext_make_place(m, 0, err))
         return false;
-    if (m->plan.packed && !place_packed(m, err))
-        return false;
-    for (uint32_t group = 0; !m->plan.packed && group < e->groups; group++)
-        if (!place_tables_of(m, group, err))
-            return false;
     return round_to_clusters(m, err);
 }

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-/* ---- where the next blocks come from ------------------------------------------------------------------- */
+/* ---- where the next blocks come from ---- */
 
 struct cursor {
     struct ext_make *make;
@@ -43,7 +43,7 @@ static bool add_run(struct ext_make_file *file, struct ext_run run, struct error
     return true;
 }
 
-/* ---- block maps ---------------------------------------------------------------------------------------- */
+/* ---- block maps ---- */
 
 struct map_state {
     struct cursor cursor;
@@ -105,7 +105,7 @@ static bool make_block_map(struct ext_make *m, struct ext_make_file *file, uint8
     return cursor_settle(&s.cursor, err);
 }
 
-/* ---- extent trees -------------------------------------------------------------------------------------- */
+/* ---- extent trees ---- */
 
 static bool take_runs(struct ext_make *m, struct ext_make_file *file, uint64_t blocks, struct error *err)
 {

@@ -88,7 +88,7 @@ const struct option ext_mkfs_options[] = {
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
-/* ---- mke2fs.conf -------------------------------------------------------------------------------------- */
+/* ---- mke2fs.conf ---- */
 
 struct usage {
     const char *name;
@@ -130,7 +130,7 @@ static const struct usage *usage_by_size(uint64_t bytes)
     return &usages[bytes < 16 * TiB ? USAGE_BIG : USAGE_HUGE];
 }
 
-/* ---- features ----------------------------------------------------------------------------------------- */
+/* ---- features ---- */
 
 static uint64_t feature_find(const char *name)
 {
@@ -201,7 +201,7 @@ static bool check_features(struct ext_plan *plan, struct error *err)
     return true;
 }
 
-/* ---- sizes -------------------------------------------------------------------------------------------- */
+/* ---- sizes ---- */
 
 static bool plan_block_size(const struct device *device, const struct options *o, uint64_t bytes,
                             const struct usage *usage, struct ext_plan *plan, struct error *err)
@@ -270,8 +270,7 @@ static bool plan_reserved(const struct options *o, struct ext_plan *plan, struct
     return true;
 }
 
-/* The size that mke2fs gives to a journal, in blocks; 0: none. */
-static uint64_t default_journal_blocks(uint64_t blocks)
+uint64_t ext_default_journal_blocks(uint64_t blocks)
 {
     static const struct {
         uint64_t below, journal;
@@ -289,7 +288,7 @@ static bool plan_journal(const struct options *o, struct ext_plan *plan, struct 
 {
     if (!has(plan, EXT_HAS_JOURNAL))
         return true;
-    uint64_t total = default_journal_blocks(plan->blocks), fast = 0;
+    uint64_t total = ext_default_journal_blocks(plan->blocks), fast = 0;
     uint64_t size = options_number(o, "journal_size", 0),
              fast_size = options_number(o, "fast_commit_size", 0);
     if (size && size < 102400)
@@ -350,7 +349,7 @@ static bool plan_groups(const struct options *o, struct ext_plan *plan, struct e
     return true;
 }
 
-/* ---- words -------------------------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 static bool plan_quota(const struct options *o, struct ext_plan *plan, struct error *err)
 {
@@ -433,7 +432,8 @@ static bool plan_uuid(const char *what, const char *text, const struct mkfs_para
                       struct error *err)
 {
     if (text)
-        return guid_parse(text, GUID_RFC, uuid) || fail(err, E_INVALID, "%s \"%s\" is not a UUID", what, text);
+        return guid_parse(text, GUID_RFC, uuid) ||
+               fail(err, E_INVALID, "%s \"%s\" is not a UUID", what, text);
     params->random(uuid, 16);
     uuid[6] = (uint8_t)((uuid[6] & 0x0F) | 0x40);
     uuid[8] = (uint8_t)((uuid[8] & 0x3F) | 0x80);

@@ -24,7 +24,7 @@ struct ext_quota {
     size_t size, count;
 };
 
-/* ---- blocks of a quota file ---------------------------------------------------------------------------- */
+/* ---- blocks of a quota file ---- */
 
 struct quota_file {
     struct ext_fs *ext;

@@ -26,7 +26,7 @@ static bool mark(struct reseal *r, uint64_t block, enum ext_tag tag, uint64_t ow
     return true;
 }
 
-/* ---- what belongs to one inode ------------------------------------------------------------------------- */
+/* ---- what belongs to one inode ---- */
 
 struct owned {
     struct reseal *r;
@@ -64,6 +64,17 @@ static bool mark_owned(const struct ext_map_visit *visit, void *arg, struct erro
     return true;
 }
 
+/* The inode as `now` sees it; where it lies `old` knows, whose descriptors are sound. */
+static bool get_now(struct reseal *r, const struct ext_inode *inode, struct ext_inode *now, struct error *err)
+{
+    uint64_t block = inode->block->off >> r->now->block_bits;
+    if (!ext_block_get(r->now, block, EXT_TAG_INODES, inode->block->owner, &now->block, err))
+        return false;
+    now->ino = inode->ino;
+    now->raw = now->block->data + (inode->raw - inode->block->data);
+    return true;
+}
+
 static bool reseal_inode(struct reseal *r, uint32_t ino, struct error *err)
 {
     struct ext_inode inode, now;
@@ -77,7 +88,7 @@ static bool reseal_inode(struct reseal *r, uint32_t ino, struct error *err)
         ok = ext_map_walk(r->old, &inode, mark_owned, &o, err) &&
              (acl == 0 || mark(r, acl, EXT_TAG_XATTR, 0, err));
     }
-    if (ok && any && (ok = ext_inode_get_raw(r->now, ino, &now, err))) {
+    if (ok && any && (ok = get_now(r, &inode, &now, err))) {
         if (!r->now->has_csum)
             ext_inode_set_i_checksum_lo(now.raw, 0);
         ext_inode_dirty(r->now, &now);

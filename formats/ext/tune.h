@@ -10,4 +10,14 @@
  */
 bool ext_tune_feature(struct ext_fs *, const char *name, bool on, struct error *) DISH_CHECKED;
 
+/* ---- tune_structs.c: features that bring structures of their own ---- */
+
+bool ext_tune_journal(struct ext_fs *, bool on, struct error *);
+bool ext_tune_fast_commit(struct ext_fs *, bool on, struct error *);
+bool ext_tune_orphan_file(struct ext_fs *, bool on, struct error *);
+bool ext_tune_resize_inode(struct ext_fs *, bool on, struct error *); /* off only */
+bool ext_tune_mmp(struct ext_fs *, bool on, struct error *);
+bool ext_tune_quota(struct ext_fs *, bool on, struct error *);
+bool ext_tune_project(struct ext_fs *, bool on, struct error *); /* on only */
+
 #endif

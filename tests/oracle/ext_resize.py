@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""resizefs, tune, label and uuid of ext volumes: e2fsck finds nothing afterwards, and the files are what they were."""
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+
+DISH = os.environ.get("DISH", "dish")
+LONG = os.environ.get("LONG") == "1"
+MiB = 1 << 20
+failures = 0
+
+
+def run(*words):
+    done = subprocess.run(words, capture_output=True)
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+def fail(text):
+    global failures
+    failures += 1
+    print("FAIL", text)
+
+
+def make_tree(top, count):
+    rng = random.Random(3)
+    for d in range(20):
+        os.makedirs(f"{top}/dir{d}/sub")
+        for i in range(count):
+            with open(f"{top}/dir{d}/file{i}", "wb") as f:
+                f.write(rng.randbytes(rng.randrange(1, 9000)))
+    with open(top + "/big", "wb") as f:
+        for _ in range(20):
+            f.write(rng.randbytes(100000))
+    with open(top + "/sparse", "wb") as f:
+        for i in range(100):
+            f.seek(i * 30000)
+            f.write(b"x" * 2000)
+    os.symlink("long/" * 40, top + "/slow")
+    os.symlink("fast", top + "/fast")
+    os.link(top + "/big", top + "/dir3/sub/linked")
+
+
+def tree_of(image, folder):
+    """Name and contents of everything, read by debugfs."""
+    out = folder + "/out"
+    shutil.rmtree(out, ignore_errors=True)
+    os.mkdir(out)
+    run("debugfs", "-R", f"rdump / {out}", image)
+    digest = hashlib.sha256()
+    for top, dirs, files in sorted(os.walk(out)):
+        dirs.sort()
+        for name in sorted(files):
+            path = os.path.join(top, name)
+            digest.update(os.path.relpath(path, out).encode())
+            digest.update(os.readlink(path).encode() if os.path.islink(path) else open(path, "rb").read())
+    shutil.rmtree(out, ignore_errors=True)
+    return digest.hexdigest()
+
+
+def judge(label, image, folder, before):
+    rc, out, err = run("e2fsck", "-fn", image)
+    if rc:
+        fail(f"{label}: e2fsck: {out[:700]} {err[:200]}")
+        return False
+    rc, out, err = run(DISH, "-r", image, "-c", "fsck")
+    if rc:
+        fail(f"{label}: dish fsck: {out[:500]} {err[:500]}")
+    if tree_of(image, folder) != before:
+        fail(f"{label}: the tree changed")
+        return False
+    return True
+
+
+def size_of(image):
+    out = run("dumpe2fs", "-h", image)[1]
+    values = dict(line.split(":", 1) for line in out.splitlines() if ":" in line)
+    return int(values["Block count"]) * int(values["Block size"])
+
+
+BASES = {
+    "ext4": ["-t", "ext4", "-b", "1024"],
+    "ext4-4k": ["-t", "ext4", "-b", "4096"],
+    "ext2": ["-t", "ext2", "-b", "1024"],
+    "ext3": ["-t", "ext3", "-b", "1024", "-I", "128"],
+    "meta_bg": ["-t", "ext4", "-b", "1024", "-O", "^resize_inode,meta_bg"],
+    "no-resize": ["-t", "ext4", "-b", "1024", "-O", "^resize_inode"],
+    "no-flex": ["-t", "ext4", "-b", "1024", "-O", "^flex_bg"],
+    "bigalloc": ["-t", "ext4", "-b", "1024", "-C", "4096", "-O", "bigalloc"],
+    "sparse2": ["-t", "ext4", "-b", "1024", "-O", "sparse_super2"],
+    "inline": ["-t", "ext4", "-b", "1024", "-O", "inline_data,orphan_file,metadata_csum_seed,mmp"],
+    "quota": ["-t", "ext4", "-b", "1024", "-O", "quota,project,^metadata_csum,uninit_bg"],
+    "packed": ["-t", "ext4", "-b", "1024", "-N", "2000"],
+}
+
+
+def resize_all(folder, tree):
+    for name, options in BASES.items():
+        image = f"{folder}/{name}.img"
+        with open(image, "wb") as f:
+            f.truncate(96 * MiB)
+        rc, _, err = run("mke2fs", "-q", "-F", *options, "-d", tree, image)
+        if rc:
+            fail(f"{name}: mke2fs: {err}")
+            continue
+        run("e2fsck", "-fyD", image)
+        before = tree_of(image, folder)
+        steps = [200, 300, 57, 130, "min", 64, 95] if LONG else [230, 61, "min", 100]
+        for step in steps:
+            label = f"{name} to {step}"
+            if step == "min":
+                command = "resizefs 0 min"
+            else:
+                size = step * MiB
+                with open(image, "r+b") as f:
+                    f.truncate(max(size, os.path.getsize(image)))
+                command = f"resizefs 0 {size}"
+            rc, out, err = run(DISH, image, "-c", command)
+            if rc:
+                fail(f"{label}: exit {rc}: {err[:1500]}")
+                break
+            if not judge(label, image, folder, before):
+                break
+            now = size_of(image)
+            if step != "min" and not 0 <= step * MiB - now < (9 if name != "bigalloc" else 33) * MiB:
+                fail(f"{label}: the size is {now}")
+            with open(image, "r+b") as f:
+                f.truncate(now)
+        os.unlink(image)
+
+
+TUNES = [
+    ("ext4", "label 0 hello"), ("ext4", "uuid 0 random"), ("ext4", "uuid 0 clear"),
+    ("ext4", "uuid 0 12345678-1234-1234-1234-123456789abc"), ("quota", "uuid 0 random"), ("ext2", "uuid 0 random"),
+    ("inline", "uuid 0 random"), ("ext4", "tune 0 reserved=1,errors=panic,max_mount_count=7"),
+    ("ext4", "tune 0 ^metadata_csum"), ("ext4", "tune 0 ^has_journal"), ("ext2", "tune 0 has_journal"),
+    ("ext4", "tune 0 orphan_file"), ("inline", "tune 0 ^orphan_file"), ("ext4", "tune 0 quota"),
+    ("ext4", "tune 0 project,quota"), ("quota", "tune 0 ^quota"), ("ext4", "tune 0 ^resize_inode"),
+    ("ext4", "tune 0 mmp"), ("inline", "tune 0 ^mmp"), ("ext4", "tune 0 metadata_csum_seed"),
+    ("inline", "tune 0 ^metadata_csum_seed"), ("ext4", "tune 0 fast_commit"), ("ext3", "tune 0 metadata_csum"),
+    ("ext2", "tune 0 uninit_bg"), ("quota", "tune 0 metadata_csum"), ("quota", "tune 0 ^uninit_bg"),
+    ("ext3", "tune 0 extent,large_dir,ea_inode,huge_file,dir_nlink"), ("ext4-4k", "tune 0 ^metadata_csum,^has_journal"),
+    ("bigalloc", "tune 0 ^has_journal"), ("bigalloc", "tune 0 ^resize_inode"), ("ext4", "tune 0 casefold,encrypt,verity"),
+]
+
+
+def tune_all(folder, tree):
+    for name, command in TUNES:
+        image = f"{folder}/tune.img"
+        with open(image, "wb") as f:
+            f.truncate(64 * MiB)
+        rc, _, err = run("mke2fs", "-q", "-F", *BASES[name], "-d", tree, image)
+        if rc:
+            fail(f"{name}: mke2fs: {err}")
+            continue
+        run("e2fsck", "-fyD", image)
+        before = tree_of(image, folder)
+        rc, out, err = run(DISH, image, "-c", command)
+        label = f"{name}: {command}"
+        if rc:
+            fail(f"{label}: exit {rc}: {err[:1500]}")
+            continue
+        judge(label, image, folder, before)
+        rc, out, err = run(DISH, image, "-c", "mkdir /new; write /new/file text; rm -r /dir1")
+        if rc:
+            fail(f"{label}: a change afterwards: {err[:600]}")
+        rc, out, err = run("e2fsck", "-fn", image)
+        if rc:
+            fail(f"{label}: after a change e2fsck: {out[:600]}")
+        os.unlink(image)
+
+
+def main():
+    folder = tempfile.mkdtemp()
+    only = sys.argv[1:]
+    try:
+        make_tree(folder + "/tree", 60 if LONG else 30)
+        if only:
+            for name in list(BASES):
+                if name not in only:
+                    del BASES[name]
+            TUNES[:] = [t for t in TUNES if t[0] in only]
+        resize_all(folder, folder + "/tree")
+        tune_all(folder, folder + "/tree")
+    finally:
+        shutil.rmtree(folder)
+    sys.exit(1 if failures else 0)
+
+
+main()

@@ -36,20 +36,15 @@ static void report_flags(struct report *report, unsigned flags)
             report_text(report, "state", names[i].text);
 }
 
-static bool report_layer(struct device *dev, uint64_t off, struct report *report, struct error *err)
+/* The containers of a backing chain: the image's own under its name, those below as backing-1, -2 ... */
+static bool report_container(struct device *dev, uint64_t off, unsigned depth, struct report *report,
+                             struct error *err)
 {
-    if (is_stage(dev)) {
-        report_open(report, "host");
-        report_text(report, "file", stage_path(dev));
-        report_hex(report, "offset", off);
-        report_close(report);
-        return true;
-    }
-    bool partition = strcmp(dev->ops->name, "partition") == 0;
-    report_open(report, partition ? "volume" : dev->ops->name);
+    char key[32];
+    snprintf(key, sizeof key, "backing-%u", depth);
+    report_open(report, depth ? key : dev->ops->name);
     report_hex(report, "offset", off);
-    if (!partition)
-        report_number(report, "lba", off / dev->block_size);
+    report_number(report, "lba", off / dev->block_size);
     bool ok = !dev->ops->describe || dev->ops->describe(dev, off, report, err);
     report_close(report);
     return ok;
@@ -57,34 +52,48 @@ static bool report_layer(struct device *dev, uint64_t off, struct report *report
 
 bool where_device(struct device *dev, uint64_t off, struct report *report, struct error *err)
 {
-    while (dev) {
+    unsigned depth = 0;
+    for (;;) {
         struct extent extent;
-        bool transparent = strcmp(dev->ops->name, "layer") == 0;
-        if (!transparent && !report_layer(dev, off, report, err))
+        if (is_stage(dev)) {
+            report_open(report, "host");
+            report_text(report, "file", stage_path(dev));
+            report_hex(report, "offset", off);
+            report_close(report);
+            return true;
+        }
+        if (strcmp(dev->ops->name, "partition") == 0) {
+            report_open(report, "volume");
+            report_hex(report, "offset", off);
+            report_close(report);
+        } else if (strcmp(dev->ops->name, "layer") != 0 &&
+                   !report_container(dev, off, depth++, report, err)) {
             return false;
-        if (is_stage(dev) || off >= dev->size)
+        }
+        if (off >= dev->size)
             return true;
         if (!device_map(dev, off, &extent, err))
             return false;
-        report_flags(report, extent.flags);
-        if (extent.flags & (EXTENT_HOLE | EXTENT_ZERO))
+        if ((extent.flags & (EXTENT_HOLE | EXTENT_ZERO)) || !extent.device)
             return true;
         dev = extent.device;
         off = extent.off;
     }
-    return true;
 }
 
-/* How long the run is that stays in one piece down to the host. */
+/* How long the run is that stays in one piece down to the host file, or to the layer that stores nothing. */
 static uint64_t run_below(const struct extent *extent)
 {
-    struct extent bottom;
+    struct extent next = *extent;
     struct error ignored = {0};
-    if (!extent->device || extent->flags & (EXTENT_HOLE | EXTENT_INLINE) ||
-        extent->off >= extent->device->size ||
-        !device_map_to_bottom(extent->device, extent->off, &bottom, &ignored))
-        return extent->len;
-    return MIN_OF(extent->len, bottom.len);
+    uint64_t len = extent->len;
+    while (next.device && !(next.flags & (EXTENT_HOLE | EXTENT_ZERO | EXTENT_INLINE)) &&
+           !is_stage(next.device) && next.off < next.device->size) {
+        if (!device_map(next.device, next.off, &next, &ignored))
+            break;
+        len = MIN_OF(len, next.len);
+    }
+    return len;
 }
 
 static bool report_extent(struct volume *volume, fs_id id, uint64_t off, const struct extent *extent,

@@ -84,10 +84,14 @@ static void raw_committed(struct device *dev)
 
 static bool raw_describe(struct device *dev, uint64_t off, struct report *report, struct error *err)
 {
-    (void)dev;
-    (void)err;
+    struct extent extent;
     report_text(report, "layer", "raw");
-    report_hex(report, "host-offset", off);
+    if (off >= dev->size || !raw_map(dev, off, &extent, err))
+        return off >= dev->size;
+    if (extent.flags & EXTENT_HOLE)
+        report_text(report, "state", "hole: nothing is stored, reads as zeros");
+    else
+        report_hex(report, "host-offset", off);
     return true;
 }
 

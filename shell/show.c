@@ -101,13 +101,21 @@ static bool show_row(const struct row *row, void *arg, struct error *err)
     return true;
 }
 
+/* The layer a person thinks of, not the device that stands for it. */
+static const char *device_text(const struct device *device)
+{
+    if (!device->below || strcmp(device->ops->name, "stage") == 0)
+        return "image file";
+    return strcmp(device->ops->name, "partition") == 0 ? "partition" : "virtual disk";
+}
+
 static void print_title(const struct show *show, const struct place *place)
 {
     const char *title = place->title[0] ? place->title : place->layout->title;
     struct extent host;
     struct error ignored = {0};
     output_printf(show->out, "%s at 0x%" PRIx64 " of the %s, %u bytes", title, place->off,
-                  place->device->ops->name, place->size);
+                  device_text(place->device), place->size);
     bool below = place->device->below && device_map_to_bottom(place->device, place->off, &host, &ignored);
     if (below && host.device && !(host.flags & (EXTENT_HOLE | EXTENT_COMPRESSED)) && host.off != place->off)
         output_printf(show->out, " (0x%" PRIx64 " of the image file)", host.off);

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "command.h"
 #include "path.h"
+#include "where_text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +15,11 @@ static bool run_where(struct session *session, struct call *call, struct output 
     uint64_t off = 0;
     fs_id id;
     bool ok = location_parse(session, call->args[0], &location, err);
-    struct report *report = ok ? output_report(out) : NULL;
+    struct where_text text;
+    struct report *report = &text.report;
+    where_text_begin(&text, out);
+    if (ok && output_json(out))
+        report = output_report(out);
     if (ok && location.kind == LOCATION_PATH) {
         ok = (call->argc == 1 ||
               fail(err, E_USAGE, "an offset goes with a device (2:, 0:), not with a path")) &&
@@ -28,6 +33,8 @@ static bool run_where(struct session *session, struct call *call, struct output 
         ok = call->argc < 2 || call_size(call->args[1], device->size, &off, err);
         if (ok && off >= device->size)
             ok = fail(err, E_INVALID, "offset %" PRIu64 " is past the end (%" PRIu64 ")", off, device->size);
+        if (ok && location.kind == LOCATION_VOLUME && location.volume->number)
+            report_number(report, "partition", location.volume->number);
         ok = ok && where_device(device, off, report, err);
     }
     location_free(&location);

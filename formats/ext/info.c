@@ -112,6 +112,7 @@ bool ext_describe(struct fs *fs, fs_id id, uint64_t off, struct report *report, 
         return id <= UINT32_MAX ? false
                                 : fail(err, E_NOENT, "there is no inode %llu", (unsigned long long)id);
     report_number(report, "inode", id);
+    report_number(report, "table-block", place >> ext->block_bits);
     report_hex(report, "inode-offset", place);
     report_number(report, "group", ext_group_of_inode(ext, inode.ino));
     bool ok = true;
@@ -124,10 +125,11 @@ bool ext_describe(struct fs *fs, fs_id id, uint64_t off, struct report *report, 
                      : ext_indirect_describe(ext, &inode, block, report, err);
         ok = ok && ext_map(ext, &inode, block, &run, err);
         if (ok) {
-            report_number(report, "file-block", block);
-            if (run.start != 0)
-                report_number(report, "block", run.start);
-            report_number(report, "blocks", run.len);
+            report_number(report, "logical-block", block);
+            if (run.start != 0) {
+                report_number(report, "fs-block", run.start);
+                report_number(report, "run-blocks", run.len);
+            }
         }
     }
     ext_inode_put(ext, &inode);

@@ -33,6 +33,8 @@ static bool describe_entry(struct qcow2 *q, const struct qcow2_slice *slice, uin
         report_number(report, "compressed-size", len);
         report_number(report, "offset-in-cluster", off % q->cluster_size);
     } else if (qcow2_state_has_host(state)) {
+        report_hex(report, "cluster-offset", l2.entry & ENTRY_OFFSET);
+        report_number(report, "offset-in-cluster", off % q->cluster_size);
         report_hex(report, "host-offset", (l2.entry & ENTRY_OFFSET) + off % q->cluster_size);
         report_bool(report, "shared", !(l2.entry & ENTRY_COPIED));
     }

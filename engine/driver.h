@@ -253,6 +253,7 @@ struct fs_entry {
     uint32_t type;     /* S_IF* or 0 when only the inode knows */
     bool deleted;      /* from deleted(): an entry that is no longer there */
     const char *fault; /* the entry or its inode is damaged: why; NULL: sound. id may be 0 then */
+    const struct fs_attr *last; /* from deleted(): what the entry itself still says; NULL: getattr() knows */
 };
 /* Return false to stop; readdir then returns true. The callback must not change the directory. */
 typedef bool fs_entry_fn(const struct fs_entry *, void *arg);

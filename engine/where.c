@@ -62,18 +62,20 @@ bool where_device(struct device *dev, uint64_t off, struct report *report, struc
             report_close(report);
             return true;
         }
-        if (strcmp(dev->ops->name, "partition") == 0) {
-            report_open(report, "volume");
-            report_hex(report, "offset", off);
-            report_close(report);
-        } else if (strcmp(dev->ops->name, "layer") != 0 &&
-                   !report_container(dev, off, depth++, report, err)) {
+        bool partition = strcmp(dev->ops->name, "partition") == 0;
+        if (!partition && strcmp(dev->ops->name, "layer") != 0 &&
+            !report_container(dev, off, depth++, report, err))
             return false;
-        }
         if (off >= dev->size)
             return true;
         if (!device_map(dev, off, &extent, err))
             return false;
+        /* A volume that is the whole disk is no layer worth telling of. */
+        if (partition && extent.off != off) {
+            report_open(report, "volume");
+            report_hex(report, "offset", off);
+            report_close(report);
+        }
         if ((extent.flags & (EXTENT_HOLE | EXTENT_ZERO)) || !extent.device)
             return true;
         dev = extent.device;

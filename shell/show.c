@@ -114,8 +114,9 @@ static void print_title(const struct show *show, const struct place *place)
     const char *title = place->title[0] ? place->title : place->layout->title;
     struct extent host;
     struct error ignored = {0};
-    output_printf(show->out, "%s at 0x%" PRIx64 " of the %s, %u bytes", title, place->off,
-                  device_text(place->device), place->size);
+    output_printf(show->out, "%s at 0x%" PRIx64 " of the %s", title, place->off, device_text(place->device));
+    if (place->size > 0)
+        output_printf(show->out, ", %u bytes", place->size);
     bool below = place->device->below && device_map_to_bottom(place->device, place->off, &host, &ignored);
     if (below && host.device && !(host.flags & (EXTENT_HOLE | EXTENT_COMPRESSED)) && host.off != place->off)
         output_printf(show->out, " (0x%" PRIx64 " of the image file)", host.off);

@@ -11,7 +11,8 @@
 #include <time.h>
 
 static const struct column columns[] = {
-    {"id", "Id", true}, {"size", "Size", true}, {"mtime", "Modified", false}, {"name", "Name", false}, {0},
+    {"id", "Id", true},      {"size", "Size", true}, {"mtime", "Modified", false},
+    {"name", "Name", false}, {"problem", "", false}, {0},
 };
 
 struct list {
@@ -26,7 +27,9 @@ static bool list_entry(const struct fs_entry *entry, void *arg)
     struct error ignored = {0};
     char when[40] = "";
     struct tm parts;
-    if (entry->id && file_attr(list->volume, entry->id, &attr, &ignored)) {
+    if (entry->last)
+        attr = *entry->last;
+    if (entry->last || (entry->id && file_attr(list->volume, entry->id, &attr, &ignored))) {
         time_t seconds = (time_t)attr.mtime.sec;
         if (gmtime_r(&seconds, &parts))
             strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &parts);
@@ -35,6 +38,7 @@ static bool list_entry(const struct fs_entry *entry, void *arg)
     grid_number(list->grid, attr.size);
     grid_text(list->grid, when);
     grid_text(list->grid, entry->name ? entry->name : "");
+    grid_text(list->grid, entry->fault);
     return true;
 }
 

@@ -104,7 +104,7 @@ static void print_step(const struct what *what, const struct what_step *step, co
     } else {
         output_printf(what->out, "%s", owner->text[0] ? owner->text : owner_text(owner->kind));
     }
-    if (owner->kind == OWNER_DATA && !step->volume)
+    if (owner->kind == OWNER_DATA && !step->volume && !strstr(owner->text, "offset"))
         output_printf(what->out, " (offset 0x%" PRIx64 ")", owner->file_off);
     if (field)
         output_printf(what->out, ", field %s (%s)", field->name, field->meaning);

@@ -487,8 +487,16 @@ static bool list_item(struct exfat *exfat, struct exfat_dir *dir, const struct e
     exfat_name_text(&item->name, text, sizeof text);
     if (text[0] == '\0' || strchr(text, '/'))
         snprintf(text, sizeof text, "(entry %u)", item->slot);
+    struct fs_attr last = {.size = 0};
+    if (listing->deleted) {
+        struct exfat_stream stream;
+        exfat_set_stream(item->raw, &stream);
+        exfat_set_read_times(item->raw, &last);
+        last.size = stream.size;
+    }
     struct fs_entry entry = {.name = text,
                              .id = item->id,
+                             .last = listing->deleted ? &last : NULL,
                              .type =
                                  exfat_file_FileAttributes(item->raw) & EXFAT_DIRECTORY ? S_IFDIR : S_IFREG,
                              .deleted = listing->deleted,

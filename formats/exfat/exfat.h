@@ -338,6 +338,8 @@ const char *exfat_name_fault(const struct exfat_units *);
 const char *exfat_set_fault(const struct exfat *, const uint8_t *raw, uint32_t count);
 void exfat_set_name(const uint8_t *raw, uint32_t count, struct exfat_units *);
 void exfat_set_stream(const uint8_t *raw, struct exfat_stream *);
+/* What a set says of its file's times. */
+void exfat_set_read_times(const uint8_t *raw, struct fs_attr *);
 void exfat_set_put_stream(uint8_t *raw, const struct exfat_stream *);
 /* Read a file's set. E_NOENT when there is none, E_DAMAGED. Not for the root. */
 bool exfat_set_load(struct exfat *, fs_id, struct exfat_set *, struct error *) DISH_CHECKED;

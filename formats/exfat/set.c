@@ -215,7 +215,7 @@ static const struct {
     {EXFAT_ARCHIVE, FS_FLAG_DOS_ARCHIVE},
 };
 
-static void fill_times(const uint8_t *raw, struct fs_attr *attr)
+void exfat_set_read_times(const uint8_t *raw, struct fs_attr *attr)
 {
     attr->mtime = exfat_time_decode((uint32_t)exfat_file_LastModifiedTimestamp(raw),
                                     (uint8_t)exfat_file_LastModified10msIncrement(raw),
@@ -260,7 +260,7 @@ bool exfat_getattr(struct fs *fs, fs_id id, struct fs_attr *attr, struct error *
     for (size_t i = 0; i < ARRAY_LEN(dos_flags); i++)
         if (bits & dos_flags[i].attr)
             attr->flags |= dos_flags[i].flag;
-    fill_times(set.raw, attr);
+    exfat_set_read_times(set.raw, attr);
     return true;
 }
 

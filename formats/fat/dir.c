@@ -602,7 +602,10 @@ static bool list_item(struct fat *fat, struct fat_dir *dir, const struct fat_ite
     if (item->kind != (listing->deleted ? ITEM_DELETED : ITEM_FILE))
         return true;
     fat_item_text(item, text, sizeof text);
+    struct fs_attr last = {.size = fat_entry_DIR_FileSize(item->raw)};
+    fat_entry_times(item->raw, &last);
     struct fs_entry entry = {.name = text,
+                             .last = listing->deleted ? &last : NULL,
                              .id = item->off / ENTRY_SIZE,
                              .type = item->raw[fat_entry_off_DIR_Attr] & FAT_DIRECTORY ? S_IFDIR : S_IFREG,
                              .deleted = listing->deleted,

@@ -141,7 +141,7 @@ static const struct {
     {FAT_ARCHIVE, FS_FLAG_DOS_ARCHIVE},
 };
 
-static void fill_times(const uint8_t *entry, struct fs_attr *attr)
+void fat_entry_times(const uint8_t *entry, struct fs_attr *attr)
 {
     uint16_t written = (uint16_t)fat_entry_DIR_WrtDate(entry),
              accessed = (uint16_t)fat_entry_DIR_LstAccDate(entry);
@@ -179,7 +179,7 @@ bool fat_getattr(struct fs *fs, fs_id id, struct fs_attr *attr, struct error *er
     if (id == ROOT_ID)
         attr->mtime = attr->atime = attr->ctime = (struct fs_time){.sec = fat->limits.time_min};
     else
-        fill_times(entry, attr);
+        fat_entry_times(entry, attr);
     return true;
 }
 

@@ -321,6 +321,8 @@ bool fat_bad_short(const uint8_t short_name[SHORT_NAME]);
 bool fat_entry_get(struct fat *, fs_id, struct cache_block **, uint8_t **entry, struct error *) DISH_CHECKED;
 uint32_t fat_entry_cluster(const struct fat *, const uint8_t *entry);
 void fat_entry_set_cluster(const struct fat *, uint8_t *entry, uint32_t cluster);
+/* What an entry says of its file's times. */
+void fat_entry_times(const uint8_t *entry, struct fs_attr *);
 /* Copies of what most calls need; the root gets a made-up entry. E_DAMAGED for a first cluster out of range.
  */
 bool fat_entry_load(struct fat *, fs_id, uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;

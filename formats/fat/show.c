@@ -47,11 +47,23 @@ static bool pair_parse(const struct field *field, const char *text, void *raw, s
     return true;
 }
 
+static void one_of_pair(uint32_t value, char *out, size_t size)
+{
+    const char *meaning = next_meaning(value, 0xFF7);
+    if (meaning[0])
+        snprintf(out, size, "%s", meaning);
+    else
+        snprintf(out, size, "cluster %u", value);
+}
+
 static void pair_meaning(const struct field *field, const void *raw, char *out, size_t size)
 {
     uint32_t both = (uint32_t)load_le(raw, 3);
+    char even[32], odd[32];
     (void)field;
-    snprintf(out, size, "%s, %s", next_meaning(both & 0xFFF, 0xFF7), next_meaning(both >> 12, 0xFF7));
+    one_of_pair(both & 0xFFF, even, sizeof even);
+    one_of_pair(both >> 12, odd, sizeof odd);
+    snprintf(out, size, "%s; %s", even, odd);
 }
 
 static const struct kind fat_kind_next16 = {"fat-next", kind_hex_format, kind_number_parse, next16_meaning,
@@ -177,7 +189,7 @@ bool fat_locate(void *opened, const char *structure, const char *args, struct pl
         return locate_entry(fat, args, &entry_layout, place, err);
     if (strcmp(structure, "long") == 0)
         return locate_entry(fat, args, &long_layout, place, err);
-    if (strncmp(structure, "fat", 3) == 0) {
+    if (structure[0] == '\0' || strncmp(structure, "fat", 3) == 0) {
         if (!number_argument(args, &n, err))
             return false;
         if (n >= fat->g.clusters + 2)

@@ -77,6 +77,37 @@ static bool search_snapshots(struct qcow2 *q, struct search *search, struct erro
     return ok;
 }
 
+/* The cluster that the refcount at off counts; blocks that the table does not name count none. */
+static bool counted_cluster(struct qcow2 *q, uint64_t off, uint64_t *cluster, bool *found, struct error *err)
+{
+    uint64_t entries = ((uint64_t)q->h.refcount_table_clusters << q->cluster_bits) / 8, block;
+    *found = false;
+    for (uint64_t i = 0; !*found && i < entries; i++) {
+        if (!qcow2_meta_get64(q, q->h.refcount_table_offset + i * 8, &block, err))
+            return false;
+        *found = (block & ~REFTABLE_RESERVED) == round_down(off, q->cluster_size);
+        *cluster = i * q->rb_entries + (off % q->cluster_size * 8 >> q->h.refcount_order);
+    }
+    return true;
+}
+
+static bool own_refcount(struct qcow2 *q, uint64_t off, struct owner *out, struct error *err)
+{
+    uint64_t cluster = 0;
+    bool found;
+    char number[24];
+    if (!counted_cluster(q, off, &cluster, &found, err))
+        return false;
+    if (!found)
+        return true;
+    snprintf(number, sizeof number, "%" PRIu64, cluster);
+    snprintf(out->text, sizeof out->text, "refcount of cluster %" PRIu64, cluster);
+    if (!qcow2_locate(&q->dev, "refcount", number, &out->place, err))
+        return false;
+    out->len = out->place.off + out->place.size - off;
+    return true;
+}
+
 /* The metadata structure at off, where a layout describes it byte by byte. */
 static bool own_structure(struct qcow2 *q, unsigned kinds, uint64_t off, struct owner *out, struct error *err)
 {
@@ -124,6 +155,8 @@ static bool own_structure(struct qcow2 *q, unsigned kinds, uint64_t off, struct 
         snprintf(number, sizeof number, "%" PRIu64, (off - q->h.refcount_table_offset) / 8);
         ok = qcow2_locate(&q->dev, "reftable", number, place, err);
         out->len = 8 - off % 8;
+    } else if (kinds & KIND_REFBLOCK) {
+        ok = own_refcount(q, off, out, err);
     }
     return ok;
 }

@@ -169,6 +169,15 @@ void image_committed(struct image *image)
     image->is_new = false;
 }
 
+void error_leave_device(struct error *err)
+{
+    if (!err->device)
+        return;
+    if (!err->layer)
+        err->layer = strcmp(err->device->ops->name, "stage") == 0 ? "file" : err->device->ops->name;
+    err->device = NULL;
+}
+
 void image_free(struct image *image)
 {
     if (!image)

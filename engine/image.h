@@ -41,6 +41,8 @@ bool image_reload(struct image *, struct error *) DISH_CHECKED;
 bool image_flush(struct image *, struct error *) DISH_CHECKED;
 void image_committed(struct image *);
 void image_free(struct image *);
+/* Before the device that an error names is closed: keep the name of its layer and the offset. */
+void error_leave_device(struct error *);
 
 bool volumes_build(struct image *, struct error *) DISH_CHECKED;
 void volumes_free(struct image *);

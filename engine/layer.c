@@ -150,6 +150,7 @@ static bool layer_open_in(struct layer_context *above, const char *path, const c
     else if (ok && snapshot)
         ok = layer->driver->snapshot_open(layer->container, snapshot, &shown, err);
     if (!ok) {
+        error_leave_device(err);
         layer_close(&layer->dev);
         return false;
     }
@@ -281,9 +282,10 @@ bool session_make_disk(struct session *session, const char *path, bool overwrite
         return false;
     layer->driver = driver;
     layer_open_options(&layer->open, &layer->context, layer->path, false);
-    if (!stage_create(path, overwrite, &options, &layer->file, err) ||
-        !driver->create(layer->file, size, make, &layer->open, err) ||
+    bool ok = stage_create(path, overwrite, &options, &layer->file, err) || because(err, "%s", path);
+    if (!ok || !driver->create(layer->file, size, make, &layer->open, err) ||
         !driver->open(layer->file, &layer->open, &layer->container, err)) {
+        error_leave_device(err);
         layer_close(&layer->dev);
         return false;
     }

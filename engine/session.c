@@ -256,6 +256,7 @@ bool session_open(struct session *session, const char *name, const char *path, c
     enum recovery recovery = RECOVERY_NONE;
     if (!stage_open(path, &options, &image->file, &recovery, err) ||
         !image_build(image, format ? format : session->options.format, err)) {
+        error_leave_device(err);
         image_free(image);
         return false;
     }
@@ -280,9 +281,11 @@ bool session_create(struct session *session, const char *name, const char *path,
     struct layer_context context = {.session = session, .image = image};
     struct container_open open;
     layer_open_options(&open, &context, image->path, false);
-    if (!stage_create(path, false, &options, &image->file, err) ||
-        !driver->create(image->file, size, make, &open, err) || !image_build(image, driver->head.name, err) ||
-        !image_flush(image, err) || !stage_mark(image->file, err)) {
+    bool ok = stage_create(path, false, &options, &image->file, err) || because(err, "%s", path);
+    if (!ok || !driver->create(image->file, size, make, &open, err) ||
+        !image_build(image, driver->head.name, err) || !image_flush(image, err) ||
+        !stage_mark(image->file, err)) {
+        error_leave_device(err);
         image_free(image);
         return false;
     }

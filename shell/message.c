@@ -37,6 +37,31 @@ static const struct image *image_of(const struct shell *shell, const struct devi
     return NULL;
 }
 
+static bool in_stack(const struct device *top, const struct device *device)
+{
+    while (top && top != device)
+        top = top->below;
+    return top != NULL;
+}
+
+/* A failed command may have closed the device that its error names: then it must not be looked at. */
+static bool is_open(const struct shell *shell, const struct device *device)
+{
+    if (!shell->session)
+        return false;
+    for (const struct image *image = shell->session->images; image; image = image->next) {
+        if (in_stack(image->file, device) || in_stack(image->disk, device))
+            return true;
+        for (size_t i = 0; i < image->companion_count; i++)
+            if (in_stack(image->companions[i], device))
+                return true;
+        for (size_t i = 0; i < image->volume_count; i++)
+            if (image->volumes[i]->device == device)
+                return true;
+    }
+    return false;
+}
+
 /* Where in the image: in the layer that saw it, and in the host file. */
 struct fault_place {
     const char *layer;
@@ -49,10 +74,13 @@ static bool find_place(const struct shell *shell, const struct error *err, struc
 {
     struct extent extent = {0};
     struct error ignored;
-    if (!err->device)
+    bool open = err->device && is_open(shell, err->device);
+    if (!open && !err->layer)
         return false;
     *place =
         (struct fault_place){.layer = err->layer ? err->layer : err->device->ops->name, .off = err->offset};
+    if (!open)
+        return true;
     struct device *device = (struct device *)(uintptr_t)err->device; /* mapping changes only its statistics */
     if (err->offset >= device->size || !device_map_to_bottom(device, err->offset, &extent, &ignored))
         return true;

@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""The program's image commands as a whole against qemu-img: making, reading, backing files, hostile headers, snapshots,
+compression. LONG=1 takes every combination and 1 GiB of data."""
+import hashlib
+import itertools
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import tempfile
+import time
+
+DISH = os.environ.get('DISH', 'dish')
+LONG = os.environ.get('LONG') == '1'
+MIX = (1 << 30) if LONG else (24 << 20)
+
+
+def run(*args, expect=0):
+    done = subprocess.run(args, capture_output=True, text=True, errors='replace')
+    if expect is not None and done.returncode != expect:
+        raise SystemExit(f'{args}: exit status {done.returncode}\n{done.stdout}{done.stderr}')
+    return done
+
+
+def dish(*args, expect=0):
+    return run(DISH, *args, expect=expect)
+
+
+def expect(condition, what):
+    if not condition:
+        raise SystemExit(what)
+
+
+def clean(image, what):
+    found = run('qemu-img', 'check', image, expect=None)
+    expect(found.returncode == 0, f'{what}: qemu-img check says {found.returncode}\n{found.stdout}{found.stderr}')
+
+
+def digest(path):
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def info(image):
+    report = json.loads(run('qemu-img', 'info', '--output=json', image).stdout)
+    return {key: report.get(key) for key in ('virtual-size', 'cluster-size', 'format-specific')}
+
+
+def remove(*paths):
+    for path in paths:
+        if os.path.exists(path):
+            os.unlink(path)
+
+
+# ---- making ----
+
+def make(size, text):
+    remove('mine.qcow2', 'twin.qcow2')
+    words = ['-o', text] if text else []
+    dish('--', 'create', *words, 'mine.qcow2', str(size))
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', *words, 'twin.qcow2', str(size))
+    clean('mine.qcow2', f'create {text} {size}')
+    expect(info('mine.qcow2') == info('twin.qcow2'),
+           f'create {text} {size}: {info("mine.qcow2")}\nis not {info("twin.qcow2")}')
+
+
+def creation():
+    clusters, bits = [512 << i for i in range(13)], [1, 2, 4, 8, 16, 32, 64]
+    kinds = ['', ',lazy_refcounts=on', ',compression_type=zstd', ',extended_l2=on']
+    cases = [(size, f'cluster_size={cluster},refcount_bits={width}{kind}')
+             for cluster, width, kind, size in itertools.product(clusters, bits, kinds, (0, 512, 1000, (1 << 20) + 512, 10 << 30))
+             if cluster >= 16384 or 'extended' not in kind]
+    cases += [(size, f'cluster_size={cluster},compat=0.10') for cluster in clusters for size in (0, 1000, 10 << 30)]
+    random.Random(1).shuffle(cases)
+    for size, text in cases if LONG else cases[:25]:
+        make(size, text)
+    with open('base.raw', 'wb') as file:
+        file.write(b'x' * 98304)
+    remove('bad.qcow2')
+    for text in ('cluster_size=256', 'cluster_size=4M', 'refcount_bits=3', 'refcount_bits=128', 'compat=0.10,refcount_bits=8',
+                 'compat=0.10,extended_l2=on', 'cluster_size=8k,extended_l2=on', 'backing_file=base.raw',
+                 'backing_file=base.raw,backing_fmt=raw,preallocation=metadata', 'nonsense=1'):
+        done = dish('--', 'create', '-o', text, 'bad.qcow2', '1M', expect=None)
+        expect(done.returncode == 1 and not os.path.exists('bad.qcow2'), f'create {text}: {done.returncode}, or a file is left')
+    done = dish('--', 'create', '-o', 'cluster_size=512', 'bad.qcow2', '129G', expect=None)
+    expect(done.returncode == 1 and not os.path.exists('bad.qcow2'), 'create 129G: made, or a file is left')
+
+
+# ---- reading ----
+
+def mix():
+    """Random bytes, zeros and text in shuffled thirds."""
+    rng = random.Random(7)
+    segment = 262144
+    kinds = [i % 3 for i in range(MIX // segment)]
+    rng.shuffle(kinds)
+    text = (b'The quick brown fox jumps over the lazy dog. ' * 6000)[:segment]
+    with open('mix.raw', 'wb') as file:
+        for kind in kinds:
+            if kind == 1:
+                file.seek(segment, os.SEEK_CUR)
+            else:
+                file.write(rng.randbytes(segment) if kind == 0 else text)
+        file.truncate(MIX)
+
+
+def reading():
+    for words in ([], ['-o', 'cluster_size=4k'], ['-o', 'cluster_size=512'], ['-c'], ['-c', '-o', 'compression_type=zstd'],
+                  ['-o', 'extended_l2=on'], ['-o', 'refcount_bits=1'], ['-o', 'refcount_bits=64'],
+                  ['-o', 'data_file=data.raw'], ['-o', 'compat=0.10']):
+        run('qemu-img', 'convert', '-O', 'qcow2', *words, 'mix.raw', 'q.qcow2')
+        before = digest('q.qcow2')
+        more = ['--allow-data-file'] if 'data_file=data.raw' in words else []
+        dish(*more, '--', 'convert', '-f', 'raw', 'q.qcow2', 'out.raw')
+        run('cmp', 'mix.raw', 'out.raw')
+        expect(digest('q.qcow2') == before, f'{words}: reading changed the image')
+        dish(*more, '--', 'compare', 'q.qcow2', 'mix.raw')
+        remove('q.qcow2', 'out.raw', 'data.raw')
+
+
+def compression():
+    remove('mine.qcow2', 'twin.qcow2')
+    for words in ([], ['-o', 'compression_type=zstd'], ['-o', 'cluster_size=4k'], ['-o', 'cluster_size=2M']):
+        dish('--', 'convert', '-c', *words, 'mix.raw', 'mine.qcow2', expect=0)
+        run('qemu-img', 'convert', '-c', '-O', 'qcow2', *words, 'mix.raw', 'twin.qcow2')
+        clean('mine.qcow2', f'convert -c {words}')
+        run('qemu-img', 'compare', 'mine.qcow2', 'mix.raw')
+        counts = [json.loads(run('qemu-img', 'check', '--output=json', name).stdout)['compressed-clusters']
+                  for name in ('mine.qcow2', 'twin.qcow2')]
+        expect(counts[0] >= counts[1] * 0.99, f'convert -c {words}: {counts[0]} compressed clusters, QEMU {counts[1]}')
+        sizes = [os.path.getsize(name) for name in ('mine.qcow2', 'twin.qcow2')]
+        # Our file ends with a whole cluster.
+        expect(sizes[0] <= sizes[1] * 1.01 + (2 << 20 if '2M' in str(words) else 65536), f'convert -c {words}: {sizes[0]} bytes, QEMU {sizes[1]}')
+        remove('mine.qcow2', 'twin.qcow2')
+
+
+# ---- backing files ----
+
+def cat(image, *options):
+    done = subprocess.run([DISH, *options, image, '--', 'cat', '0:'], capture_output=True)
+    expect(done.returncode == 0, f'cat 0: of {image}: {done.stderr}')
+    return done.stdout, done.stderr.decode()
+
+
+def backing():
+    dish('--', 'create', '-b', 'base.raw', '-F', 'raw', 'over.qcow2', '256K')
+    clean('over.qcow2', 'overlay')
+    expect(cat('over.qcow2')[0] == b'x' * 98304 + bytes(262144 - 98304), 'overlay over a shorter base')
+    for name, other in (('a.qcow2', 'b.qcow2'), ('b.qcow2', 'a.qcow2')):
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', name, '1M')
+        run('qemu-img', 'rebase', '-u', '-b', other, '-F', 'qcow2', name)
+    start = time.monotonic()
+    done = dish('a.qcow2', '--', 'info', expect=3)
+    expect('loop' in done.stderr and time.monotonic() - start < 5, f'a loop: {done.stderr}')
+    # What a base names whose own format was only guessed is not opened.
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'over.qcow2', '-F', 'qcow2', 'middle.qcow2')
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-o', 'backing_file=middle.qcow2,backing_fmt=qcow2', 'top.qcow2', '256K')
+    expect(cat('top.qcow2')[0].startswith(b'x'), 'a chain of three')
+    with open('top.qcow2', 'r+b') as file: # the extension becomes one that nobody knows
+        at = file.read(65536).index(b'\xe2\x79\x2a\xca')
+        file.seek(at)
+        file.write(b'\x12\x34\x56\x78')
+    data, said = cat('top.qcow2')
+    expect(data == bytes(262144) and 'format' in said, f'a base of a guessed format: {said}')
+
+
+# ---- hostile headers ----
+
+def hostile():
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', 't.qcow2', '1M')
+    run('qemu-io', '-c', 'write -P 17 0 256k', 't.qcow2')
+    u32, u64 = (lambda v: struct.pack('>I', v)), (lambda v: struct.pack('>Q', v))
+    faults = [(4, u32(4), 'version'), *[(20, u32(bits), 'cluster') for bits in (8, 22, 0, 32, 0xffffffff)],
+              (96, u32(7), 'refcount'), (36, u32(0), 'L1'), (36, u32(0x10000000), 'L1'), (40, u64(0x30001), 'L1'),
+              (40, u64(0x7fffffffffff0000), 'L1'), (48, u64(0x10001), 'refcount table'), (56, u32(0), 'refcount table'),
+              (56, u32(0x7fffffff), 'refcount table'), (24, u64(1 << 62), ''), (24, u64((1 << 63) + 512), ''),
+              (100, u32(103), 'header'), (100, u32(65544), 'header'), (32, u32(3), 'encrypt'), (8, u64(1 << 32), 'backing'),
+              (116, u32(65535), 'extension'), (60, u32(65537), 'snapshot'), (72, u64(1 << 5), 'feature'),
+              (72, u64(1 << 63), 'feature')]
+    for off, data, word in faults:
+        shutil.copy('t.qcow2', 'h.qcow2')
+        with open('h.qcow2', 'r+b') as file:
+            file.seek(off)
+            file.write(data)
+        before = digest('h.qcow2')
+        for command in (['cat', '0:'], ['check', '--container'], ['info'], ['map'], ['rebase', '-b', '']):
+            start = time.monotonic()
+            with open('said', 'w+b') as said:
+                process = subprocess.Popen([DISH, 'h.qcow2', '--', *command], stdout=subprocess.DEVNULL, stderr=said)
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                said.seek(0)
+                text = said.read().decode(errors='replace')
+            what = f'header {off} = {data.hex()}: {command[0]}'
+            expect(process.returncode >= 0 and process.returncode < 126, f'{what}: died: {process.returncode} {text}')
+            expect(time.monotonic() - start < 5, f'{what}: took {time.monotonic() - start} s')
+            expect(usage.ru_maxrss < 64 * 1024 or 'SANITIZED' in os.environ, f'{what}: {usage.ru_maxrss} KiB')
+            expect(digest('h.qcow2') == before, f'{what}: the file has changed')
+            if command[0] == 'cat':
+                expect(process.returncode in (1, 3), f'{what}: exit status {process.returncode}')
+                expect(word.lower() in text.lower().replace('_', ' '), f'{what}: does not name {word}: {text}')
+
+
+# ---- snapshots ----
+
+def snapshots():
+    remove('s.qcow2', 's1.raw', 'now.raw', 'back.raw')
+    dish('--', 'create', 's.qcow2', '16M')
+    dish('s.qcow2', '--', 'mkfs', 'ext4')
+    dish('s.qcow2', '--', 'write', '/one', 'first')
+
+    def step(what, *words):
+        dish('s.qcow2', '--', *words)
+        clean('s.qcow2', what)
+        listed = [line.split()[1] for line in run('qemu-img', 'snapshot', '-l', 's.qcow2').stdout.splitlines()[2:]]
+        mine = [item['name'] for item in json.loads(dish('--json', 's.qcow2', '--', 'snapshot').stdout)]
+        expect(listed == mine, f'{what}: snapshots {mine}, QEMU {listed}')
+
+    run('qemu-img', 'convert', '-O', 'raw', 's.qcow2', 's1.raw')
+    step('create s1', 'snapshot', 'create', 's1')
+    step('write', 'write', '/two', 'second')
+    step('create s2', 'snapshot', 'create', 's2')
+    dish('--', 'convert', '-l', 's1', 's.qcow2', 'now.raw')
+    run('cmp', 's1.raw', 'now.raw')
+    run('qemu-img', 'convert', '-l', 's1', '-O', 'raw', 's.qcow2', 'back.raw')
+    run('cmp', 's1.raw', 'back.raw')
+    step('apply s1', 'snapshot', 'apply', 's1')
+    run('qemu-img', 'compare', 's.qcow2', 's1.raw')
+    dish('s.qcow2', '--', 'stat', '/two', expect=1)
+    step('delete s2', 'snapshot', 'delete', 's2')
+    step('resize', 'resize', '24M')
+    run('qemu-img', 'convert', '-l', 's1', '-O', 'raw', 's.qcow2', 'back.raw')
+    run('cmp', '-n', str(16 << 20), 's1.raw', 'back.raw')
+    dish('--', 'convert', '--force', '-l', 's1', 's.qcow2', 'now.raw')
+    run('cmp', 's1.raw', 'now.raw')
+    # One bit cannot count two users.
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'refcount_bits=1', 'one.qcow2', '1M')
+    run('qemu-io', '-c', 'write 0 64k', 'one.qcow2')
+    before = digest('one.qcow2')
+    dish('one.qcow2', '--', 'snapshot', 'create', 's', expect=1)
+    clean('one.qcow2', 'refused snapshot')
+    expect(digest('one.qcow2') == before, 'a refused snapshot changed the file')
+
+
+def main():
+    with tempfile.TemporaryDirectory() as work:
+        os.chdir(work)
+        creation()
+        backing()
+        hostile()
+        snapshots()
+        mix()
+        reading()
+        compression()
+    print('ok')
+
+
+main()

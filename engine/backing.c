@@ -35,15 +35,15 @@ static bool copy_differences(struct image *image, struct device *old, struct err
 
 bool image_rebase(struct image *image, const char *path, const char *format, bool safe, struct error *err)
 {
-    struct layer_context context = {.session = image->session};
+    struct layer_context context = {.session = image->session, .image = image};
     struct container_open open;
     struct device *old = NULL;
     if (!image->container->set_backing)
         return fail(err, E_UNSUPPORTED, "a %s image cannot have a backing file", image->container->head.name);
     if (path && path[0] && !format)
         return fail(err, E_USAGE, "name the format of the backing file, too (-F FORMAT)");
-    /* A second view of the same bytes goes on showing the old chain. */
-    layer_open_options(&open, &context, image->path, true);
+    /* A second view of the same bytes, companions too, goes on showing the old chain. */
+    layer_open_options(&open, &context, image->path, false);
     bool ok = (!safe || image->container->open(image->file, &open, &old, err)) &&
               image->container->set_backing(image->disk, path, format, err) &&
               (!safe || copy_differences(image, old, err)) && device_flush(image->disk, err);
@@ -97,6 +97,8 @@ bool image_commit_backing(struct image *image, struct error *err)
     struct device *layer = image->container->backing ? image->container->backing(image->disk) : NULL;
     if (!layer || !image->container->make_empty)
         return fail(err, E_NOENT, "%s has no backing file", image->path);
+    if (image->companion_count > 0)
+        return fail(err, E_UNSUPPORTED, "%s keeps its data in an external file", image->path);
     if (stage_pending(image->file))
         return fail(err, E_BUSY, "%s has uncommitted changes: commit or rollback first", image->name);
     const struct container_driver *driver;

@@ -16,6 +16,7 @@ struct layer_context {
     struct image *image;       /* companions are registered here; NULL: read-only layers */
     const struct image *model; /* for an old state: the image whose companions are shown as they were */
     const struct chain *chain;
+    struct device **made; /* of a layer that is being made: its one companion; else NULL */
 };
 
 /* Fills the options a container is opened with; `context` and `path` must outlive the container. */

@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_CHAIN_DEPTH = 256 };
 
 struct layer {
     struct device dev; /* dev.below is what it shows: the container, or a snapshot in it */
     struct device *file;
+    struct device *companion; /* of a layer that is made: its external data file, or NULL */
     struct device *container;
     const struct container_driver *driver;
     struct layer_context context;
@@ -48,6 +50,7 @@ static void layer_close(struct device *dev)
     if (layer->dev.below != layer->container)
         device_close(layer->dev.below);
     device_close(layer->container);
+    device_close(layer->companion);
     device_close(layer->file);
     free(layer->path);
     free(layer);
@@ -182,21 +185,54 @@ static bool open_old_companion(const struct layer_context *context, const char *
     return fail(err, E_NOENT, "%s is not open", path);
 }
 
+/* A new image brings its companion with it: the file appears together with the image's. */
+static bool make_stage(const struct session *session, const char *path, struct device **out,
+                       struct error *err)
+{
+    const struct stage_options options = {.durability = session->options.durability,
+                                          .dry_run = session->options.dry_run};
+    return stage_create(path, false, &options, out, err);
+}
+
+/* One file is one stage, however often the container is opened. */
+static struct device *known_companion(const struct layer_context *context, const char *path)
+{
+    if (context->made)
+        return *context->made;
+    for (size_t i = 0; i < context->image->companion_count; i++)
+        if (strcmp(stage_path(context->image->companions[i]), path) == 0)
+            return context->image->companions[i];
+    return NULL;
+}
+
+static bool open_companion(struct layer_context *context, const char *path, struct device **out,
+                           struct error *err)
+{
+    struct image *image = context->image;
+    bool make = (context->made || image->is_new) && access(path, F_OK) != 0;
+    if (image && !mem_grow(&image->companions, &image->companion_capacity, image->companion_count + 1,
+                           sizeof *image->companions, err))
+        return false;
+    if (make ? !make_stage(context->session, path, out, err)
+             : !open_stage(context->session, path, true, out, err))
+        return false;
+    if (image)
+        image->companions[image->companion_count++] = *out;
+    else
+        *context->made = *out;
+    return true;
+}
+
 static bool open_file(const struct container_open *open, const char *path, bool writable, struct device **out,
                       struct error *err)
 {
     struct layer_context *context = open->arg;
-    struct image *image = context->image;
     if (context->model)
         return open_old_companion(context, path, out, err);
-    if (!image || !writable)
+    if (!writable || !(context->image || context->made))
         return open_stage(context->session, path, false, out, err);
-    if (!mem_grow(&image->companions, &image->companion_capacity, image->companion_count + 1,
-                  sizeof *image->companions, err) ||
-        !open_stage(context->session, path, true, out, err))
-        return false;
-    image->companions[image->companion_count++] = *out;
-    return true;
+    *out = known_companion(context, path);
+    return *out || open_companion(context, path, out, err);
 }
 
 static void layer_warn(const struct container_open *open, const char *fmt, ...)
@@ -216,7 +252,10 @@ void layer_open_options(struct container_open *open, struct layer_context *conte
     *open = (struct container_open){
         .read_only = read_only,
         .no_backing = options->no_backing,
-        .allow_data_file = options->allow_data_file,
+        /* Whoever makes an image names its files. */
+        .allow_data_file =
+            options->allow_data_file || context->made ||
+            (context->image && (context->image->is_new || context->image->companion_count > 0)),
         .backing_format = options->backing_format,
         .path = path,
         .open_file = open_file,
@@ -281,6 +320,7 @@ bool session_make_disk(struct session *session, const char *path, bool overwrite
     if (!layer)
         return false;
     layer->driver = driver;
+    layer->context.made = &layer->companion;
     layer_open_options(&layer->open, &layer->context, layer->path, false);
     bool ok = stage_create(path, overwrite, &options, &layer->file, err) || because(err, "%s", path);
     if (!ok || !driver->create(layer->file, size, make, &layer->open, err) ||
@@ -297,8 +337,11 @@ bool session_make_disk(struct session *session, const char *path, bool overwrite
 bool session_publish_disk(struct device *disk, struct error *err)
 {
     struct layer *layer = (struct layer *)disk;
-    return device_flush(layer->container, err) && stage_mark(layer->file, err) &&
-           stage_commit(layer->file, err);
+    if (!device_flush(layer->container, err))
+        return false;
+    if (layer->companion && (!stage_mark(layer->companion, err) || !stage_commit(layer->companion, err)))
+        return false;
+    return stage_mark(layer->file, err) && stage_commit(layer->file, err);
 }
 
 void session_close_disk(struct device *disk)

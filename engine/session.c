@@ -280,6 +280,7 @@ bool session_create(struct session *session, const char *name, const char *path,
     struct stage_options options = stage_options_of(session);
     struct layer_context context = {.session = session, .image = image};
     struct container_open open;
+    image->is_new = true;
     layer_open_options(&open, &context, image->path, false);
     bool ok = stage_create(path, false, &options, &image->file, err) || because(err, "%s", path);
     if (!ok || !driver->create(image->file, size, make, &open, err) ||
@@ -289,7 +290,6 @@ bool session_create(struct session *session, const char *name, const char *path,
         image_free(image);
         return false;
     }
-    image->is_new = true;
     add_image(session, image);
     *out = image;
     return true;

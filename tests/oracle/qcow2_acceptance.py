@@ -88,6 +88,20 @@ def creation():
     expect(done.returncode == 1 and not os.path.exists('bad.qcow2'), 'create 129G: made, or a file is left')
 
 
+def external_data():
+    """The data file appears together with its image, or not at all."""
+    dish('-c', 'create -o data_file=d.raw e.qcow2 4M', '-c', 'rollback')
+    expect(not os.path.exists('d.raw') and not os.path.exists('e.qcow2'), 'a data file is left of a new image taken back')
+    dish('-c', 'create -b base.raw -F raw -o data_file=d.raw e.qcow2 4M', '-c', 'mkfs ext4', '-c', 'commit', '-c', 'rebase -b ""')
+    clean('e.qcow2', 'external data file')
+    expect('backing-filename' not in run('qemu-img', 'info', '--output=json', 'e.qcow2').stdout, 'rebase with a data file')
+    run('qemu-img', 'convert', '-O', 'raw', 'e.qcow2', 'e.raw')
+    dish('--', 'convert', '-o', 'data_file=d2.raw,data_file_raw=on', 'e.raw', 'e2.qcow2')
+    clean('e2.qcow2', 'convert into a data file')
+    run('cmp', 'e.raw', 'd2.raw')
+    run('qemu-img', 'compare', 'e.raw', 'e2.qcow2')
+
+
 # ---- reading ----
 
 def mix():
@@ -248,6 +262,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)
         creation()
+        external_data()
         backing()
         hostile()
         snapshots()

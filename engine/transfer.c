@@ -2,6 +2,7 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "read_ahead.h"
 
 #include <stdlib.h>
 
@@ -59,12 +60,6 @@ static size_t grain_of(const struct transfer *transfer)
     return transfer->grain ? transfer->grain : ZERO_GRAIN;
 }
 
-/* Room for several grains, so that whoever writes them can work at many at once. */
-static size_t buffer_of(const struct transfer *transfer)
-{
-    return transfer->write ? MANY_GRAINS : BUFFER;
-}
-
 static bool write_zeros(struct device *to, uint64_t off, uint64_t n, const struct transfer *transfer,
                         struct error *err)
 {
@@ -95,7 +90,7 @@ static bool write_data(struct device *to, uint64_t off, const uint8_t *buf, size
         bool zero;
         size_t len = run_of(buf, n, grain_of(transfer), &zero);
         if (zero ? !write_zeros(to, off, len, transfer, err)
-                                             : !device_write(to, off, buf, len, transfer->write_class, err))
+                 : !device_write(to, off, buf, len, transfer->write_class, err))
             return false;
         off += len;
         buf += len;
@@ -108,27 +103,19 @@ bool transfer_range(struct session *session, struct device *from, struct device 
                     uint64_t len, const struct transfer *transfer, struct error *err)
 {
     uint64_t start = off, end = off + len;
-    size_t size = buffer_of(transfer), align = transfer->write ? transfer->grain : 1;
-    uint8_t *buf = mem_new(size, err);
-    bool ok = buf != NULL;
+    struct read_ahead *ahead = read_ahead_new(from, off, end, transfer->write ? MANY_GRAINS : BUFFER,
+                                              transfer->write ? transfer->grain : 1, err);
+    bool ok = ahead != NULL;
     while (ok && off < end) {
-        bool zero;
-        uint64_t run;
-        ok = device_look(from, off, end - off, &zero, &run, err);
-        if (zero && off + run < end)
-            run = round_down(run, align);
-        if (ok && zero && run > 0) {
-            ok = write_zeros(to, off, run, transfer, err);
-            off += run;
-        } else if (ok) {
-            size_t n = (size_t)MIN_OF(end - off, size - off % size);
-            ok = read_padded(from, off, buf, n, err) && write_data(to, off, buf, n, transfer, err);
-            off += n;
-        }
-        ok = ok && interrupt_check(err);
+        struct piece piece;
+        ok = read_ahead_next(ahead, &piece, err) &&
+             (piece.buf ? write_data(to, off, piece.buf, (size_t)piece.len, transfer, err)
+                        : write_zeros(to, off, piece.len, transfer, err)) &&
+             interrupt_check(err);
+        off += piece.len;
         session_progress(session, transfer->what, off - start, len);
     }
-    free(buf);
+    read_ahead_free(ahead);
     return ok;
 }
 

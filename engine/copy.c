@@ -123,8 +123,7 @@ static bool open_target(struct copy *copy, const struct copy_end *dest, size_t c
     copy->target->options = copy->options;
     copy->target->tally = copy->tally;
     copy->lacking = copy_may_lose(copy->target->limits);
-    copy->buffer = mem_new(COPY_BUFFER, err);
-    return copy->buffer != NULL;
+    return true;
 }
 
 static bool tell_end(const struct copy *copy, struct error *err)
@@ -176,8 +175,9 @@ bool copy_stream(const struct copy_end *dest, const struct copy_options *options
     ok = ok && copy_target_attr(&copy, &item, &attr, err) &&
          copy.target->ops->begin(copy.target, name, &attr, err);
     size_t got = 1;
+    ok = ok && mem_grow(&copy.buffer, &copy.buffer_size, COPY_BUFFER / 16, 1, err);
     while (ok && got) {
-        ok = interrupt_check(err) && read(arg, copy.buffer, COPY_BUFFER, &got, err) &&
+        ok = interrupt_check(err) && read(arg, copy.buffer, copy.buffer_size, &got, err) &&
              copy.target->ops->write(copy.target, *bytes, copy.buffer, got, err);
         *bytes += ok ? got : 0;
     }

@@ -211,8 +211,11 @@ static bool copy_contents(struct copy *copy, const struct copy_item *item, uint6
     uint64_t off = 0, known = item->attr.size;
     bool hole = false;
     *size = UINT64_MAX;
+    size_t wanted = known ? (size_t)MIN_OF(known, (uint64_t)COPY_BUFFER) : COPY_BUFFER / 16;
+    if (!mem_grow(&copy->buffer, &copy->buffer_size, wanted, 1, err))
+        return false;
     for (;;) {
-        uint64_t len = COPY_BUFFER;
+        uint64_t len = copy->buffer_size;
         if (known && off >= known)
             break;
         if (!interrupt_check(err) || (known && !source->ops->run(source, off, &len, &hole, err)))
@@ -222,7 +225,7 @@ static bool copy_contents(struct copy *copy, const struct copy_item *item, uint6
             continue;
         }
         size_t got;
-        if (!source->ops->read(source, off, copy->buffer, (size_t)MIN_OF(len, COPY_BUFFER), &got, err))
+        if (!source->ops->read(source, off, copy->buffer, (size_t)MIN_OF(len, copy->buffer_size), &got, err))
             return false;
         if (got == 0)
             break; /* a pipe's end, or a file that became shorter while it was read */

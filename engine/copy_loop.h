@@ -38,7 +38,8 @@ struct copy {
     size_t level_capacity, level_count;
     struct first_name *first;
     size_t first_count, first_capacity;
-    uint8_t *buffer;
+    uint8_t *buffer; /* grows to what the largest file needs, at most COPY_BUFFER */
+    size_t buffer_size;
 };
 
 /* Everything the source shows. */

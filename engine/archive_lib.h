@@ -20,6 +20,7 @@
     F(archive_read_open_filename)                                                                            \
     F(archive_read_next_header)                                                                              \
     F(archive_read_data_block)                                                                               \
+    F(archive_format)                                                                                        \
     F(archive_read_free)                                                                                     \
     F(archive_write_set_format_raw)                                                                          \
     F(archive_write_new)                                                                                     \

@@ -285,6 +285,10 @@ static bool name_failed(struct copy *copy, const struct copy_item *item, struct 
         copy_lost(copy->tally, LOSS_NAME, item->path);
         return true;
     }
+    if (copy->target->driver) {
+        size_t used = strlen(err->message);
+        snprintf(err->message + used, sizeof err->message - used, " (--lossy leaves it out)");
+    }
     return copy_object_failed(copy, item, true, err);
 }
 

@@ -116,18 +116,41 @@ bool copy_find_losses(const struct fs_limits *limits, struct copy_source *source
     return true;
 }
 
+/* "3 owners (/a/b, ...)"; returns the length. */
+static size_t loss_text(const struct copy_tally *tally, int kind, char *text, size_t size)
+{
+    uint64_t count = tally->lost[kind];
+    int n = snprintf(text, size, "%llu %s (%s%s)", (unsigned long long)count,
+                     count == 1 ? loss_names[kind].one : loss_names[kind].many, tally->examples[kind],
+                     count == 1 ? "" : ", ...");
+    return n < 0 ? 0 : MIN_OF((size_t)n, size - 1);
+}
+
 void copy_tell_losses(const struct copy_tally *tally, const struct copy_options *options, const char *intro)
 {
-    char text[320];
-    for (int kind = 0; kind < LOSS_KINDS; kind++) {
-        uint64_t count = tally->lost[kind];
-        if (!count || !options->note)
+    char text[240], line[320];
+    for (int kind = 0; options->note && kind < LOSS_KINDS; kind++) {
+        if (!tally->lost[kind])
             continue;
-        snprintf(text, sizeof text, "%s: %llu %s (%s%s)", intro, (unsigned long long)count,
-                 count == 1 ? loss_names[kind].one : loss_names[kind].many, tally->examples[kind],
-                 count == 1 ? "" : ", ...");
-        options->note(options->arg, text);
+        loss_text(tally, kind, text, sizeof text);
+        snprintf(line, sizeof line, "%s: %s", intro, text);
+        options->note(options->arg, line);
     }
+}
+
+void copy_sum_up_losses(const struct copy_tally *tally, const struct copy_options *options, const char *intro)
+{
+    char line[LOSS_KINDS * 240];
+    size_t used = (size_t)snprintf(line, sizeof line, "%s: ", intro), start = used;
+    for (int kind = 0; kind < LOSS_KINDS; kind++) {
+        if (!tally->lost[kind])
+            continue;
+        if (used > start)
+            used += (size_t)snprintf(line + used, sizeof line - used, ", ");
+        used += loss_text(tally, kind, line + used, sizeof line - used);
+    }
+    if (options->note && used > start)
+        options->note(options->arg, line);
 }
 
 bool copy_judge_losses(const struct copy_tally *tally, const struct copy_options *options, const char *type,

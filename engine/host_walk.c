@@ -111,7 +111,10 @@ static bool visit(struct host_walk *walk, struct host_entry **out, struct error 
     bool follow = (walk->flags & HOST_FOLLOW) || (entry->depth == 0 && (walk->flags & HOST_FOLLOW_START));
     *out = entry;
     if (fstatat(entry->dir_fd, entry->base, &entry->st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
-        fail_errno(err, errno, "cannot look at it");
+        if (errno == ENOENT)
+            fail(err, E_NOENT, "no such file or directory");
+        else
+            fail_errno(err, errno, "cannot look at it");
         return entry_fault(walk, out, err);
     }
     entry->followed = follow;

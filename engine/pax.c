@@ -3,6 +3,7 @@
 #include "acl.h"
 #include "alloc.h"
 #include "bytes.h"
+#include "utf.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -50,6 +51,14 @@ static bool add_text(struct pax_entry *entry, struct error *err, const char *key
     int n = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     return add_record(entry, key, text, (size_t)n, err);
+}
+
+/* Records hold UTF-8; a name that is not needs a word of warning in front. */
+static bool add_name(struct pax_entry *entry, const char *key, const char *name, struct error *err)
+{
+    size_t len = strlen(name);
+    return (utf8_valid(name, len, UTF_WTF8) || add_text(entry, err, "hdrcharset", "BINARY")) &&
+           add_record(entry, key, name, len, err);
 }
 
 bool pax_xattr(struct pax_entry *entry, const char *name, const void *value, size_t len, struct error *err)
@@ -130,25 +139,15 @@ static char type_of(const struct pax_entry *entry)
     }
 }
 
-static bool is_ascii(const char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text >= 0x80)
-            return false;
-    return true;
-}
-
 /* The path as name, or as prefix and name; false: it needs a record. */
 static bool put_path(struct ustar *header, const char *path)
 {
     size_t len = strlen(path);
-    if (len <= sizeof header->name && is_ascii(path)) {
+    if (len <= sizeof header->name) {
         memcpy(header->name, path, len);
         return true;
     }
     memcpy(header->name, path, MIN_OF(len, sizeof header->name - 1));
-    if (!is_ascii(path))
-        return false;
     for (size_t cut = MIN_OF(len - 1, sizeof header->prefix); cut > 0; cut--) {
         if (path[cut] != '/' || !path[cut + 1])
             continue;
@@ -230,18 +229,17 @@ static bool fill(struct pax_entry *entry, struct ustar *header, uint64_t size, s
     if (ok && entry->link) {
         size_t len = strlen(entry->link);
         memcpy(header->linkname, entry->link, MIN_OF(len, sizeof header->linkname));
-        if (len > sizeof header->linkname || !is_ascii(entry->link))
-            ok = add_record(entry, "linkpath", entry->link, len, err);
+        if (len > sizeof header->linkname)
+            ok = add_name(entry, "linkpath", entry->link, err);
     }
     if (ok && entry->sparse) {
         ok = add_text(entry, err, "GNU.sparse.major", "1") && add_text(entry, err, "GNU.sparse.minor", "0") &&
-             add_record(entry, "GNU.sparse.name", entry->path, strlen(entry->path), err) &&
+             add_name(entry, "GNU.sparse.name", entry->path, err) &&
              add_text(entry, err, "GNU.sparse.realsize", "%" PRIu64, attr->size);
         (void)put_path(header, "GNUSparseFile.0/data");
         return ok;
     }
-    return ok && (put_path(header, entry->path) ||
-                  add_record(entry, "path", entry->path, strlen(entry->path), err));
+    return ok && (put_path(header, entry->path) || add_name(entry, "path", entry->path, err));
 }
 
 static bool emit_records(struct pax_entry *entry, pax_emit_fn *emit, void *arg, struct error *err)

@@ -144,6 +144,19 @@ static bool find_parent(struct unpack *unpack, char *path, fs_id *dir, const cha
 /* ---- attributes -----------------------------------------------------------------------------------------
  */
 
+/*
+ * "-1.5" in a tar is a second and a half before 1970; the library hands it on as second -1 with half a second
+ * behind it, which would be later.
+ */
+static struct fs_time entry_time(const struct unpack *unpack, int64_t sec, long nsec)
+{
+    bool tar =
+        (unpack->lib->archive_format(unpack->archive) & ARCHIVE_FORMAT_BASE_MASK) == ARCHIVE_FORMAT_TAR;
+    if (tar && sec < 0 && nsec > 0)
+        return (struct fs_time){sec - 1, (uint32_t)(1000000000 - nsec)};
+    return (struct fs_time){sec, (uint32_t)nsec};
+}
+
 static bool attr_of_entry(const struct unpack *unpack, struct archive_entry *entry, struct fs_attr *attr,
                           struct error *err)
 {
@@ -166,11 +179,11 @@ static bool attr_of_entry(const struct unpack *unpack, struct archive_entry *ent
     attr->mtime = now;
     if (lib->archive_entry_mtime_is_set(entry))
         attr->mtime =
-            (struct fs_time){lib->archive_entry_mtime(entry), (uint32_t)lib->archive_entry_mtime_nsec(entry)};
+            entry_time(unpack, lib->archive_entry_mtime(entry), lib->archive_entry_mtime_nsec(entry));
     attr->atime = attr->mtime;
     if (lib->archive_entry_atime_is_set(entry))
         attr->atime =
-            (struct fs_time){lib->archive_entry_atime(entry), (uint32_t)lib->archive_entry_atime_nsec(entry)};
+            entry_time(unpack, lib->archive_entry_atime(entry), lib->archive_entry_atime_nsec(entry));
     if ((attr->mode & S_IFMT) == 0)
         attr->mode |= S_IFREG;
     if (S_ISLNK(attr->mode))

@@ -158,7 +158,7 @@ static bool attr_one(struct file_arg *arg, void *opaque, struct error *err)
 
 static bool is_change(const char *word)
 {
-    return strchr("+-=", word[0]) && word[0] && word[1] && strcmp(word, "--") != 0;
+    return strcmp(word, "=") == 0 || (strchr("+-=", word[0]) && word[0] && word[1]);
 }
 
 static bool run_attr(struct session *session, struct call *call, struct output *out, struct error *err)

@@ -144,6 +144,16 @@ static void reader_agrees(bool *reader_saw_new)
     assert_int_equal(count_files(dir, NULL), files);
 }
 
+/* The end of the plan is reached: it fails now, when nothing is under way. */
+static void fail_afterwards(void)
+{
+    struct error err;
+    for (unsigned tries = 0; !fault_happened(); tries++) {
+        (void)!host_hook(HOST_UNLINK, "/nonexistent/file", 0, 0, &err);
+        assert_true(tries < 1000);
+    }
+}
+
 static void power_fails(const struct fault_plan *plan, bool *happened, bool *new)
 {
     struct error err;
@@ -156,6 +166,7 @@ static void power_fails(const struct fault_plan *plan, bool *happened, bool *new
     bool done = change(dev, &err) && stage_commit(dev, &err);
     *happened = fault_happened();
     assert_int_equal(done, !*happened);
+    fail_afterwards();
     device_close(dev);
     must(fault_stop(NULL, &err), &err);
     reader_agrees(&reader_saw_new);
@@ -372,6 +383,7 @@ static void test_new_file_power_cut(void **state)
             bool done = create(&dev, &err) && stage_commit(dev, &err);
             happened = fault_happened();
             assert_int_equal(done, !happened);
+            fail_afterwards();
             device_close(dev);
             must(fault_stop(NULL, &err), &err);
             bool there = count_files(dir, "image") == 1;

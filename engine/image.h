@@ -41,6 +41,10 @@ const char *layer_path(const struct device *layer, const struct container_driver
 bool image_reload(struct image *, struct error *) DISH_CHECKED;
 bool image_flush(struct image *, struct error *) DISH_CHECKED;
 void image_committed(struct image *);
+
+/* Everything that is marked, in all images: all or none. *happened: it is committed, even if an error says
+ * that some of it could only be finished in its journal. */
+bool commit_files(struct session *, bool *happened, struct error *) DISH_CHECKED;
 void image_free(struct image *);
 /* Before the device that an error names is closed: keep the name of its layer and the offset. */
 void error_leave_device(struct error *);

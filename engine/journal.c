@@ -130,12 +130,20 @@ static bool put(struct journal *journal, const void *data, size_t n, struct erro
     return true;
 }
 
+/* What a commit of this session that failed could not remove; the image is ours alone. */
+static bool clear_incomplete(struct device *file, struct error *err)
+{
+    enum journal_state state;
+    return journal_look(file, &state, err) &&
+           (state != JOURNAL_INCOMPLETE || journal_remove(file, false, err));
+}
+
 /* The journal holds parts of the image: whoever may read or repair that may do so with this, and nobody else.
  */
 static bool make_file(struct journal *journal, struct error *err)
 {
     struct stat st;
-    if (!host_hook(HOST_WRITE, journal->path, 0, 0, err))
+    if (!clear_incomplete(journal->file, err) || !host_hook(HOST_WRITE, journal->path, 0, 0, err))
         return false;
     journal->fd = open(journal->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (journal->fd < 0 && errno == EEXIST)
@@ -168,7 +176,30 @@ static bool put_header(struct journal *journal, struct error *err)
     return put(journal, raw, sizeof raw, err);
 }
 
-bool journal_begin(struct device *file, struct journal **out, struct error *err)
+static bool put_record(struct journal *journal, unsigned type, uint64_t off, uint64_t len, uint32_t before,
+                       const void *data, struct error *err)
+{
+    uint8_t raw[RECORD_BYTES] = {0};
+    record_set_type(raw, type);
+    record_set_offset(raw, off);
+    record_set_length(raw, len);
+    record_set_before(raw, before);
+    uint32_t crc = crc32c(journal->seed, raw, sizeof raw);
+    record_set_checksum(raw, data ? crc32c(crc, data, (size_t)len) : crc);
+    journal->heads = crc32c(journal->heads, raw, sizeof raw);
+    journal->records++;
+    return put(journal, raw, sizeof raw, err) && (!data || put(journal, data, (size_t)len, err));
+}
+
+/* The marker is named first, so that it is known however little of the journal there is. */
+static bool put_group(struct journal *journal, struct journal_group *group, struct error *err)
+{
+    const char *name = journal_group_name(group);
+    return journal_group_add(group, journal->path, err) &&
+           put_record(journal, RECORD_GROUP, 0, strlen(name), 0, name, err);
+}
+
+bool journal_begin(struct device *file, struct journal_group *group, struct journal **out, struct error *err)
 {
     struct journal *journal = mem_new(sizeof *journal, err);
     if (!journal)
@@ -183,27 +214,12 @@ bool journal_begin(struct device *file, struct journal **out, struct error *err)
         journal_free(journal);
         return false;
     }
-    if (!put_header(journal, err)) {
+    if (!put_header(journal, err) || (group && !put_group(journal, group, err))) {
         journal_abort(journal);
         return false;
     }
     *out = journal;
     return true;
-}
-
-static bool put_record(struct journal *journal, unsigned type, uint64_t off, uint64_t len, uint32_t before,
-                       const void *data, struct error *err)
-{
-    uint8_t raw[RECORD_BYTES] = {0};
-    record_set_type(raw, type);
-    record_set_offset(raw, off);
-    record_set_length(raw, len);
-    record_set_before(raw, before);
-    uint32_t crc = crc32c(journal->seed, raw, sizeof raw);
-    record_set_checksum(raw, data ? crc32c(crc, data, (size_t)len) : crc);
-    journal->heads = crc32c(journal->heads, raw, sizeof raw);
-    journal->records++;
-    return put(journal, raw, sizeof raw, err) && (!data || put(journal, data, (size_t)len, err));
 }
 
 /* Keep the picture of the image's first bytes after the commit; data NULL: zeros. */

@@ -359,8 +359,29 @@ static size_t count_files(const struct session *session)
     return count;
 }
 
-static bool mark_file(struct device *file, struct undo_record *record, struct error *err)
+/* Every host file that the session may write: the image's companions before the image. */
+static bool each_file(struct session *session, bool (*visit)(struct device *, void *, struct error *),
+                      void *arg, struct error *err)
 {
+    for (struct image *image = session->images; image; image = image->next) {
+        for (size_t i = 0; i < image->companion_count; i++)
+            if (!visit(image->companions[i], arg, err))
+                return false;
+        if (!visit(image->file, arg, err))
+            return false;
+    }
+    return true;
+}
+
+static bool prepare_mark(struct device *file, void *arg, struct error *err)
+{
+    (void)arg;
+    return stage_prepare_mark(file, err);
+}
+
+static bool mark_file(struct device *file, void *arg, struct error *err)
+{
+    struct undo_record *record = arg;
     if (!stage_dirty(file))
         return true;
     struct undo_step step = {.file = file, .before = stage_generation(file)};
@@ -368,18 +389,6 @@ static bool mark_file(struct device *file, struct undo_record *record, struct er
         return false;
     step.after = stage_generation(file);
     record->steps[record->step_count++] = step;
-    return true;
-}
-
-static bool mark_all(struct session *session, struct undo_record *record, struct error *err)
-{
-    for (struct image *image = session->images; image; image = image->next) {
-        if (!mark_file(image->file, record, err))
-            return false;
-        for (size_t i = 0; i < image->companion_count; i++)
-            if (!mark_file(image->companions[i], record, err))
-                return false;
-    }
     return true;
 }
 
@@ -419,11 +428,14 @@ bool session_savepoint(struct session *session, const char *command, struct erro
         struct undo_record *record = record_new(session, command, err);
         if (!record)
             return false;
+        /* All files are marked or none: what is prepared cannot fail. */
+        if (!each_file(session, prepare_mark, NULL, err) || !each_file(session, mark_file, record, err)) {
+            free_records(&record);
+            return false;
+        }
         record->next = session->undo;
         session->undo = record;
         free_records(&session->redo);
-        if (!mark_all(session, record, err))
-            return false;
     }
     return !session->options.drop_caches || session_drop_caches(session, err);
 }
@@ -518,31 +530,18 @@ bool session_each_pending(const struct session *session, bool (*emit)(const char
     return true;
 }
 
-static bool commit_image(struct image *image, struct error *err)
-{
-    if (image->file->read_only || (!image_pending(image) && !image->is_new))
-        return true;
-    for (size_t i = 0; i < image->companion_count; i++)
-        if (!stage_commit(image->companions[i], err))
-            return because(err, "%s", stage_path(image->companions[i]));
-    if (!stage_commit(image->file, err))
-        return because(err, "%s", image->path);
-    image_committed(image);
-    return true;
-}
-
 bool session_commit(struct session *session, struct error *err)
 {
     if (!not_broken(session, err) || !session_savepoint(session, "commit", err))
         return false;
     if (session->options.dry_run)
         return true;
-    for (struct image *image = session->images; image; image = image->next)
-        if (!commit_image(image, err))
-            return false;
-    free_records(&session->undo);
-    free_records(&session->redo);
-    return true;
+    bool happened, ok = commit_files(session, &happened, err);
+    if (happened) {
+        free_records(&session->undo);
+        free_records(&session->redo);
+    }
+    return ok;
 }
 
 /* An image that was never committed does not exist on the host: taking everything back closes it. */

@@ -4,7 +4,6 @@
 #include "alloc.h"
 #include "bytes.h"
 #include "checksum.h"
-#include "journal.h"
 #include "report.h"
 #include "stage_private.h"
 
@@ -381,6 +380,8 @@ static void stage_close(struct device *dev)
     /* Fresh writes are taken back so far as the host lets us; what stays lies in free space. */
     if (!stage->broken && !stage->is_new)
         (void)!stage_rollback(dev, &ignored);
+    stage_abandon_commit(dev);
+    history_drop_prepared(stage);
     log_free(stage, stage->open);
     history_clear(stage);
     pages_free(stage);
@@ -491,6 +492,11 @@ void stage_set_durability(struct device *dev, enum durability durability)
 const char *stage_path(const struct device *dev)
 {
     return host_file_path(dev->below);
+}
+
+const char *stage_real_path(const struct device *dev)
+{
+    return host_file_real_path(dev->below);
 }
 
 void stage_report(struct device *dev, struct report *report)

@@ -40,6 +40,9 @@ bool stage_create(const char *path, bool overwrite, const struct stage_options *
 uint64_t stage_generation(const struct device *);
 /* Make everything since the last mark one savepoint. Without changes nothing happens and the number stays. */
 bool stage_mark(struct device *, struct error *) DISH_CHECKED;
+/* Whatever stage_mark() needs: without a change in between it cannot fail then. For marking several at once.
+ */
+bool stage_prepare_mark(struct device *, struct error *) DISH_CHECKED;
 /* Drop everything since the last mark (a failed command). Infallible but for I/O on the spill file. */
 bool stage_revert(struct device *, struct error *) DISH_CHECKED;
 /* Undo or redo to a savepoint between the last commit and the newest mark; a new change ends redo. */
@@ -52,6 +55,23 @@ bool stage_dirty(const struct device *);
 /* Make the marked state durable: all or none. After E_* the committed state is as before and the overlay is
  * kept. */
 bool stage_commit(struct device *, struct error *) DISH_CHECKED;
+/*
+ * The same in steps, for several stages at once: prepare all; then either abandon all, or finish all (what
+ * they say is in place then) and close all. Of those that stage_wants_journal() each gets the group; when
+ * there are several, journal_group_commit() after the preparation commits them together, and
+ * journal_group_done() comes before the closing.
+ */
+struct journal_group;
+bool stage_wants_journal(const struct device *);
+bool stage_is_new(const struct device *);
+bool stage_prepare_commit(struct device *, struct journal_group *, struct error *) DISH_CHECKED;
+bool stage_finish_commit(struct device *, struct error *) DISH_CHECKED;
+bool stage_close_commit(struct device *, struct error *) DISH_CHECKED;
+/* Instead of closing, after an error: the journal is left to the next open. Adds to the message. */
+void stage_leave_commit(struct device *, struct error *);
+void stage_abandon_commit(struct device *);
+/* Whether the committed state waits in a journal for the next open, or nothing is known about it. */
+bool stage_is_broken(const struct device *);
 /* Back to the last commit. */
 bool stage_rollback(struct device *, struct error *) DISH_CHECKED;
 
@@ -72,6 +92,8 @@ bool stage_is_hole(struct device *, uint64_t off, uint64_t len);
 
 void stage_set_durability(struct device *, enum durability);
 const char *stage_path(const struct device *);
+/* Absolute, and without symbolic links. */
+const char *stage_real_path(const struct device *);
 
 /* Fills keys about overlay, spill file, journal and host I/O for `status -v`. */
 void stage_report(struct device *, struct report *);

@@ -11,7 +11,6 @@
  */
 #include "alloc.h"
 #include "bytes.h"
-#include "journal.h"
 #include "stage_private.h"
 
 #include <stdlib.h>
@@ -124,19 +123,12 @@ static bool sync_host(struct stage *stage, struct error *err)
  * A file that nobody has seen yet needs no journal: it gets its name when all is in it. After a failure it
  * can be tried again, but steps cannot be taken back one by one: their old bytes may have been overwritten.
  */
-static bool commit_new(struct stage *stage, struct error *err)
+static bool prepare_new(struct stage *stage, struct error *err)
 {
-    if (!history_merge(stage, err))
-        return false;
-    if (!apply(stage, err) || !sync_host(stage, err) ||
-        !host_file_publish(stage->dev.below, stage->options.durability == DURABILITY_FULL, err))
-        return false;
-    stage->is_new = false;
-    stage->ready = false;
-    return true;
+    return history_merge(stage, err) && apply(stage, err) && sync_host(stage, err);
 }
 
-static bool write_journal(struct stage *stage, struct journal *journal, struct error *err)
+static bool fill_journal(struct stage *stage, struct journal *journal, struct error *err)
 {
     struct sink sink = {.stage = stage, .journal = journal};
     return put_masked(&sink, err) && put_pages(&sink, err) &&
@@ -144,49 +136,38 @@ static bool write_journal(struct stage *stage, struct journal *journal, struct e
            journal_commit(journal, stage->options.durability == DURABILITY_FULL, err);
 }
 
-static bool commit_journaled(struct stage *stage, struct error *err)
+static bool prepare_journal(struct stage *stage, struct journal_group *group, struct error *err)
 {
     struct journal *journal;
-    if (!journal_begin(stage->dev.below, &journal, err))
+    if (!journal_begin(stage->dev.below, group, &journal, err))
         return false;
-    if (!write_journal(stage, journal, err)) {
+    if (!fill_journal(stage, journal, err)) {
         journal_abort(journal);
         return false;
     }
+    stage->journal = journal;
     stage->journal_bytes += (uint64_t)stage->page_count * STAGE_PAGE;
-    bool applied = apply(stage, err) && sync_host(stage, err);
-    if (applied && journal_end(journal, stage->options.durability == DURABILITY_FULL, err))
-        return true;
-    if (!applied)
-        journal_leave(journal);
-    stage->broken = "the last commit is safe in its journal but could not be finished: close the image, the "
-                    "next open completes it";
-    return because(err,
-                   "the commit is safe in its journal, and the next open completes it, but it could not be "
-                   "finished now");
+    return true;
 }
 
-static bool commit_in_place(struct stage *stage, struct error *err)
+bool stage_wants_journal(const struct device *dev)
 {
-    if (apply(stage, err))
-        return true;
-    stage->broken =
-        "the last commit could not be finished, and with durability off there is no journal to do "
-        "so: the image may be damaged";
-    return because(err, "the image is changed in part");
+    const struct stage *stage = (const struct stage *)dev;
+    return stage_pending(dev) && !stage->is_new && !stage->options.dry_run &&
+           stage->options.durability != DURABILITY_OFF;
 }
 
-static bool commit_updates(struct stage *stage, struct error *err)
+bool stage_is_new(const struct device *dev)
 {
-    if (stage->is_new)
-        return commit_new(stage, err);
-    if (stage->page_count == 0 && stage->masked.total == 0 && !size_differs(stage))
-        return true;
-    return stage->options.durability == DURABILITY_OFF ? commit_in_place(stage, err)
-                                                       : commit_journaled(stage, err);
+    return ((const struct stage *)dev)->is_new;
 }
 
-bool stage_commit(struct device *dev, struct error *err)
+bool stage_is_broken(const struct device *dev)
+{
+    return ((const struct stage *)dev)->broken != NULL;
+}
+
+bool stage_prepare_commit(struct device *dev, struct journal_group *group, struct error *err)
 {
     struct stage *stage = stage_of(dev);
     if (!stage_check_working(stage, err))
@@ -203,7 +184,79 @@ bool stage_commit(struct device *dev, struct error *err)
     if (!stage->is_new && stage->unsynced && !sync_host(stage, err))
         return false;
     stage->unsynced = false;
-    if (!commit_updates(stage, err))
+    bool nothing = stage->page_count == 0 && stage->masked.total == 0 && !size_differs(stage);
+    if (stage->is_new)
+        stage->prepared = prepare_new(stage, err);
+    else
+        stage->prepared = nothing || !stage_wants_journal(dev) || prepare_journal(stage, group, err);
+    return stage->prepared;
+}
+
+void stage_abandon_commit(struct device *dev)
+{
+    struct stage *stage = stage_of(dev);
+    if (stage->journal)
+        journal_abort(stage->journal);
+    stage->journal = NULL;
+    stage->prepared = false;
+}
+
+static bool finish_new(struct stage *stage, struct error *err)
+{
+    if (!host_file_publish(stage->dev.below, stage->options.durability == DURABILITY_FULL, err))
+        return false;
+    stage->is_new = false;
+    stage->ready = false;
+    return true;
+}
+
+/* From its commit record on the commit has happened: what fails now is left to the next open. */
+static bool leave_to_next_open(struct stage *stage, struct error *err)
+{
+    stage->broken = "the last commit is safe in its journal but could not be finished: close the image, the "
+                    "next open completes it";
+    return because(err,
+                   "the commit is safe in its journal, and the next open completes it, but it could not be "
+                   "finished now");
+}
+
+void stage_leave_commit(struct device *dev, struct error *err)
+{
+    struct stage *stage = stage_of(dev);
+    if (stage->journal)
+        journal_leave(stage->journal);
+    stage->journal = NULL;
+    (void)!leave_to_next_open(stage, err);
+}
+
+static bool finish_journaled(struct stage *stage, struct error *err)
+{
+    if (apply(stage, err) && sync_host(stage, err))
+        return true;
+    stage_leave_commit(&stage->dev, err);
+    return false;
+}
+
+static bool finish_in_place(struct stage *stage, struct error *err)
+{
+    if (apply(stage, err))
+        return true;
+    stage->broken =
+        "the last commit could not be finished, and with durability off there is no journal to do "
+        "so: the image may be damaged";
+    return because(err, "the image is changed in part");
+}
+
+bool stage_finish_commit(struct device *dev, struct error *err)
+{
+    struct stage *stage = stage_of(dev);
+    if (!stage->prepared)
+        return true;
+    stage->prepared = false;
+    bool ok = stage->is_new    ? finish_new(stage, err)
+              : stage->journal ? finish_journaled(stage, err)
+                               : finish_in_place(stage, err);
+    if (!ok)
         return false;
     history_clear(stage);
     pages_free(stage);
@@ -211,6 +264,23 @@ bool stage_commit(struct device *dev, struct error *err)
     stage->commits++;
     stage->epoch++;
     return true;
+}
+
+bool stage_close_commit(struct device *dev, struct error *err)
+{
+    struct stage *stage = stage_of(dev);
+    struct journal *journal = stage->journal;
+    if (!journal)
+        return true;
+    stage->journal = NULL;
+    return journal_end(journal, stage->options.durability == DURABILITY_FULL, err) ||
+           leave_to_next_open(stage, err);
+}
+
+bool stage_commit(struct device *dev, struct error *err)
+{
+    return stage_prepare_commit(dev, NULL, err) && stage_finish_commit(dev, err) &&
+           stage_close_commit(dev, err);
 }
 
 /* ---- recovery ---- */

@@ -209,28 +209,43 @@ static void shorten_history(struct stage *stage)
         (void)!fold_oldest(stage, div_up(stage->log_count - 1, 2), &ignored);
 }
 
+void history_drop_prepared(struct stage *stage)
+{
+    ranges_clear(&stage->next_masked);
+    free(stage->next_open);
+    stage->next_open = NULL;
+}
+
+bool stage_prepare_mark(struct device *dev, struct error *err)
+{
+    struct stage *stage = stage_of(dev);
+    if (stage->next_open || log_empty(stage->open))
+        return true;
+    stage->next_open = log_new(err);
+    bool ok = stage->next_open &&
+              mem_grow(&stage->logs, &stage->log_capacity, stage->log_count + 1, sizeof *stage->logs, err) &&
+              ranges_add_all(&stage->next_masked, &stage->masked, err) &&
+              ranges_add_all(&stage->next_masked, &stage->open->masked, err) &&
+              /* Too much in here does no harm: that space is only not taken for fresh. */
+              ranges_add_all(&stage->direct, &stage->open->direct, err);
+    if (!ok)
+        history_drop_prepared(stage);
+    return ok;
+}
+
 bool stage_mark(struct device *dev, struct error *err)
 {
     struct stage *stage = stage_of(dev);
-    struct ranges masked = {0};
     if (log_empty(stage->open))
         return true;
-    struct log *open = log_new(err);
-    bool ok = open &&
-              mem_grow(&stage->logs, &stage->log_capacity, stage->log_count + 1, sizeof *stage->logs, err) &&
-              ranges_copy(&stage->masked, &masked, err) &&
-              ranges_add_all(&masked, &stage->open->masked, err) &&
-              /* Too much in here does no harm: that space is only not taken for fresh. */
-              ranges_add_all(&stage->direct, &stage->open->direct, err);
-    if (!ok) {
-        ranges_clear(&masked);
-        free(open);
+    if (!stage_prepare_mark(dev, err))
         return false;
-    }
     ranges_clear(&stage->masked);
-    stage->masked = masked;
+    stage->masked = stage->next_masked;
+    stage->next_masked = (struct ranges){0};
     stage->logs[stage->log_count++] = stage->open;
-    stage->open = open;
+    stage->open = stage->next_open;
+    stage->next_open = NULL;
     stage->mark++;
     stage->top = stage->mark;
     /* The mark stands, even when there is no memory for keeping the history short. */
@@ -271,6 +286,7 @@ bool stage_revert(struct device *dev, struct error *err)
     if (log_empty(open) && open->holes.total == 0)
         return true;
     stage->epoch++;
+    history_drop_prepared(stage);
     log_swap(stage, open);
     struct ranges holes = open->holes;
     open->holes = (struct ranges){0};
@@ -331,6 +347,7 @@ bool stage_go(struct device *dev, uint64_t generation, struct error *err)
 /* Drop the undone generations for good: their host bytes go, so that the space reads as zeros again. */
 void history_begin_change(struct stage *stage)
 {
+    history_drop_prepared(stage);
     while (stage->top > stage->mark) {
         struct log *log = stage->logs[--stage->log_count];
         struct ranges holes = log->holes;

@@ -36,6 +36,7 @@
 #define DISH_STAGE_PRIVATE_H
 
 #include "host_file.h"
+#include "journal.h"
 #include "radix.h"
 #include "ranges.h"
 #include "spill.h"
@@ -105,10 +106,15 @@ struct stage {
     size_t spare_count;
     struct spill spill;
 
+    struct journal *journal; /* of a prepared commit, or NULL */
+    bool prepared;           /* a commit is */
+
     uint64_t base, mark, top;
     struct log **logs; /* logs[i] leads from generation lost + 1 + i to the one before */
     size_t log_count, log_capacity;
-    struct log *open; /* since the mark; never NULL */
+    struct log *open;          /* since the mark; never NULL */
+    struct log *next_open;     /* prepared for the next mark, or NULL */
+    struct ranges next_masked; /* with next_open: what is masked then */
     /* States base + 1 .. lost cannot be gone to any more: logs[0] leads from lost + 1 to base. */
     uint64_t lost;
     size_t history_pages;         /* versions with contents that logs hold */
@@ -191,6 +197,8 @@ bool log_empty(const struct log *);
 void log_compact(struct stage *, struct log *);
 /* The log of a generation up to the open one; merged generations share the oldest. */
 struct log *log_of(struct stage *, uint64_t generation);
+/* A prepared mark is not wanted any more. */
+void history_drop_prepared(struct stage *);
 /* Before the first change after an undo: what could be redone is gone. */
 void history_begin_change(struct stage *);
 /* Forget all logs: the current state is the committed one. */

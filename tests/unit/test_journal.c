@@ -56,7 +56,7 @@ static struct device *open_image(void)
 static bool write_journal(struct device *dev, bool finish, struct error *err)
 {
     struct journal *journal;
-    if (!journal_begin(dev, &journal, err))
+    if (!journal_begin(dev, NULL, &journal, err))
         return false;
     bool ok = journal_resize(journal, GROWN, err) && journal_punch(journal, 100 * 1024, 8192, err) &&
               journal_write(journal, 4096, after + 4096, 4096, err) &&
@@ -116,7 +116,7 @@ static void test_replay(void **state)
     must(write_journal(dev, false, &err), &err);
     assert_false(journal_possible(path, &err));
     struct journal *second;
-    assert_false(journal_begin(dev, &second, &err));
+    assert_false(journal_begin(dev, NULL, &second, &err));
     assert_int_equal(err.kind, E_EXIST);
     assert_int_equal(look(dev), JOURNAL_COMPLETE);
     must(journal_replay(dev, apply, dev, &err), &err);
@@ -296,7 +296,7 @@ static void test_permissions_follow_the_image(void **state)
     assert_int_equal(chmod(path, 0640), 0);
     struct device *dev = open_image();
     struct journal *journal;
-    must(journal_begin(dev, &journal, &err), &err);
+    must(journal_begin(dev, NULL, &journal, &err), &err);
     assert_int_equal(stat(journal_name, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
     journal_abort(journal);

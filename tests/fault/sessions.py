@@ -100,8 +100,11 @@ class Image:
 
 
 class Session:
-    def __init__(self, name, image, make, script):
+    """Commands on a first image, and on others that the script opens itself."""
+
+    def __init__(self, name, image, make, script, others=()):
         self.name, self.image, self.make, self.script = name, image, make, script
+        self.others = others
 
 
 def make_ext(path):
@@ -159,6 +162,13 @@ SESSIONS = [
             "put big.bin /new\nmkdir /a\nundo 2\nmkdir /b\nput big.bin /c\nundo\nredo\n-rm /nothing\n"),
     Session("partitions", Image("disk.img", None), make_disk,
             "resize +2M\npartition add 1M linux\npartition name 2 tail\n"),
+    Session("snapshots", Image("disk.qcow2", "ext", qcow2=True), make_qcow2,
+            "snapshot create first\nput big.bin /new\nrm /one\nsnapshot create second\nsnapshot apply first\n"
+            "mkdir /after\n"),
+    Session("images", Image("disk.img", "ext"), make_ext,
+            "open other=other.img\nmv /one other:/moved\nopen third=third.qcow2\ncp other:/two third:/copied\n"
+            "mv third:/three /came\n",
+            [(Image("other.img", "fat"), make_fat), (Image("third.qcow2", "ext", qcow2=True), make_qcow2)]),
     Session("partition", Image("disk.img", "ext", offset=1 << 20), make_disk, FILES),
 ]
 
@@ -173,17 +183,25 @@ class Runner:
         self.script = os.path.join(scratch, "script")
         with open(self.script, "w", encoding="utf-8") as file:
             file.write(session.script)
-        session.make(self.path)
-        self.original = os.path.join(scratch, session.name + ".original")
-        os.rename(self.path, self.original)
+        self.originals = os.path.join(scratch, session.name + ".originals")
+        os.mkdir(self.originals)
+        for image, make in self.images():
+            make(os.path.join(self.originals, image.name))
         self.clean()
-        self.old = session.image.state(self.path)
+        self.old = self.state()
+
+    def images(self):
+        return [(self.session.image, self.session.make), *self.session.others]
+
+    def state(self):
+        return "\n".join(image.state(os.path.join(self.folder, image.name)) for image, _ in self.images())
 
     def clean(self):
         """The original image alone."""
         shutil.rmtree(self.folder)
         os.mkdir(self.folder)
-        command("cp", "--sparse=always", self.original, self.path)
+        for image, _ in self.images():
+            command("cp", "--sparse=always", os.path.join(self.originals, image.name), self.folder)
         with open(os.path.join(self.folder, "big.bin"), "wb") as file:
             file.write(b"new contents " * 20000)
 
@@ -203,19 +221,21 @@ class Runner:
         return done.returncode, done.stderr, operations, bool(happened)
 
     def leftovers(self):
-        known = {self.session.image.name, "big.bin"}
+        known = {"big.bin"} | {image.name for image, _ in self.images()}
         return [name for name in os.listdir(self.folder) if name not in known]
 
     def reopen(self):
         """The next session finishes or discards what was interrupted."""
-        done = subprocess.run([FAULTDISH, "none", "0", "0", self.result, "--", "-q", self.path, "--", "volumes"],
-                              cwd=self.folder, capture_output=True, text=True, errors="replace", env=ENVIRONMENT)
-        if done.returncode != 0:
-            raise AssertionError(f"cannot be opened again: {done.stderr}")
+        for image, _ in reversed(self.images()):
+            done = subprocess.run(
+                [FAULTDISH, "none", "0", "0", self.result, "--", "-q", image.name, "--", "volumes"],
+                cwd=self.folder, capture_output=True, text=True, errors="replace", env=ENVIRONMENT)
+            if done.returncode != 0:
+                raise AssertionError(f"cannot be opened again: {done.stderr}")
 
     def judge(self, sort, status, messages, happened):
         self.reopen()
-        state = self.session.image.state(self.path)
+        state = self.state()
         if state not in (self.old, self.new):
             raise AssertionError(f"neither the old nor the new state; said: {messages}")
         if not happened and status != 0:
@@ -228,8 +248,8 @@ class Runner:
         for name in os.listdir(self.folder):
             if name.endswith((".raw", ".volume")):
                 os.unlink(os.path.join(self.folder, name))
-        # After a power cut the temporary name of a new file may stay; nothing else, and never a journal.
-        if [name for name in self.leftovers() if sort in ("eio", "enospc", "memory") or "journal" in name]:
+        # After a power cut the temporary name of a new file may stay; nothing of a commit.
+        if [name for name in self.leftovers() if sort in ("eio", "enospc", "memory") or "journal" in name or "commit" in name]:
             raise AssertionError(f"left behind: {self.leftovers()}")
 
     def places(self, count, limit):
@@ -246,7 +266,7 @@ class Runner:
         if status != 0:
             raise AssertionError(f"the undisturbed session fails: {messages}")
         self.reopen()
-        self.new = self.session.image.state(self.path)
+        self.new = self.state()
         if self.new == self.old:
             raise AssertionError("the session changes nothing")
         for sort in ("eio", "enospc", "cut", "loss", "mixed"):

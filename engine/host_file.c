@@ -606,7 +606,11 @@ bool host_file_publish(struct device *dev, bool sync, struct error *err)
         return fail(err, E_EXIST, "%s: the file exists already", file->path);
     if (result < 0)
         return fail_errno(err, errno, "%s: cannot give the new file its name", file->path);
+    bool durable = !sync || host_file_sync_directory(file->real_path, err);
+    /* All or nothing: what cannot be made durable goes back to where nobody sees it. */
+    if (!durable && !file->overwrite && rename(file->real_path, file->temp_path) == 0)
+        return false;
     free(file->temp_path);
     file->temp_path = NULL;
-    return !sync || host_file_sync_directory(file->real_path, err);
+    return durable || because(err, "the file has its name, but a power cut may take it away");
 }

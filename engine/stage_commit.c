@@ -203,8 +203,12 @@ void stage_abandon_commit(struct device *dev)
 
 static bool finish_new(struct stage *stage, struct error *err)
 {
-    if (!host_file_publish(stage->dev.below, stage->options.durability == DURABILITY_FULL, err))
+    if (!host_file_publish(stage->dev.below, stage->options.durability == DURABILITY_FULL, err)) {
+        /* Possibly an older file was replaced already: then there is no way back. */
+        if (host_file_is_published(stage->dev.below))
+            stage->broken = "the last commit is in place, but the host could not make it durable";
         return false;
+    }
     stage->is_new = false;
     stage->ready = false;
     return true;

@@ -80,6 +80,8 @@ class Image:
     def state(self, path):
         """What a foreign program finds in the image, which is without damage."""
         extra = ""
+        if not os.path.exists(path):
+            return "there is none"
         if self.qcow2:
             extra = command("qemu-img", "snapshot", "-l", path)
         if self.fs is None:
@@ -100,7 +102,7 @@ class Image:
 
 
 class Session:
-    """Commands on a first image, and on others that the script opens itself."""
+    """Commands on a first image (make None: one that they create), and on others that the script opens."""
 
     def __init__(self, name, image, make, script, others=()):
         self.name, self.image, self.make, self.script = name, image, make, script
@@ -169,6 +171,8 @@ SESSIONS = [
             "open other=other.img\nmv /one other:/moved\nopen third=third.qcow2\ncp other:/two third:/copied\n"
             "mv third:/three /came\n",
             [(Image("other.img", "fat"), make_fat), (Image("third.qcow2", "ext", qcow2=True), make_qcow2)]),
+    Session("create", Image("disk.qcow2", "ext", qcow2=True), None,
+            "create disk.qcow2 8M\nmkfs ext4\n" + FILES.replace("rm /one", "mkdir /one").replace("mv /two", "mv /one")),
     Session("partition", Image("disk.img", "ext", offset=1 << 20), make_disk, FILES),
 ]
 
@@ -186,7 +190,8 @@ class Runner:
         self.originals = os.path.join(scratch, session.name + ".originals")
         os.mkdir(self.originals)
         for image, make in self.images():
-            make(os.path.join(self.originals, image.name))
+            if make:
+                make(os.path.join(self.originals, image.name))
         self.clean()
         self.old = self.state()
 
@@ -200,8 +205,8 @@ class Runner:
         """The original image alone."""
         shutil.rmtree(self.folder)
         os.mkdir(self.folder)
-        for image, _ in self.images():
-            command("cp", "--sparse=always", os.path.join(self.originals, image.name), self.folder)
+        for name in os.listdir(self.originals):
+            command("cp", "--sparse=always", os.path.join(self.originals, name), self.folder)
         with open(os.path.join(self.folder, "big.bin"), "wb") as file:
             file.write(b"new contents " * 20000)
 
@@ -209,12 +214,13 @@ class Runner:
         """Exit status, messages, operations seen, and whether the failure happened."""
         if os.path.exists(self.result):
             os.unlink(self.result)
+        image = [self.path] if self.session.make else []
         done = subprocess.run(
-            [FAULTDISH, sort, str(place), str(seed), self.result, "--", "-q", "-f", self.script, self.path],
+            [FAULTDISH, sort, str(place), str(seed), self.result, "--", "-q", "-f", self.script, *image],
             cwd=self.folder, capture_output=True, text=True, errors="replace", env=ENVIRONMENT, timeout=120)
         if not os.path.exists(self.result):
             raise AssertionError(f"died: status {done.returncode}\n{done.stdout}{done.stderr}")
-        if done.returncode not in (0, 1, 3):
+        if done.returncode not in (0, 1, 2, 3):
             raise AssertionError(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")
         with open(self.result, encoding="ascii") as file:
             operations, happened = (int(word) for word in file.read().split())
@@ -227,6 +233,8 @@ class Runner:
     def reopen(self):
         """The next session finishes or discards what was interrupted."""
         for image, _ in reversed(self.images()):
+            if not os.path.exists(os.path.join(self.folder, image.name)):
+                continue
             done = subprocess.run(
                 [FAULTDISH, "none", "0", "0", self.result, "--", "-q", image.name, "--", "volumes"],
                 cwd=self.folder, capture_output=True, text=True, errors="replace", env=ENVIRONMENT)

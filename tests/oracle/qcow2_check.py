@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-BLKCAT = os.environ.get('BLKCAT', 'blkcat')
+BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
 LONG = os.environ.get('LONG') == '1'
 
 
@@ -56,7 +56,6 @@ def cluster_size(image):
 
 
 def repaired(image, size, step, what):
-    shutil.copy(image, '/tmp/qcow2/bad.qcow2') if os.path.isdir('/tmp/qcow2') else None
     before = readable(image, size, step)
     counts, text = ours(image, 'all', 'data')
     if counts is None:

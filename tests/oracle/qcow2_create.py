@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-BLKCAT = os.environ.get('BLKCAT', 'blkcat')
+BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
 LONG = os.environ.get('LONG') == '1'
 
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-BLKCAT = os.environ.get('BLKCAT', 'blkcat')
+BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
 
 
 def run(*args, ok=True):

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-BLKCAT = os.environ.get('BLKCAT', 'blkcat')
+BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
 LONG = os.environ.get('LONG') == '1'
 OPERATIONS = 5000 if LONG else 250
 ROUNDS = 10 if LONG else 3
@@ -50,7 +50,7 @@ class Tool:
 def judge(image, model, work, log):
     check = subprocess.run(['qemu-img', 'check', image], capture_output=True, text=True)
     if check.returncode != 0:
-        open('/tmp/qcow2_random.log', 'w').write('\n'.join(log))
+        print('the last operations:', *log[-20:], sep='\n    ')
         raise SystemExit(f'qemu-img check: {check.returncode}\n{check.stdout}{check.stderr}')
     raw = os.path.join(work, 'out.raw')
     subprocess.run(['qemu-img', 'convert', '-O', 'raw', image, raw], check=True)
@@ -58,7 +58,7 @@ def judge(image, model, work, log):
     os.unlink(raw)
     if got != model:
         at = next(i for i in range(min(len(got), len(model))) if got[i] != model[i]) if len(got) == len(model) else -1
-        open('/tmp/qcow2_random.log', 'w').write('\n'.join(log))
+        print('the last operations:', *log[-20:], sep='\n    ')
         raise SystemExit(f'contents differ at {at:#x} (sizes {len(got)}, {len(model)})')
 
 

@@ -10,15 +10,18 @@
  *     directory  --> linear blocks of entries; with an index, block 0 is the root of a tree over hashes
  *
  * Layers of this folder, from the ground up (each uses only those before it):
- *     disk.h csum.c hash.c    layouts; checksums; directory hashes
- *     super.c group.c         the superblock and geometry; descriptors; where copies lie
- *     bitmap.c alloc.c ialloc.c   bitmaps, made when first needed; which blocks and inodes to take
- *     inode.c                 raw inodes; times, sizes, counts
- *     extent.c blockmap.c map.c   file block -> volume block, in both forms
- *     xattr.c acl.c inline.c  attributes, and data kept in them
- *     file.c dir.c htree.c    contents; entries
- *     namei.c driver.c        operations on names; the table for the engine
- *     layouts.c describe.c    `show`, `where`, `what`
+ *     disk.h csum.c hash.c             layouts; checksums; directory hashes
+ *     super.c group.c                  the superblock and geometry; descriptors; where copies lie
+ *     bitmap.c alloc.c ialloc.c        bitmaps, made when first needed; which blocks and inodes to take
+ *     inode.c                          raw inodes; times, sizes, counts
+ *     extent.c extent_cut.c blockmap.c map.c   file block -> volume block, in both forms
+ *     xattr.c xattr_store.c xattr_inode.c acl.c inline.c   attributes, and data kept in them
+ *     file.c dir.c dirindex.c inline_dir.c htree.c         contents; entries
+ *     quota.c journal.c orphan.c       what must be kept right beside every change; what a crash left
+ *     mount.c                          bringing a volume into use
+ *     name.c namei.c create.c attr.c driver.c   operations on names; the table for the engine
+ *     layouts.c places.c owner.c info.c undelete.c   `show`, `what`, `where`, deleted files
+ *     mkfs.c check.c resize.c tune.c   whole volumes (and what belongs to each)
  *
  * Metadata blocks live in one bounded cache and are changed there; checksums are set when a block leaves the
  * cache (ext_seal). Invariants:

@@ -45,6 +45,16 @@ static void judge_features(struct ext_fs *ext)
                (unsigned long long)ext->fs.device->size);
 }
 
+/* What is to be said once of a volume that was left unclean and has no journal that could mend it. */
+static void judge_state(struct ext_fs *ext)
+{
+    uint64_t state = ext_super_s_state(ext->super);
+    if (state & EXT_STATE_ERROR)
+        snprintf(ext->fs.note, sizeof ext->fs.note, "the volume is marked as having errors: fsck is due");
+    else if (!(state & EXT_STATE_VALID) && !ext_has(ext, EXT_HAS_JOURNAL))
+        snprintf(ext->fs.note, sizeof ext->fs.note, "the volume was not unmounted cleanly: fsck is due");
+}
+
 /* ---- starting ---- */
 
 /* Read and write `dev` from now on. */
@@ -82,6 +92,7 @@ bool ext_start(struct ext_fs *ext, struct error *err)
     if (!switch_device(ext, ext->fs.device, err))
         return false;
     judge_features(ext);
+    judge_state(ext);
     return !ext_has(ext, EXT_NEEDS_RECOVERY) || replay_in_memory(ext, err);
 }
 

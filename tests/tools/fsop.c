@@ -198,15 +198,37 @@ static bool op_rename(struct tool *tool, struct error *err)
            tool->driver->rename(tool->fs, dir, from, new_dir, to, &id, err);
 }
 
-/* attr PATH KEY=VALUE...; times are SEC.NSEC with nine digits */
-static bool op_attr(struct tool *tool, struct error *err)
+/* Set the member that KEY names; times are SEC.NSEC with nine digits. False: there is no such key. */
+static bool set_member(struct fs_attr *attr, const char *key, const char *value, unsigned *mask)
 {
-    static const struct {
+    const struct {
         const char *key;
         unsigned mask;
-    } keys[] = {{"mode", ATTR_MODE},     {"uid", ATTR_UID},         {"gid", ATTR_GID},
-                {"atime", ATTR_ATIME},   {"mtime", ATTR_MTIME},     {"ctime", ATTR_CTIME},
-                {"crtime", ATTR_CRTIME}, {"project", ATTR_PROJECT}, {"flags", ATTR_FLAGS}};
+        uint32_t *number;
+        struct fs_time *time;
+    } keys[] = {{"mode", ATTR_MODE, &attr->mode, NULL},      {"uid", ATTR_UID, &attr->uid, NULL},
+                {"gid", ATTR_GID, &attr->gid, NULL},         {"project", ATTR_PROJECT, &attr->project, NULL},
+                {"flags", ATTR_FLAGS, &attr->flags, NULL},   {"atime", ATTR_ATIME, NULL, &attr->atime},
+                {"mtime", ATTR_MTIME, NULL, &attr->mtime},   {"ctime", ATTR_CTIME, NULL, &attr->ctime},
+                {"crtime", ATTR_CRTIME, NULL, &attr->crtime}};
+    for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+        if (strcmp(keys[k].key, key) != 0)
+            continue;
+        const char *point = strchr(value, '.');
+        *mask |= keys[k].mask;
+        if (keys[k].number)
+            *keys[k].number = (uint32_t)strtoul(value, NULL, keys[k].mask == ATTR_MODE ? 8 : 0);
+        else
+            *keys[k].time = (struct fs_time){strtoll(value, NULL, 10),
+                                             point ? (uint32_t)strtoul(point + 1, NULL, 10) : 0};
+        return true;
+    }
+    return false;
+}
+
+/* attr PATH KEY=VALUE... */
+static bool op_attr(struct tool *tool, struct error *err)
+{
     struct fs_attr attr;
     fs_id id;
     unsigned mask = 0;
@@ -217,43 +239,8 @@ static bool op_attr(struct tool *tool, struct error *err)
         if (!value)
             return fail(err, E_USAGE, "KEY=VALUE");
         *value++ = '\0';
-        struct fs_time time = {strtoll(value, NULL, 10), 0};
-        if (strchr(value, '.'))
-            time.nsec = (uint32_t)strtoul(strchr(value, '.') + 1, NULL, 10);
-        uint32_t plain = (uint32_t)strtoul(value, NULL, 0);
-        for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
-            if (strcmp(keys[k].key, tool->words[i]) != 0)
-                continue;
-            mask |= keys[k].mask;
-            switch (keys[k].mask) {
-            case ATTR_MODE:
-                attr.mode = (uint32_t)strtoul(value, NULL, 8);
-                break;
-            case ATTR_UID:
-                attr.uid = plain;
-                break;
-            case ATTR_GID:
-                attr.gid = plain;
-                break;
-            case ATTR_ATIME:
-                attr.atime = time;
-                break;
-            case ATTR_MTIME:
-                attr.mtime = time;
-                break;
-            case ATTR_CTIME:
-                attr.ctime = time;
-                break;
-            case ATTR_CRTIME:
-                attr.crtime = time;
-                break;
-            case ATTR_PROJECT:
-                attr.project = plain;
-                break;
-            default:
-                attr.flags = plain;
-            }
-        }
+        if (!set_member(&attr, tool->words[i], value, &mask))
+            return fail(err, E_USAGE, "there is no attribute '%s'", tool->words[i]);
     }
     return tool->driver->setattr(tool->fs, id, &attr, mask, err);
 }

@@ -239,6 +239,21 @@ void cache_forget(struct cache *cache, uint64_t off)
     }
 }
 
+void cache_forget_range(struct cache *cache, uint64_t off, uint64_t len)
+{
+    uint64_t blocks = len / cache->block_size;
+    if (blocks <= cache->count) {
+        for (uint64_t i = 0; i < blocks; i++)
+            cache_forget(cache, off + i * cache->block_size);
+        return;
+    }
+    for (struct cache_block *block = cache->oldest, *next; block; block = next) {
+        next = block->newer;
+        if (block->off >= off && block->off - off < len)
+            cache_forget(cache, block->off);
+    }
+}
+
 static int by_offset(const void *a, const void *b)
 {
     const struct cache_block *x = *(struct cache_block *const *)a, *y = *(struct cache_block *const *)b;

@@ -51,6 +51,8 @@ void cache_release(struct cache *, struct cache_block *); /* NULL is fine */
 void cache_dirty(struct cache *, struct cache_block *, enum write_class);
 /* The block was freed: its contents no longer matter and are not written. */
 void cache_forget(struct cache *, uint64_t off);
+/* The same for all blocks in a range, however long it is. */
+void cache_forget_range(struct cache *, uint64_t off, uint64_t len);
 
 bool cache_flush(struct cache *, struct error *) DISH_CHECKED;
 /* Forget everything, dirty or not (after an undo). Nothing may be pinned. */

@@ -341,11 +341,15 @@ static bool free_piece(struct ext_fs *ext, uint32_t group, uint32_t at, uint32_t
     return ranges_add(&ext->freed, start, count, err) && change_clusters(ext, group, at, len, false, err);
 }
 
+bool ext_contents_free(struct ext_fs *ext, uint64_t start, uint64_t len, struct error *err)
+{
+    return each_piece(ext, start, len, free_piece, err) && ranges_remove(&ext->fresh, start, len, err);
+}
+
 bool ext_blocks_free(struct ext_fs *ext, uint64_t start, uint64_t len, struct error *err)
 {
-    if (!each_piece(ext, start, len, free_piece, err))
+    if (!ext_contents_free(ext, start, len, err))
         return false;
-    for (uint64_t i = 0; i < len; i++)
-        cache_forget(ext->cache, ext_offset(ext, start + i));
-    return ranges_remove(&ext->fresh, start, len, err);
+    cache_forget_range(ext->cache, ext_offset(ext, start), ext_offset(ext, len));
+    return true;
 }

@@ -240,8 +240,8 @@ void ext_group_dirty(struct ext_fs *, struct ext_group *);
 #define EXT_DESC_FIELDS(F)                                                                                   \
     F(block_bitmap, 32)                                                                                      \
     F(inode_bitmap, 32)                                                                                      \
-    F(inode_table, 32) F(free_blocks_count, 16) F(free_inodes_count, 16) F(used_dirs_count, 16)              \
-        F(itable_unused, 16)
+    F(inode_table, 32)                                                                                       \
+    F(free_blocks_count, 16) F(free_inodes_count, 16) F(used_dirs_count, 16) F(itable_unused, 16)
 #define EXT_DESC_FIELD(name, shift)                                                                          \
     static inline uint64_t ext_group_##name(const struct ext_fs *ext, const uint8_t *desc)                   \
     {                                                                                                        \
@@ -326,6 +326,8 @@ bool ext_blocks_reserve(struct ext_fs *, uint64_t goal, uint64_t want, uint64_t 
 bool ext_blocks_take(struct ext_fs *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
 /* Give back blocks (whole clusters); E_DAMAGED when one is free already or is no block for contents. */
 bool ext_blocks_free(struct ext_fs *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
+/* The same for contents, which never are in the cache (invariant 1). */
+bool ext_contents_free(struct ext_fs *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
 /* How a block that is about to be written may be written. */
 enum write_class ext_write_class(const struct ext_fs *, uint64_t start, uint64_t len);
 /* A free inode near the parent (files) or in a good group (directories). The inode's bytes are zeroed. */

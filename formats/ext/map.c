@@ -176,6 +176,15 @@ bool ext_map_fill(struct ext_fs *ext, struct ext_inode *inode, uint64_t block, u
 
 /* ---- emptying ---- */
 
+/* Blocks of ordinary files are not cached; those of directories and of the volume's own files may be. */
+static bool free_data(struct ext_fs *ext, const struct ext_inode *inode, uint64_t start, uint64_t len,
+                      struct error *err)
+{
+    bool contents = ext_inode_is(inode->raw, S_IFREG) && inode->ino >= ext->first_ino &&
+                    inode->ino != ext_super_s_orphan_file_inum(ext->super);
+    return contents ? ext_contents_free(ext, start, len, err) : ext_blocks_free(ext, start, len, err);
+}
+
 static bool is_mapped(struct ext_fs *ext, const struct ext_inode *inode, uint64_t first, uint64_t end,
                       bool *mapped, struct error *err)
 {
@@ -209,7 +218,7 @@ bool ext_map_release(struct ext_fs *ext, struct ext_inode *inode, const struct e
         first = down;
         end = up;
     }
-    return ext_blocks_free(ext, start, MIN_OF(end - first, ext->blocks - start), err) &&
+    return free_data(ext, inode, start, MIN_OF(end - first, ext->blocks - start), err) &&
            ext_inode_charge(ext, inode, -(int64_t)(end - first), err);
 }
 
@@ -259,6 +268,7 @@ bool ext_map_written(struct ext_fs *ext, struct ext_inode *inode, uint64_t block
 
 struct release {
     struct ext_fs *ext;
+    const struct ext_inode *inode;
     uint64_t last; /* first block of the cluster freed last, +1: neighbours may share it */
 };
 
@@ -273,7 +283,11 @@ static bool release_visit(const struct ext_map_visit *visit, void *arg, struct e
         first += mask + 1;
     if (visit->data)
         release->last = end - mask;
-    return first >= end || ext_blocks_free(ext, first, MIN_OF(end, ext->blocks) - first, err);
+    if (first >= end)
+        return true;
+    uint64_t len = MIN_OF(end, ext->blocks) - first;
+    return visit->data ? free_data(ext, release->inode, first, len, err)
+                       : ext_blocks_free(ext, first, len, err);
 }
 
 /*
@@ -282,7 +296,7 @@ static bool release_visit(const struct ext_map_visit *visit, void *arg, struct e
  */
 bool ext_inode_delete(struct ext_fs *ext, struct ext_inode *inode, struct error *err)
 {
-    struct release release = {.ext = ext};
+    struct release release = {.ext = ext, .inode = inode};
     bool directory = ext_inode_is(inode->raw, S_IFDIR);
     if (!ext_xattr_free_all(ext, inode, err) || !ext_map_walk(ext, inode, release_visit, &release, err))
         return false;

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import zlib
 
+os.environ['PATH'] += ':/usr/sbin:/sbin'  # an ordinary user does not have them
 TOOLS = os.environ.get('TOOLS', '.')
 FSOP = os.path.join(TOOLS, 'fsop')
 LONG = os.environ.get('LONG') == '1'

@@ -83,17 +83,34 @@ bool where_device(struct device *dev, uint64_t off, struct report *report, struc
     }
 }
 
-/* How long the run is that stays in one piece down to the host file, or to the layer that stores nothing. */
+/* Down to the host file, or to the layer that stores nothing; len becomes what stays in one piece so far. */
+static struct extent bottom_of(struct extent extent)
+{
+    struct error ignored = {0};
+    uint64_t len = extent.len;
+    while (extent.device && !(extent.flags & (EXTENT_HOLE | EXTENT_ZERO | EXTENT_INLINE)) &&
+           !is_stage(extent.device) && extent.off < extent.device->size) {
+        if (!device_map(extent.device, extent.off, &extent, &ignored))
+            break;
+        len = MIN_OF(len, extent.len);
+    }
+    extent.len = len;
+    return extent;
+}
+
+/* How long the run is that is contiguous in the host file; the layers may know it in pieces. */
 static uint64_t run_below(const struct extent *extent)
 {
-    struct extent next = *extent;
-    struct error ignored = {0};
-    uint64_t len = extent->len;
-    while (next.device && !(next.flags & (EXTENT_HOLE | EXTENT_ZERO | EXTENT_INLINE)) &&
-           !is_stage(next.device) && next.off < next.device->size) {
-        if (!device_map(next.device, next.off, &next, &ignored))
+    struct extent first = bottom_of(*extent);
+    uint64_t len = first.len;
+    while (first.device && len < extent->len) {
+        struct extent rest = *extent;
+        rest.off += len;
+        rest.len -= len;
+        rest = bottom_of(rest);
+        if (rest.device != first.device || rest.flags != first.flags || rest.off != first.off + len)
             break;
-        len = MIN_OF(len, next.len);
+        len += rest.len;
     }
     return len;
 }

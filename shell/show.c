@@ -102,11 +102,15 @@ static bool show_row(const struct row *row, void *arg, struct error *err)
 }
 
 /* The layer a person thinks of, not the device that stands for it. */
-static const char *device_text(const struct device *device)
+static const char *device_text(struct device *device)
 {
     if (!device->below || strcmp(device->ops->name, "stage") == 0)
         return "image file";
-    return strcmp(device->ops->name, "partition") == 0 ? "partition" : "virtual disk";
+    struct extent start;
+    struct error ignored = {0};
+    bool partition = strcmp(device->ops->name, "partition") == 0;
+    bool whole = !partition || (device_map(device, 0, &start, &ignored) && start.off == 0);
+    return whole ? "virtual disk" : "partition";
 }
 
 static void print_title(const struct show *show, const struct place *place)

@@ -245,18 +245,26 @@ static void table_owner(struct fat *fat, uint64_t off, struct owner *owner)
     owner->place.off = off - inside;
     own(owner, OWNER_STRUCTURE, owner->place.size - inside, owner->place.title);
     snprintf(owner->text, sizeof owner->text, "FAT %u, entry of cluster %llu", copy, (unsigned long long)n);
+    if (copy > 0)
+        snprintf(owner->place.title, sizeof owner->place.title, "FAT entry of cluster %llu, copy %u",
+                 (unsigned long long)n, copy);
 }
 
-static void root_owner(struct fat *fat, uint64_t off, struct owner *owner)
+static bool root_owner(struct fat *fat, uint64_t off, struct owner *owner, struct error *err)
 {
+    uint8_t raw[ENTRY_SIZE];
     uint64_t inside = (off - fat->g.root_off) % ENTRY_SIZE;
     if (off >= fat->g.root_off + fat->g.root_len) {
         own(owner, OWNER_RESERVED, fat->g.data_off - off, "padding behind the root directory");
-        return;
+        return true;
     }
+    if (!device_read(fat->fs.device, off - inside, raw, sizeof raw, err))
+        return false;
+    bool is_long = (fat_entry_DIR_Attr(raw) & FAT_LONG_MASK) == FAT_LONG_NAME;
     owner->place = (struct place){.device = fat->fs.device, .owner = fat};
-    entry_place(off / ENTRY_SIZE, &entry_layout, &owner->place);
+    entry_place(off / ENTRY_SIZE, is_long ? &long_layout : &entry_layout, &owner->place);
     own(owner, OWNER_STRUCTURE, ENTRY_SIZE - inside, "entry of the root directory");
+    return true;
 }
 
 bool fat_owner(void *opened, uint64_t off, struct owner *owner, struct error *err)
@@ -269,7 +277,7 @@ bool fat_owner(void *opened, uint64_t off, struct owner *owner, struct error *er
     } else if (off < fat->g.root_off) {
         table_owner(fat, off, owner);
     } else if (off < fat->g.data_off) {
-        root_owner(fat, off, owner);
+        return root_owner(fat, off, owner, err);
     } else if (off >= end) {
         own(owner, OWNER_RESERVED, MAX_OF(fat->fs.device->size - off, 1), "behind the last cluster");
     } else {

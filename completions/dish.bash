@@ -21,6 +21,7 @@ _dish()
         convert) COMPREPLY=($(compgen -W '--format --source-format --compress --options --snapshot --force' -- "$cur"));;
         resize) COMPREPLY=($(compgen -W '--shrink' -- "$cur"));;
         bitmap) COMPREPLY=($(compgen -W '--granularity --disabled' -- "$cur"));;
+        amend) COMPREPLY=($(compgen -W '--options' -- "$cur"));;
         rebase) COMPREPLY=($(compgen -W '--backing --backing-format --unsafe' -- "$cur"));;
         check) COMPREPLY=($(compgen -W '--repair --data --container' -- "$cur"));;
         compare) COMPREPLY=($(compgen -W '--strict' -- "$cur"));;

@@ -11,7 +11,7 @@ _dish() {
         'qcow2-info:show header, features, tables and counts of a qcow2 image'
         'convert:write an image anew in another format or with other options'
         'resize:change the size of the virtual disk'
-        'snapshot:list, create, apply and delete internal snapshots'
+        'snapshot:list, create, apply, delete and copy out internal snapshots'
         'bitmap:list and change persistent dirty bitmaps'
         'amend:change options of the image'\''s format'
         'compact:give free space back to the host'

@@ -4,6 +4,7 @@
 #include "command.h"
 #include "grid.h"
 #include "place_arg.h"
+#include "transfer.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,6 +58,28 @@ static bool apply_snapshot(struct session *session, struct image *image, const c
     return device_flush(image->disk, err) && session_drop_caches(session, err);
 }
 
+/* The disk as it was then, in a file of its own. */
+static bool convert_snapshot(struct session *session, struct image *image, const char *name, const char *path,
+                             struct error *err)
+{
+    const struct transfer transfer = {.what = "convert", .target_is_zero = true, .write_class = WRITE_FRESH};
+    const struct options options = {0};
+    struct device *from, *to = NULL;
+    if (!path)
+        return fail(err, E_USAGE, "snapshot convert SNAPSHOT FILE: the new file is missing");
+    if (session->options.dry_run)
+        return fail(err, E_READONLY, "convert writes a host file; a dry run does not");
+    if (!image->container->snapshot_open(image->disk, name, &from, err))
+        return false;
+    bool ok = session_make_disk(session, path, false, session_container_for(session, path),
+                                round_up(from->size, 512), &options, &to, err) &&
+              transfer_range(session, from, to, 0, from->size, &transfer, err) &&
+              session_publish_disk(to, err);
+    session_close_disk(to);
+    device_close(from);
+    return ok;
+}
+
 static bool run_snapshot(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     const char *verb = call->argc ? call->args[0] : "list", *name = call->argc > 1 ? call->args[1] : NULL;
@@ -76,22 +99,24 @@ static bool run_snapshot(struct session *session, struct call *call, struct outp
         return apply_snapshot(session, image, name, err);
     if (strcmp(verb, "delete") == 0)
         return driver->snapshot_delete(image->disk, name, err);
-    return fail(err, E_USAGE, "snapshot %s? (list, create, apply, delete; `convert -l` copies one out)",
-                verb);
+    if (strcmp(verb, "convert") == 0)
+        return convert_snapshot(session, image, name, call->argc > 2 ? call->args[2] : NULL, err);
+    return fail(err, E_USAGE, "snapshot %s? (list, create, apply, delete, convert)", verb);
 }
 
 static const struct arg snapshot_args[] = {
-    {"VERB", ARG_WORD, ARG_OPTIONAL, "what to do; list when left out", "list|create|apply|delete"},
+    {"VERB", ARG_WORD, ARG_OPTIONAL, "what to do; list when left out", "list|create|apply|delete|convert"},
     {"SNAPSHOT", ARG_SNAPSHOT, ARG_OPTIONAL, "name or id", NULL},
+    {"FILE", ARG_HOST_NEW, ARG_OPTIONAL, "convert: the new file, its format by its extension", NULL},
     {0},
 };
 
 const struct command snapshot_command = {
     .name = "snapshot",
     .group = "Images",
-    .summary = "list, create, apply and delete internal snapshots",
-    .examples = "snapshot\nsnapshot create before-update\nsnapshot apply before-update\nconvert -l "
-                "before-update disk.qcow2 old.raw",
+    .summary = "list, create, apply, delete and copy out internal snapshots",
+    .examples = "snapshot\nsnapshot create before-update\nsnapshot apply before-update\n"
+                "snapshot convert before-update old.raw",
     .args = snapshot_args,
     .needs = NEEDS_IMAGE | CHANGES | ALSO_READS,
     .run = run_snapshot,
@@ -248,16 +273,23 @@ static bool run_amend(struct session *session, struct call *call, struct output 
         return false;
     if (!image->container->amend)
         return unsupported(image, "options that can be amended", err);
-    bool ok = true;
+    bool ok = call_options(call, 'o', image->container->head.make_options, &options, err);
     for (int i = 0; ok && i < call->argc; i++)
         ok = options_parse(&options, image->container->head.make_options, call->args[i], err);
+    if (ok && options.count == 0)
+        ok = fail(err, E_USAGE, "say what is to be changed: KEY=VALUE");
     ok = ok && image->container->amend(image->disk, &options, err);
     options_free(&options);
     return ok;
 }
 
 static const struct arg amend_args[] = {
-    {"KEY=VALUE,...", ARG_WORD, ARG_MANY, "options of create that can be changed afterwards", NULL},
+    {"KEY=VALUE,...", ARG_WORD, ARG_ANY, "options of create that can be changed afterwards", NULL},
+    {0},
+};
+
+static const struct flag amend_flags[] = {
+    {'o', "options", "KEY=VALUE,...", ARG_OPTIONS, "the same, as an option"},
     {0},
 };
 
@@ -267,6 +299,7 @@ const struct command amend_command = {
     .summary = "change options of the image's format",
     .examples = "amend compat=1.1\namend refcount_bits=32,lazy_refcounts=on",
     .args = amend_args,
+    .flags = amend_flags,
     .needs = NEEDS_IMAGE | CHANGES,
     .run = run_amend,
 };

@@ -249,6 +249,9 @@ def snapshots():
     run('cmp', '-n', str(16 << 20), 's1.raw', 'back.raw')
     dish('--', 'convert', '--force', '-l', 's1', 's.qcow2', 'now.raw')
     run('cmp', 's1.raw', 'now.raw')
+    dish('-r', 's.qcow2', '--', 'snapshot', 'convert', 's1', 'then.raw')
+    run('cmp', 's1.raw', 'then.raw')
+    dish('s.qcow2', '--', 'snapshot', 'convert', 's1', 'then.raw', expect=1)
     # One bit cannot count two users.
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'refcount_bits=1', 'one.qcow2', '1M')
     run('qemu-io', '-c', 'write 0 64k', 'one.qcow2')

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { BUFFER = 2 * 1024 * 1024, MANY_GRAINS = 4 * BUFFER, ZERO_GRAIN = 4096 };
+enum { BUFFER = 2 * 1024 * 1024, MANY_GRAINS = 2 * BUFFER, ZERO_GRAIN = 4096 };
 
 bool device_look(struct device *dev, uint64_t off, uint64_t max, bool *zero, uint64_t *len, struct error *err)
 {
@@ -103,8 +103,10 @@ bool transfer_range(struct session *session, struct device *from, struct device 
                     uint64_t len, const struct transfer *transfer, struct error *err)
 {
     uint64_t start = off, end = off + len;
-    struct read_ahead *ahead = read_ahead_new(from, off, end, transfer->write ? MANY_GRAINS : BUFFER,
-                                              transfer->write ? transfer->grain : 1, err);
+    /* Whoever compresses gets several grains at once, for as many threads. */
+    size_t size = transfer->write ? MAX_OF(MANY_GRAINS, 4 * transfer->grain) : BUFFER;
+    struct read_ahead *ahead =
+        read_ahead_new(from, off, end, size, transfer->write ? transfer->grain : 1, err);
     bool ok = ahead != NULL;
     while (ok && off < end) {
         struct piece piece;

@@ -36,22 +36,40 @@ static bool discard_free_space(struct volume *volume, struct error *err)
     return driver->free_runs(fs, discard_run, &discard, err) && !discard.failed;
 }
 
+/* What the image itself holds, without the chain below it. */
+static bool count_stored(struct device *disk, uint64_t *bytes, struct error *err)
+{
+    struct extent extent;
+    *bytes = 0;
+    for (uint64_t off = 0; off < disk->size; off += extent.len) {
+        if (!device_map(disk, off, &extent, err) || !interrupt_check(err))
+            return false;
+        if (!(extent.flags & (EXTENT_HOLE | EXTENT_BACKING)) && extent.device)
+            *bytes += extent.len;
+    }
+    return true;
+}
+
 static bool run(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     struct image *image;
-    uint64_t freed = 0;
+    uint64_t before, after, freed = 0;
     char text[32];
     (void)out;
-    if (!arg_image(session, call->argc ? call->args[0] : NULL, &image, err))
+    if (!arg_image(session, call->argc ? call->args[0] : NULL, &image, err) ||
+        !count_stored(image->disk, &before, err))
         return false;
     for (size_t i = 0; i < image->volume_count; i++)
         if ((image->volumes[i]->number != 0 || !image->table) && !discard_free_space(image->volumes[i], err))
             return because(err, "volume %u", image->volumes[i]->number);
     if (image->container->compact && !image->container->compact(image->disk, &freed, err))
         return false;
-    human_size(freed, text);
-    if (freed)
-        call_note(call, "%s given back by the container", text);
+    if (!count_stored(image->disk, &after, err))
+        return false;
+    /* Data that is no longer held; or, where none is, what the container alone could give back. */
+    human_size(before > after ? before - after : freed, text);
+    if (before > after || freed > 0)
+        call_note(call, "%s given back", text);
     return true;
 }
 

@@ -210,7 +210,7 @@ static void utf16_format(const struct field *field, const void *raw, char *out, 
     size_t n = 0;
     for (uint32_t i = 0; i + 1 < field->width && n < ARRAY_LEN(units); i += 2) {
         uint16_t unit = big_endian ? load_be16(bytes + i) : load_le16(bytes + i);
-        if (unit == 0)
+        if (unit == 0 || unit == 0xFFFF) /* no character: what FAT fills up with */
             break;
         units[n++] = unit;
     }

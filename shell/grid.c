@@ -146,10 +146,11 @@ static void print_padded(struct grid *grid, const char *text, unsigned width, bo
         output_printf(grid->out, "%*s", right ? 2 : (int)pad + 2, "");
 }
 
-static bool is_last_shown(const struct grid *grid, size_t column)
+/* Nothing stands to the right of it in this row: no blanks are needed. */
+static bool is_rightmost(const struct grid *grid, char *const *cells, size_t i)
 {
-    for (size_t i = column + 1; i < grid->column_count; i++)
-        if (grid->columns[i].title)
+    for (size_t k = i + 1; k < grid->column_count; k++)
+        if (grid->columns[k].title && (cells ? cells[k] : grid->columns[k].title)[0])
             return false;
     return true;
 }
@@ -158,9 +159,12 @@ static void print_row(struct grid *grid, char *const *cells, const unsigned *wid
 {
     for (size_t i = 0; i < grid->column_count; i++) {
         const struct column *column = &grid->columns[i];
-        if (column->title)
-            print_padded(grid, cells ? cells[i] : column->title, widths[i], column->right,
-                         is_last_shown(grid, i));
+        if (!column->title)
+            continue;
+        bool last = is_rightmost(grid, cells, i);
+        print_padded(grid, cells ? cells[i] : column->title, widths[i], column->right, last);
+        if (last)
+            break;
     }
     output_write(grid->out, "\n", 1);
 }

@@ -12,7 +12,7 @@
 
 static const struct column columns[] = {
     {"id", "Id", true},      {"size", "Size", true}, {"mtime", "Modified", false},
-    {"name", "Name", false}, {"problem", "", false}, {0},
+    {"name", "Name", false}, {"problem", "Problem", false}, {0},
 };
 
 struct list {

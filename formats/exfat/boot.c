@@ -161,6 +161,27 @@ bool exfat_parse_boot(struct device *dev, const uint8_t *boot, struct exfat_geom
     return parse_shifts(dev, boot, g, err) && parse_regions(dev, boot, g, err);
 }
 
+bool exfat_find_boot(struct device *dev, struct exfat_geometry *g, uint64_t *off, struct error *err)
+{
+    uint8_t boot[512];
+    struct error ignored;
+    *off = 0;
+    if (dev->size < sizeof boot)
+        return fail(err, E_DAMAGED, "the device is too small for an exFAT volume");
+    if (!device_read(dev, 0, boot, sizeof boot, err))
+        return false;
+    if (exfat_parse_boot(dev, boot, g, err))
+        return true;
+    for (uint64_t ss = 512; err->kind == E_DAMAGED && ss <= 4096 && 2 * BOOT_SECTORS * ss <= dev->size;
+         ss *= 2)
+        if (device_read(dev, BOOT_SECTORS * ss, boot, sizeof boot, &ignored) &&
+            exfat_parse_boot(dev, boot, g, &ignored) && g->sector_size == ss) {
+            *off = BOOT_SECTORS * ss;
+            return true;
+        }
+    return false;
+}
+
 uint32_t exfat_boot_checksum(const uint8_t *region, uint32_t sector_size)
 {
     uint32_t sum = 0;
@@ -214,7 +235,7 @@ bool exfat_percent_store(struct exfat *exfat, struct error *err)
     struct cache_block *block;
     if (!exfat->space.changed || !exfat->space.loaded)
         return true;
-    if (!cache_get(exfat->meta, 0, &block, err))
+    if (!cache_get(exfat->meta, exfat->boot_off, &block, err))
         return false;
     uint64_t used = exfat->g.clusters - exfat->space.free;
     uint8_t percent = (uint8_t)(used * 100 / exfat->g.clusters);

@@ -113,35 +113,46 @@ static bool backup_right(const uint8_t *region, const uint8_t *backup, uint32_t 
            checksum_right(backup, ss);
 }
 
+/* Judge the region in use, then the other one by it; region ends up with what both should be. */
+static bool judge_regions(struct exfat_check *c, uint8_t *region, uint8_t *other, bool *patch)
+{
+    uint32_t ss = c->exfat->g.sector_size;
+    size_t size = (size_t)ss * BOOT_SECTORS;
+    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    if (!checksum_right(region, ss)) {
+        exfat_found(c, FINDING_DAMAGE, "boot-checksum", c->exfat->boot_off + 11 * (uint64_t)ss, fix,
+                    "the checksum of the boot region is wrong");
+        *patch = true;
+        for (uint32_t i = 0, sum = exfat_boot_checksum(region, ss); i < ss; i += 4)
+            store_le32(region + size - ss + i, sum);
+    }
+    if (!backup_right(region, other, ss)) {
+        exfat_found(c, FINDING_DAMAGE, c->exfat->boot_off ? "boot" : "backup-boot",
+                    c->exfat->boot_off ? 0 : size, fix,
+                    c->exfat->boot_off ? "the boot region is damaged, its backup is not"
+                                       : "the backup boot region differs from the main one");
+        *patch = true;
+    }
+    return exfat_goes_on(c);
+}
+
 static bool check_regions(struct exfat_check *c)
 {
     uint32_t ss = c->exfat->g.sector_size;
     size_t size = (size_t)ss * BOOT_SECTORS;
     uint8_t *region = mem_new(2 * size, c->err);
-    bool fix = exfat_repairs(c, FINDING_DAMAGE), patch = false;
-    bool ok = exfat_did(c, region != NULL) && read_region(c, 0, region) &&
-              read_region(c, BOOT_SECTORS, region + size);
-    if (ok && !checksum_right(region, ss)) {
-        exfat_found(c, FINDING_DAMAGE, "boot-checksum", 11 * (uint64_t)ss, fix,
-                    "the checksum of the boot region is wrong");
-        patch = true;
-        /* With the right sum in hand the backup can be judged by its own merits. */
-        for (uint32_t i = 0, sum = exfat_boot_checksum(region, ss); i < ss; i += 4)
-            store_le32(region + size - ss + i, sum);
-    }
-    if (ok && !backup_right(region, region + size, ss)) {
-        exfat_found(c, FINDING_DAMAGE, "backup-boot", size, fix,
-                    "the backup boot region differs from the main one");
-        patch = true;
-    }
-    if (ok && patch && fix && exfat_goes_on(c)) {
+    bool backup = c->exfat->boot_off != 0, patch = false;
+    bool ok = exfat_did(c, region != NULL) && read_region(c, backup ? BOOT_SECTORS : 0, region) &&
+              read_region(c, backup ? 0 : BOOT_SECTORS, region + size) &&
+              judge_regions(c, region, region + size, &patch);
+    if (ok && patch && exfat_repairs(c, FINDING_DAMAGE)) {
         memcpy(region + size, region, size);
-        for (uint32_t i = 0; ok && i < 2 * BOOT_SECTORS; i++)
+        for (uint32_t i = 0; i < 2 * BOOT_SECTORS; i++)
             cache_forget(c->exfat->meta, (uint64_t)i * ss);
         ok = exfat_did(c, device_write(c->exfat->fs.device, 0, region, 2 * size, WRITE_UPDATE, c->err));
     }
     free(region);
-    return ok && exfat_goes_on(c);
+    return ok;
 }
 
 static bool check_flags(struct exfat_check *c)
@@ -154,7 +165,7 @@ static bool check_flags(struct exfat_check *c)
                 "the volume was not unmounted cleanly");
     if (!fix)
         return exfat_goes_on(c);
-    if (!exfat_did(c, cache_get(c->exfat->meta, 0, &block, c->err)))
+    if (!exfat_did(c, cache_get(c->exfat->meta, c->exfat->boot_off, &block, c->err)))
         return false;
     c->exfat->g.flags &= ~(unsigned)VOLUME_DIRTY;
     exfat_boot_set_VolumeFlags(block->data, c->exfat->g.flags);

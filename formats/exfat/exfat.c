@@ -12,10 +12,12 @@ static unsigned exfat_probe(struct device *dev)
     uint8_t boot[512];
     struct exfat_geometry g;
     struct error ignored;
-    if (dev->size < sizeof boot || !device_read(dev, 0, boot, sizeof boot, &ignored) ||
-        memcmp(boot + 3, "EXFAT   ", 8) != 0)
+    uint64_t off;
+    if (exfat_find_boot(dev, &g, &off, &ignored))
+        return off == 0 ? 160 : 64;
+    if (dev->size < sizeof boot || !device_read(dev, 0, boot, sizeof boot, &ignored))
         return 0;
-    return exfat_parse_boot(dev, boot, &g, &ignored) ? 160 : 64;
+    return memcmp(exfat_boot_FileSystemName(boot), "EXFAT   ", 8) == 0 ? 64 : 0;
 }
 
 /* What the root directory says of the volume. */
@@ -119,15 +121,15 @@ static void set_change(struct exfat *exfat)
         snprintf(exfat->fs.note, sizeof exfat->fs.note,
                  "the volume %s; fsck shows whether something was lost",
                  exfat->g.flags & VOLUME_DIRTY ? "was not unmounted cleanly" : "had media failures");
+    if (exfat->boot_off)
+        snprintf(exfat->fs.note, sizeof exfat->fs.note,
+                 "the boot region is damaged, its backup is used; fsck can repair it");
 }
 
 static bool load(struct exfat *exfat, struct error *err)
 {
-    uint8_t boot[512];
     struct device *dev = exfat->fs.device;
-    if (dev->size < sizeof boot)
-        return fail(err, E_DAMAGED, "the device is too small for an exFAT volume");
-    if (!device_read(dev, 0, boot, sizeof boot, err) || !exfat_parse_boot(dev, boot, &exfat->g, err))
+    if (!exfat_find_boot(dev, &exfat->g, &exfat->boot_off, err))
         return false;
     if (exfat->g.heap_off > dev->size)
         return damaged(err, dev, 0, "the device ends before the clusters begin");

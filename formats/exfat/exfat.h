@@ -216,6 +216,7 @@ struct exfat {
     struct fs_limits limits;
     struct exfat_geometry g;
     bool read_only;
+    uint64_t boot_off;           /* of the boot region: 0, or the backup's when the main one is damaged */
     struct device *table_device; /* the FAT */
     uint32_t table_block;        /* bytes of its cached blocks */
     struct cache *table, *meta;
@@ -261,6 +262,8 @@ extern const struct layout exfat_boot_layout;
 
 bool exfat_parse_boot(struct device *, const uint8_t *boot, struct exfat_geometry *,
                       struct error *) DISH_CHECKED;
+/* The main boot sector, or the backup when that is damaged. Fails with what is wrong with the main one. */
+bool exfat_find_boot(struct device *, struct exfat_geometry *, uint64_t *off, struct error *) DISH_CHECKED;
 /* Checksum of the first 11 sectors of a boot region (section 3.4). */
 uint32_t exfat_boot_checksum(const uint8_t *region, uint32_t sector_size);
 /* Change bytes of the boot sector and of its backup, checksums included. */

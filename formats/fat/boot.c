@@ -178,6 +178,28 @@ bool fat_parse_boot(struct device *dev, const uint8_t *boot, struct fat_geometry
     return true;
 }
 
+bool fat_find_boot(struct device *dev, struct fat_geometry *g, uint64_t *off, struct error *err)
+{
+    uint8_t boot[512];
+    struct error ignored;
+    *off = 0;
+    if (dev->size < sizeof boot)
+        return fail(err, E_DAMAGED, "the device is too small for a FAT volume");
+    if (!device_read(dev, 0, boot, sizeof boot, err))
+        return false;
+    if (fat_parse_boot(dev, boot, g, err))
+        return true;
+    /* The copy lies in sector 6, whatever a sector is. */
+    for (uint64_t ss = 512; err->kind == E_DAMAGED && ss <= 4096 && 7 * ss <= dev->size; ss *= 2)
+        if (device_read(dev, 6 * ss, boot, sizeof boot, &ignored) && load_le16(boot + 510) == 0xAA55 &&
+            memcmp(boot + fat_boot32_off_BS_FilSysType, "FAT32", 5) == 0 &&
+            fat_parse_boot(dev, boot, g, &ignored) && g->sector_size == ss && g->backup == 6) {
+            *off = 6 * ss;
+            return true;
+        }
+    return false;
+}
+
 uint8_t *fat_boot_state(const struct fat_geometry *g, uint8_t *boot)
 {
     return boot + (g->bits == 32 ? fat_boot32_off_BS_Reserved1 : fat_boot16_off_BS_Reserved1);

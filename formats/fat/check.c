@@ -121,13 +121,20 @@ static bool check_backup(struct fat_check *c)
         cache_release(c->fat->meta, boot);
         return false;
     }
+    if (c->fat->boot_off) { /* the other way round */
+        struct cache_block *damaged_one = boot;
+        boot = copy;
+        copy = damaged_one;
+    }
     uint8_t expected[512];
     memcpy(expected, boot->data, sizeof expected);
     expected[fat_boot32_off_BS_Reserved1] = copy->data[fat_boot32_off_BS_Reserved1];
     if (memcmp(expected, copy->data, sizeof expected) != 0) {
         bool fix = fat_repairs(c, FINDING_DAMAGE);
-        fat_found(c, FINDING_DAMAGE, "backup-boot", copy->off, fix,
-                  "the copy of the boot sector in sector %u differs from it", g->backup);
+        fat_found(c, FINDING_DAMAGE, c->fat->boot_off ? "boot" : "backup-boot", copy->off, fix,
+                  c->fat->boot_off ? "the boot sector is damaged, its copy in sector %u is not"
+                                   : "the copy of the boot sector in sector %u differs from it",
+                  g->backup);
         if (fix) {
             memcpy(copy->data, expected, sizeof expected);
             cache_dirty(c->fat->meta, copy, WRITE_UPDATE);
@@ -144,7 +151,7 @@ static bool check_state(struct fat_check *c)
     uint8_t base[1] = {0}, state;
     struct cache_block *block;
     uint32_t entry, clean = fat->g.bits == 16 ? 0x8000 : 0x08000000;
-    if (!fat_did(c, cache_get(fat->meta, 0, &block, c->err)))
+    if (!fat_did(c, cache_get(fat->meta, fat->boot_off, &block, c->err)))
         return false;
     state = *fat_boot_state(&fat->g, block->data);
     cache_release(fat->meta, block);

@@ -374,7 +374,7 @@ static bool check_boot_label(struct fat_check *c)
 {
     struct cache_block *block;
     uint8_t base[1] = {0};
-    if (!fat_did(c, cache_get(c->fat->meta, 0, &block, c->err)))
+    if (!fat_did(c, cache_get(c->fat->meta, c->fat->boot_off, &block, c->err)))
         return false;
     bool differs = c->has_label && fat_boot_has_label(&c->fat->g, block->data) &&
                    memcmp(fat_boot_label(&c->fat->g, block->data), c->label, SHORT_NAME) != 0;

@@ -410,7 +410,7 @@ bool fat_read_label(struct fat *fat, struct error *err)
     struct cache_block *block;
     struct fat_dir *dir;
     if (!fat_dir_open(fat, ROOT_ID, &dir, err) || !fat_dir_scan(fat, dir, find_label, &search, err) ||
-        !cache_get(fat->meta, 0, &block, err))
+        !cache_get(fat->meta, fat->boot_off, &block, err))
         return false;
     uint8_t *label = search.found ? search.item.raw : fat_boot_label(&fat->g, block->data);
     fat->fs.label[0] = '\0';

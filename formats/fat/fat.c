@@ -11,14 +11,15 @@ static unsigned fat_probe(struct device *dev)
     uint8_t boot[512];
     struct fat_geometry g;
     struct error ignored;
+    uint64_t off;
     if (dev->size < sizeof boot || !device_read(dev, 0, boot, sizeof boot, &ignored))
         return 0;
     bool signature = load_le16(boot + 510) == 0xAA55;
     bool typed = signature && (memcmp(boot + fat_boot16_off_BS_FilSysType, "FAT1", 4) == 0 ||
                                memcmp(boot + fat_boot32_off_BS_FilSysType, "FAT32", 5) == 0);
     bool jump = boot[0] == 0xEB || boot[0] == 0xE9;
-    if (!fat_parse_boot(dev, boot, &g, &ignored))
-        return typed && jump ? 40 : 0;
+    if (!fat_find_boot(dev, &g, &off, &ignored) || off != 0)
+        return off != 0 || (typed && jump) ? 40 : 0;
     return 32 + 16 * signature + 8 * jump + 24 * typed;
 }
 
@@ -27,7 +28,7 @@ static bool read_state(struct fat *fat, struct error *err)
 {
     struct cache_block *block;
     uint32_t value;
-    if (!cache_get(fat->meta, 0, &block, err))
+    if (!cache_get(fat->meta, fat->boot_off, &block, err))
         return false;
     uint8_t state = *fat_boot_state(&fat->g, block->data);
     cache_release(fat->meta, block);
@@ -71,11 +72,8 @@ static void set_change(struct fat *fat)
 
 static bool load(struct fat *fat, struct error *err)
 {
-    uint8_t boot[512];
     struct device *dev = fat->fs.device;
-    if (dev->size < sizeof boot)
-        return fail(err, E_DAMAGED, "the device is too small for a FAT volume");
-    if (!device_read(dev, 0, boot, sizeof boot, err) || !fat_parse_boot(dev, boot, &fat->g, err))
+    if (!fat_find_boot(dev, &fat->g, &fat->boot_off, err))
         return false;
     if (fat->g.data_off > dev->size)
         return damaged(err, dev, 0, "the device ends before the clusters begin");
@@ -86,8 +84,13 @@ static bool load(struct fat *fat, struct error *err)
     fat->codepage = codepage_default();
     fat->meta = cache_new(dev, fat->g.sector_size, META_BYTES, NULL, NULL, err);
     fat->chains = chains_new(fat->g.clusters, fat_chain_step, fat, err);
-    return fat->meta && fat->chains && fat_table_open(fat, err) && read_state(fat, err) &&
-           fat_read_label(fat, err);
+    if (!fat->meta || !fat->chains || !fat_table_open(fat, err) || !read_state(fat, err) ||
+        !fat_read_label(fat, err))
+        return false;
+    if (fat->boot_off)
+        snprintf(fat->fs.note, sizeof fat->fs.note,
+                 "the boot sector is damaged, its copy is used; fsck can repair it");
+    return true;
 }
 
 static void unload(struct fat *fat)

@@ -188,6 +188,7 @@ struct fat {
     struct fat_geometry g;
     const struct codepage *codepage;
     bool read_only;
+    uint64_t boot_off; /* of the boot sector: 0, or where its copy lies when it is damaged */
 
     struct device *table_device;
     struct cache *table, *meta;
@@ -230,6 +231,11 @@ extern const struct layout fat_boot16_layout, fat_boot32_layout, fat_fsinfo_layo
 
 /* Judge a boot sector (512 bytes at least). E_DAMAGED names the field. device_size 0: unknown. */
 bool fat_parse_boot(struct device *, const uint8_t *boot, struct fat_geometry *, struct error *) DISH_CHECKED;
+/*
+ * The boot sector, or on FAT32 its copy when it is damaged; *off says where it lies. Fails with what is wrong
+ * with the first.
+ */
+bool fat_find_boot(struct device *, struct fat_geometry *, uint64_t *off, struct error *) DISH_CHECKED;
 /* Offsets in the boot sector that differ between the two forms. */
 uint8_t *fat_boot_state(const struct fat_geometry *, uint8_t *boot);
 uint8_t *fat_boot_label(const struct fat_geometry *, uint8_t *boot);
@@ -366,14 +372,6 @@ struct fat_dir {
 
 typedef bool fat_item_fn(struct fat *, struct fat_dir *, const struct fat_item *, void *arg, struct error *);
 
-/* The directory with this id, from the cache or read; valid until the next fat_dir_open(). */
-bool fat_dir_open(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
-bool fat_dir_open_cluster(struct fat *, uint32_t first, fs_id, struct fat_dir **,
-                          struct error *) DISH_CHECKED;
-/* The same with its names indexed. */
-bool fat_dir_index(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
-void fat_dir_forget(struct fat *, uint32_t first);
-void fat_dirs_drop(struct fat *);
 /*
  * Emit every item by rising slot; the callback returns false to stop, with err->kind set when it failed. It
  * must not open other directories, which might drop this one.
@@ -383,6 +381,22 @@ bool fat_dir_scan(struct fat *, struct fat_dir *, fat_item_fn *, void *arg, stru
 bool fat_slot_off(struct fat *, struct fat_dir *, uint32_t slot, uint64_t *off, struct error *) DISH_CHECKED;
 bool fat_slot_get(struct fat *, struct fat_dir *, uint32_t slot, struct cache_block **, uint8_t **raw,
                   struct error *) DISH_CHECKED;
+/* The item that the index points to, read again. */
+bool fat_item_load(struct fat *, struct fat_dir *, const struct slot_ref *, struct fat_item *,
+                   struct error *) DISH_CHECKED;
+void fat_item_text(const struct fat_item *, char *text, size_t size);
+
+/* ---- dir.c: directories in use ----------------------------------------------------------------------------
+ */
+
+/* The directory with this id, from the cache or read; valid until the next fat_dir_open(). */
+bool fat_dir_open(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
+bool fat_dir_open_cluster(struct fat *, uint32_t first, fs_id, struct fat_dir **,
+                          struct error *) DISH_CHECKED;
+/* The same with its names indexed. */
+bool fat_dir_index(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
+void fat_dir_forget(struct fat *, uint32_t first);
+void fat_dirs_drop(struct fat *);
 /* The item of an indexed name: NULL-kind E_NOENT when absent. Long name or alias. */
 bool fat_dir_find(struct fat *, struct fat_dir *, const struct fat_name *, struct fat_item *,
                   struct error *) DISH_CHECKED;
@@ -391,7 +405,6 @@ bool fat_dir_alias_taken(struct fat *, struct fat_dir *, const uint8_t short_nam
 /* Put an item into the index, and take it out. */
 bool fat_index_add(struct fat_dir *, const struct fat_item *, struct error *) DISH_CHECKED;
 void fat_index_remove(struct fat_dir *, const struct fat_item *);
-void fat_item_text(const struct fat_item *, char *text, size_t size);
 bool fat_lookup(struct fs *, fs_id dir, const char *name, fs_id *out, struct error *);
 bool fat_readdir(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error *);
 bool fat_parent(struct fs *, fs_id dir, fs_id *out, struct error *);

@@ -227,6 +227,11 @@ def backup_boot_sector(v):
 
 
 @damage('fat', 32)
+def boot_sector(v):
+    v.b[0:64] = bytes(range(64))
+
+
+@damage('fat', 32)
 def root_circle(v):
     v.set(2, 2)
 
@@ -329,6 +334,11 @@ def boot_checksum(v):
 @damage('exfat')
 def boot_code(v):
     v.b[200] ^= 1
+
+
+@damage('exfat')
+def boot_sector_gone(v):
+    v.b[0:512] = bytes(512)
 
 
 @damage('exfat')

@@ -104,7 +104,7 @@ static const char *apply_clause(const char *p, uint32_t *mode, bool directory, u
             uint32_t cleared = who;
             if (!directory)
                 cleared |= (who & S_IRWXU ? S_ISUID : 0) | (who & S_IRWXG ? S_ISGID : 0);
-            if (who == 0777)
+            if (who & S_IRWXO)
                 cleared |= S_ISVTX;
             *mode = (*mode & ~cleared) | bits;
         }

@@ -344,9 +344,13 @@ static bool grep_arg(struct grep *grep, const char *text, struct error *err)
         location_free(&place);
     if (in_image && grep->recursive) {
         struct file_arg arg;
-        bool ok = file_arg_open(grep->session, text, true, &arg, err) && grep_tree(grep, &arg, err);
+        bool ok = file_arg_open(grep->session, text, true, &arg, err);
+        bool directory = ok && S_ISDIR(arg.attr.mode);
+        grep->names |= directory && !call_has(grep->call, "h");
+        ok = ok && (!directory || grep_tree(grep, &arg, err));
         file_arg_close(&arg);
-        return ok;
+        if (!ok || directory)
+            return ok;
     }
     struct reader reader;
     bool ok = reader_open(grep->session, grep->call, text, &reader, err) &&
@@ -398,7 +402,7 @@ static bool grep_all(struct grep *grep, int first, struct error *err)
     char **words = count ? call->args + first : alone;
     if (!count && !grep->recursive && !call_has_input(call))
         return fail(err, E_USAGE, "missing FILE (- is the input)");
-    grep->names = call_has(call, "H") || (!call_has(call, "h") && (count > 1 || grep->recursive));
+    grep->names = call_has(call, "H") || (!call_has(call, "h") && count > 1);
     for (int i = 0; i < MAX_OF(count, 1) && !(grep->quiet && grep->found); i++) {
         if (grep_arg(grep, words[i], err))
             continue;

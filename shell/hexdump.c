@@ -45,7 +45,7 @@ static void dump_row(struct output *out, uint64_t off, const uint8_t *row, size_
 static bool dump_text(struct dump *dump, struct reader *reader, uint64_t off, uint64_t end, struct error *err)
 {
     uint8_t last[ROW];
-    bool have_last = false, starred = false;
+    bool have_last = false, starred = false, any = off < end;
     while (off < end && !output_closed(dump->out)) {
         size_t got, want = (size_t)MIN_OF(end - off, (uint64_t)READER_CHUNK);
         if (!reader_read(reader, off, dump->buf, want, &got, err))
@@ -65,7 +65,8 @@ static bool dump_text(struct dump *dump, struct reader *reader, uint64_t off, ui
         if (got < want)
             end = off;
     }
-    output_printf(dump->out, "%08" PRIx64 "\n", off);
+    if (any)
+        output_printf(dump->out, "%08" PRIx64 "\n", off);
     return true;
 }
 

@@ -59,11 +59,25 @@ static void put_owner(struct text *text, const char *name, uint32_t number)
         text_printf(text, "%" PRIu32, number);
 }
 
+/* In quotes, as the shell would need them. */
+static void put_quoted(struct text *text, const char *name)
+{
+    text_char(text, '\'');
+    for (; *name; name++) {
+        if (*name == '\'')
+            text_string(text, "'\\'");
+        text_char(text, *name);
+    }
+    text_char(text, '\'');
+}
+
 static void put_name(struct text *text, const struct facts *facts)
 {
-    text_string(text, facts->arg->typed);
-    if (facts->target)
-        text_printf(text, " -> %s", facts->target);
+    put_quoted(text, facts->arg->typed);
+    if (facts->target) {
+        text_string(text, " -> ");
+        put_quoted(text, facts->target);
+    }
 }
 
 static const char *type_text(const struct fs_attr *attr)

@@ -11,15 +11,18 @@
 
 /* ---- writing ---- */
 
+enum { MANY_GROUPS = 1024 };
+
 /*
  * On a device that held nothing, bytes in holes are free space and large writes may go straight to the host.
- * Small ones stay in the overlay, where undo costs nothing.
+ * Small ones stay in the overlay, where undo costs nothing, unless there are very many of them.
  */
 static enum write_class class_of(const struct ext_make *m, uint64_t off, uint64_t n)
 {
     struct extent extent;
     struct error ignored;
-    if (!m->blank || n < 64 * KiB || !device_map_to_bottom(m->ext.dev, off, &extent, &ignored))
+    uint64_t large = m->ext.groups < MANY_GROUPS ? 64 * KiB : m->ext.block_size;
+    if (!m->blank || n < large || !device_map_to_bottom(m->ext.dev, off, &extent, &ignored))
         return WRITE_UPDATE;
     return (extent.flags & EXTENT_HOLE) && !(extent.flags & EXTENT_BACKING) && extent.len >= n ? WRITE_FRESH
                                                                                                : WRITE_UPDATE;

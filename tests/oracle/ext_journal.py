@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""Replay of ext journals: what dish shows (in memory) and leaves behind (after a change) is what e2fsck makes of a copy.
+Journals are written with debugfs; where loop mounts are possible, also copied from volumes in use."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+DISH = os.environ.get("DISH", "dish")
+LONG = os.environ.get("LONG") == "1"
+MAGIC = bytes.fromhex("c03b3998")
+failures = 0
+
+
+def run(*words, stdin=None):
+    done = subprocess.run(words, capture_output=True, input=stdin)
+    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
+
+
+def fail(text):
+    global failures
+    failures += 1
+    print("FAIL", text)
+
+
+def debugfs(image, *commands):
+    return run("debugfs", "-w", "-f", "-", image, stdin="\n".join(commands).encode() + b"\n")[1].decode(errors="replace")
+
+
+def blocks(image, path):
+    return [int(b) for b in run("debugfs", "-R", f"blocks {path}", image)[1].split()]
+
+
+def tree(image, folder):
+    """Names and contents as debugfs reads them."""
+    out = folder + "/out"
+    shutil.rmtree(out, ignore_errors=True)
+    os.mkdir(out)
+    run("debugfs", "-R", f"rdump / {out}", image)
+    found = {}
+    for top, _, files in os.walk(out):
+        for name in files:
+            path = os.path.join(top, name)
+            found[os.path.relpath(path, out)] = open(path, "rb").read() if os.path.isfile(path) else None
+        found[os.path.relpath(top, out) + "/"] = None
+    return found
+
+
+def view(image, names):
+    """The same contents as dish shows them without changing anything."""
+    found = {}
+    for name, data in names.items():
+        if data is not None:
+            rc, out, err = run(DISH, "-r", image, "-c", f"get '/{name}' -")
+            found[name] = out if rc == 0 else f"exit {rc}: {err[:300]}"
+    return found
+
+
+def judge(label, image, folder, sample=None):
+    theirs, ours = folder + "/theirs", folder + "/ours"
+    before = open(image, "rb").read()
+    shutil.copyfile(image, theirs)
+    shutil.copyfile(image, ours)
+    run("e2fsck", "-fy", theirs)
+    want = tree(theirs, folder)
+    names = want if sample is None else {n: want[n] for n in list(want)[:sample]}
+    for name, data in view(image, names).items():
+        if data != want[name]:
+            fail(f"{label}: {name} in memory: {data[:200]!r}")
+            break
+    if open(image, "rb").read() != before:
+        fail(f"{label}: looking changed the image")
+    rc, _, err = run(DISH, ours, "-c", "mkdir /zz; rmdir /zz")
+    if rc:
+        fail(f"{label}: exit {rc}: {err[:800]}")
+        return
+    rc, out, _ = run("e2fsck", "-fn", ours)
+    if rc:
+        fail(f"{label}: e2fsck afterwards: {out.decode()[:800]}")
+    have = tree(ours, folder)
+    if have != want:
+        names = sorted(set(have) ^ set(want)) or [n for n in have if have[n] != want[n]]
+        fail(f"{label}: the tree differs from e2fsck's: {names[:5]}")
+
+
+def written(folder):
+    """Transactions written with debugfs: every version of checksums, revoked, escaped and unfinished ones."""
+    for features in ("", "^64bit", "^metadata_csum,^64bit"):
+        for version in (None, "2", "3"):
+            image = folder + "/image"
+            with open(image, "wb") as f:
+                f.truncate(32 << 20)
+            if os.path.isdir(folder + "/tree"):
+                shutil.rmtree(folder + "/tree")
+            os.mkdir(folder + "/tree")
+            for name in "abcde":
+                with open(f"{folder}/tree/{name}", "wb") as f:
+                    f.write(name.encode() * 4096)
+            run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", *(["-O", features] if features else []), "-d",
+                folder + "/tree", image)
+            data = {}
+            for n in range(6):
+                data[n] = folder + f"/new{n}"
+                with open(data[n], "wb") as f:
+                    f.write((MAGIC if n == 3 else b"") + f"transaction {n} ".encode() * 60)
+            where = {n: blocks(image, "/" + n) for n in "abcde"}
+            opening = "jo -c" + (f" -v {version}" if version else "")
+            commands = [opening,
+                        f"jw -b {where['a'][0]} {data[0]}",
+                        f"jw -b {where['b'][1]} {data[1]}",
+                        f"jw -b {where['c'][0]},{where['c'][2]} {data[2]}",
+                        f"jw -b {where['d'][3]} {data[3]}",
+                        f"jw -r {where['a'][0]}",
+                        f"jw -b {where['b'][1]} {data[4]}",
+                        "jc"]
+            debugfs(image, *commands)
+            if "needs_recovery" not in run("dumpe2fs", "-h", image)[1].decode():
+                continue
+            label = f"written [{features}] csum {version}"
+            judge(label, image, folder)
+            unfinished = commands[:-1] + [f"jw -b {where['e'][0]} -c {data[5]}", "jc"]
+            run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", *(["-O", features] if features else []), "-d",
+                folder + "/tree", image)
+            debugfs(image, *unfinished)
+            judge(label + " unfinished", image, folder)
+
+
+def can_mount(folder):
+    if os.geteuid() != 0:
+        return False
+    with open(folder + "/probe", "wb") as f:
+        f.truncate(8 << 20)
+    run("mkfs.ext4", "-q", folder + "/probe")
+    os.makedirs(folder + "/m", exist_ok=True)
+    rc = run("mount", "-o", "loop", folder + "/probe", folder + "/m")[0]
+    if rc == 0:
+        run("umount", folder + "/m")
+    return rc == 0
+
+
+def busy(m):
+    """What fills a journal: many names, renames, removals, a file that begins with the journal's magic."""
+    os.mkdir(m + "/d")
+    for i in range(150):
+        with open(f"{m}/d/file{i}", "w") as f:
+            f.write(f"{i}\n" * 20)
+    os.sync()
+    for i in range(100, 150):
+        os.unlink(f"{m}/d/file{i}")
+    os.mkdir(m + "/e")
+    os.rename(m + "/d/file2", m + "/e/file2")
+    with open(m + "/escaped", "wb") as f:
+        f.write(MAGIC + b"x" * 3000)
+    os.sync()
+    shutil.rmtree(m + "/d")
+    os.mkdir(m + "/d2")
+    for i in range(100):
+        with open(f"{m}/d2/name{i}", "w") as f:
+            f.write("again")
+
+
+def fast(m):
+    """Changes that are synced one by one: fast commits."""
+    def put(name, data, mode="wb"):
+        with open(m + "/" + name, mode) as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+    os.sync()
+    put("a", b"hello a" * 100)
+    put("b", b"b" * 5000)
+    os.link(m + "/a", m + "/a2")
+    put("a", b"more", "ab")
+    os.rename(m + "/b", m + "/c")
+    put("c", b"x", "ab")
+    os.unlink(m + "/a2")
+    put("a", b"y", "ab")
+    with open(m + "/c", "r+b") as f:
+        f.truncate(1000)
+        os.fsync(f.fileno())
+    for i in range(20):
+        put(f"new{i}", b"n" * (i * 700))
+
+
+def orphans(m):
+    held = []
+    for i in range(30):
+        f = open(f"{m}/o{i}", "wb")
+        f.write(b"x" * 3000 * i)
+        f.flush()
+        held.append(f)
+    os.sync()
+    for i in range(0, 30, 2):
+        os.unlink(f"{m}/o{i}")
+    return held
+
+
+def mounted(folder):
+    cases = [("ext4", "", "", busy), ("csum v1", "-O ^metadata_csum,^64bit", ",journal_checksum", busy),
+             ("ext3", "-O ^extent,^64bit,^metadata_csum,^flex_bg", "", busy), ("4k", "-b 4096", "", busy),
+             ("data=journal", "", ",data=journal", busy), ("fast", "-O fast_commit", "", fast),
+             ("fast no csum", "-O fast_commit,^metadata_csum", "", fast), ("fast 4k", "-O fast_commit -b 4096", "", fast),
+             ("fast bigalloc", "-O fast_commit,bigalloc", "", fast), ("orphans", "", "", orphans),
+             ("orphan file", "-O orphan_file", "", orphans), ("orphans ext3", "-O ^extent,^64bit,^metadata_csum", "", orphans)]
+    for name, options, mount_options, work in cases:
+        image, m, copy = folder + "/live", folder + "/m", folder + "/dirty"
+        with open(image, "wb") as f:
+            f.truncate(64 << 20)
+        run("mkfs.ext4", "-q", "-F", "-b", "1024", *options.split(), image)
+        if run("mount", "-o", "loop" + mount_options, image, m)[0]:
+            continue
+        try:
+            held = work(m)
+            run("sync", "-f", m)
+            shutil.copyfile(image, copy)
+            for f in held or []:
+                f.close()
+        finally:
+            run("umount", m)
+        judge("mounted " + name, copy, folder, None if LONG else 12)
+
+
+def main():
+    folder = tempfile.mkdtemp()
+    try:
+        written(folder)
+        if can_mount(folder):
+            mounted(folder)
+    finally:
+        shutil.rmtree(folder)
+    sys.exit(1 if failures else 0)
+
+
+main()

@@ -86,6 +86,26 @@ static const struct field *field_at(const struct place *place, uint64_t off)
     return NULL;
 }
 
+/* As `show` prints it; empty when it is too long or cannot be read. */
+static void field_value(const struct place *place, const struct field *field, char *value, size_t size)
+{
+    uint8_t raw[128];
+    struct error ignored = {0};
+    value[0] = '\0';
+    if (field->width <= sizeof raw && field->off + field->width <= place->size &&
+        device_read(place->device, place->off + field->off, raw, field->width, &ignored))
+        field->kind->format(field, raw, value, size);
+}
+
+static void print_field(struct output *out, const struct place *place, const struct field *field)
+{
+    char value[200];
+    field_value(place, field, value, sizeof value);
+    output_printf(out, ", field %s%s", field->name, value[0] ? " = " : "");
+    output_name(out, value);
+    output_printf(out, " (%s)", field->meaning);
+}
+
 static void print_step(const struct what *what, const struct what_step *step, const struct field *field)
 {
     const struct owner *owner = &step->owner;
@@ -107,7 +127,7 @@ static void print_step(const struct what *what, const struct what_step *step, co
     if (owner->kind == OWNER_DATA && !step->volume && !strstr(owner->text, "offset"))
         output_printf(what->out, " (offset 0x%" PRIx64 ")", owner->file_off);
     if (field)
-        output_printf(what->out, ", field %s (%s)", field->name, field->meaning);
+        print_field(what->out, place, field);
     output_printf(what->out, "\n");
 }
 
@@ -135,8 +155,12 @@ static bool emit_step(const struct what_step *step, void *arg, struct error *err
         report_text(report, "title", owner->place.title[0] ? owner->place.title : owner->place.layout->title);
         report_number(report, "structure-offset", owner->place.off);
     }
-    if (field)
+    if (field) {
+        char value[200];
+        field_value(&owner->place, field, value, sizeof value);
         report_text(report, "field", field->name);
+        report_text(report, "value", value);
+    }
     if (step->path)
         report_bytes(report, "path", step->path, strlen(step->path));
     if (owner->kind == OWNER_DATA)

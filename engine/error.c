@@ -128,9 +128,21 @@ const char *error_kind_name(enum error_kind kind)
     return names[kind];
 }
 
+static unsigned holds;
+
+void interrupt_hold(void)
+{
+    holds++;
+}
+
+void interrupt_release(void)
+{
+    holds--;
+}
+
 bool interrupt_check(struct error *err)
 {
-    if (interrupted)
+    if (interrupted && holds == 0)
         return fail(err, E_INTERRUPTED, "interrupted");
     return true;
 }

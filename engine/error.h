@@ -70,5 +70,8 @@ bool interrupt_check(struct error *err) DISH_CHECKED;
 void interrupt_request(void); /* async-signal-safe */
 void interrupt_clear(void);
 bool interrupt_pending(void);
+/* Between hold and release (they nest) checks pass: what takes changes back must come to its end. */
+void interrupt_hold(void);
+void interrupt_release(void);
 
 #endif

@@ -451,9 +451,22 @@ static bool reload(struct session *session, struct image *image, struct error *e
     return false;
 }
 
+/* A command that failed after an undo may have ended redo in the stages: then the session's list ends, too.
+ */
+static void check_redo(struct session *session)
+{
+    for (const struct undo_record *record = session->redo; record; record = record->next)
+        for (size_t i = 0; i < record->step_count; i++)
+            if (!stage_reaches(record->steps[i].file, record->steps[i].after)) {
+                free_records(&session->redo);
+                return;
+            }
+}
+
 bool session_revert(struct session *session, struct error *err)
 {
     bool ok = true;
+    interrupt_hold();
     for (struct image *image = session->images; image; image = image->next) {
         if (image->file->read_only)
             continue;
@@ -462,21 +475,37 @@ bool session_revert(struct session *session, struct error *err)
             ok = stage_revert(image->companions[i], err) && ok;
         ok = reload(session, image, err) && ok;
     }
+    check_redo(session);
+    interrupt_release();
     return ok;
+}
+
+static bool go_files(const struct undo_record *record, bool back, struct error *err)
+{
+    for (size_t i = 0; i < record->step_count; i++) {
+        const struct undo_step *step = &record->steps[i];
+        if (stage_go(step->file, back ? step->before : step->after, err))
+            continue;
+        struct error ignored;
+        while (i-- > 0) /* back to where they were, so that the images still belong together */
+            (void)!stage_go(record->steps[i].file, back ? record->steps[i].after : record->steps[i].before,
+                            &ignored);
+        return false;
+    }
+    return true;
 }
 
 /* Go to the before or after state of a record. */
 static bool go(struct session *session, const struct undo_record *record, bool back, struct error *err)
 {
-    for (size_t i = 0; i < record->step_count; i++) {
-        const struct undo_step *step = &record->steps[i];
-        if (!stage_go(step->file, back ? step->before : step->after, err))
-            return false;
-    }
+    if (!go_files(record, back, err))
+        return false;
+    bool ok = true;
+    interrupt_hold();
     for (struct image *image = session->images; image; image = image->next)
-        if (record_names(record, image) && !reload(session, image, err))
-            return false;
-    return true;
+        ok = (!record_names(record, image) || reload(session, image, err)) && ok;
+    interrupt_release();
+    return ok;
 }
 
 static bool step_records(struct session *session, struct undo_record **from, struct undo_record **to,
@@ -557,6 +586,7 @@ static void drop_new_images(struct session *session)
 bool session_rollback(struct session *session, struct error *err)
 {
     bool ok = true;
+    interrupt_hold();
     free_records(&session->undo);
     free_records(&session->redo);
     drop_new_images(session);
@@ -573,6 +603,7 @@ bool session_rollback(struct session *session, struct error *err)
     }
     if (ok)
         session->broken[0] = '\0';
+    interrupt_release();
     return ok;
 }
 

@@ -47,6 +47,8 @@ bool stage_prepare_mark(struct device *, struct error *) DISH_CHECKED;
 bool stage_revert(struct device *, struct error *) DISH_CHECKED;
 /* Undo or redo to a savepoint between the last commit and the newest mark; a new change ends redo. */
 bool stage_go(struct device *, uint64_t generation, struct error *) DISH_CHECKED;
+/* Whether stage_go() could go there: a failed command's changes end redo, too. */
+bool stage_reaches(const struct device *, uint64_t generation);
 /* True when anything changed since the last commit. */
 bool stage_pending(const struct device *);
 /* True when anything changed since the last mark. */

@@ -296,6 +296,12 @@ bool stage_revert(struct device *dev, struct error *err)
     return true;
 }
 
+bool stage_reaches(const struct device *dev, uint64_t generation)
+{
+    const struct stage *stage = (const struct stage *)dev;
+    return generation == stage->base || (generation > stage->lost && generation <= stage->top);
+}
+
 /* What is masked, and what belongs to a generation, after going over a log. */
 static bool step_ranges(struct ranges *masked, struct ranges *direct, const struct log *log, bool back,
                         struct error *err)
@@ -322,10 +328,10 @@ bool stage_go(struct device *dev, uint64_t generation, struct error *err)
         return fail(err, E_BUSY, "a command is still running");
     if (generation == stage->mark)
         return true;
-    if (generation < stage->base || generation > stage->top)
-        return fail(err, E_NOENT, "that state is not kept");
     if (generation > stage->base && generation <= stage->lost)
         return fail(err, E_NOENT, "that is too far back to undo; rollback goes to the last commit");
+    if (!stage_reaches(dev, generation))
+        return fail(err, E_NOENT, "that state is not kept");
     size_t from = depth_of(stage, stage->mark), to = depth_of(stage, generation);
     struct ranges masked = {0}, direct = {0};
     bool ok = ranges_copy(&stage->masked, &masked, err) && ranges_copy(&stage->direct, &direct, err);

@@ -265,6 +265,69 @@ static void test_marker_lost(void **state)
     assert_true(refused);
 }
 
+/* The user stops a command: what it did is taken back, with the wish to stop still standing. */
+static void test_interrupt(void **state)
+{
+    (void)state;
+    struct error err;
+    struct session *session = open_session();
+    must(device_write(session->images->disk, 0, "x", 1, WRITE_UPDATE, &err), &err);
+    interrupt_request();
+    assert_false(device_write(session->images->disk, 0, "y", 1, WRITE_UPDATE, &err));
+    assert_int_equal(err.kind, E_INTERRUPTED);
+    must(session_revert(session, &err), &err);
+    assert_true(interrupt_pending());
+    interrupt_clear();
+    assert_false(session_pending(session));
+    must(change(session, &err), &err);
+    interrupt_request();
+    must(session_rollback(session, &err), &err);
+    interrupt_clear();
+    session_free(session);
+    assert_false(all_are_new(0));
+}
+
+static void test_failed_command_ends_redo(void **state)
+{
+    (void)state;
+    struct error err;
+    struct session *session = open_session();
+    must(change(session, &err), &err);
+    must(session_undo(session, 1, &err), &err);
+    /* One that changes nothing does not. */
+    must(session_revert(session, &err), &err);
+    must(session_redo(session, 1, &err), &err);
+    must(session_undo(session, 1, &err), &err);
+    must(device_write(session->images->disk, 0, "x", 1, WRITE_UPDATE, &err), &err);
+    must(session_revert(session, &err), &err);
+    assert_false(session_redo(session, 1, &err));
+    assert_string_equal(err.message, "nothing to redo");
+    session_free(session);
+    assert_false(all_are_new(0));
+}
+
+/* Undo of a step of several images with failing memory: all of them go, or none. */
+static void test_undo_without_memory(void **state)
+{
+    (void)state;
+    struct error err;
+    unsigned stayed = 0;
+    for (uint64_t n = 1, failed = 1; failed; n++) {
+        struct session *session = open_session();
+        must(change(session, &err), &err);
+        mem_fail_at(n);
+        failed = !session_undo(session, 1, &err);
+        mem_fail_at(0);
+        /* When the layers cannot be read again the session says so, and all files are in the old state. */
+        bool back = !failed || session->broken[0] != '\0';
+        for (struct image *image = session->images; image; image = image->next)
+            assert_int_equal(image->file->size, back ? SIZE : NEW_SIZE);
+        stayed += !back;
+        session_free(session);
+    }
+    assert_true(stayed > 0);
+}
+
 static void test_undo_is_over_after_the_commit(void **state)
 {
     (void)state;
@@ -285,8 +348,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(power_cut_anywhere),        TEST(host_fails_once), TEST(no_memory_anywhere),
-        TEST(moved_after_the_power_cut), TEST(marker_lost),     TEST(undo_is_over_after_the_commit),
+        TEST(power_cut_anywhere),        TEST(host_fails_once),     TEST(no_memory_anywhere),
+        TEST(moved_after_the_power_cut), TEST(marker_lost),         TEST(interrupt),
+        TEST(failed_command_ends_redo),  TEST(undo_without_memory), TEST(undo_is_over_after_the_commit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

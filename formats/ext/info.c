@@ -2,7 +2,7 @@
 #include "bytes.h"
 #include "describe.h"
 
-#include <stdio.h>
+#include <time.h>
 
 bool ext_overhead(struct ext_fs *ext, uint64_t *blocks, struct error *err)
 {
@@ -52,7 +52,13 @@ static void report_features(const struct ext_fs *ext, struct report *report)
 
 static void report_time(struct report *report, const char *key, uint64_t low, uint64_t high)
 {
-    report_number(report, key, low | high << 32);
+    time_t seconds = (time_t)(low | high << 32);
+    struct tm parts;
+    char text[40];
+    if (seconds == 0)
+        report_null(report, key);
+    else if (gmtime_r(&seconds, &parts) && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) > 0)
+        report_text(report, key, text);
 }
 
 static void report_layout(const struct ext_fs *ext, struct report *report)

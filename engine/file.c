@@ -152,12 +152,16 @@ bool file_readlink(struct volume *volume, fs_id id, char **target, struct error 
         return false;
     if (!fs->driver->readlink)
         return cannot(fs, "hold a symbolic link", err);
+    const char *known = names_find_link(volume, id);
+    if (known)
+        return (*target = mem_string(known, err)) != NULL;
     /* 64 KiB is the most that any format allows. */
     for (size_t size = 4096;; size = 65536 + 1) {
         char *buf = mem_new(size, err);
         if (!buf)
             return false;
         if (fs->driver->readlink(fs, id, buf, size, err)) {
+            names_store_link(volume, id, buf);
             *target = buf;
             return true;
         }
@@ -333,6 +337,7 @@ bool file_create_with(struct volume *volume, fs_id dir, const char *name, const 
     if (!fs->driver->create(fs, dir, name, attr, target, out, err))
         return false;
     names_store(volume, dir, name, *out, attr->mode & S_IFMT);
+    names_forget_link(volume, *out);
     return (flags & FILE_KEEP_TIMES) || set_times_now(fs, dir, ATTR_MTIME | ATTR_CTIME, err);
 }
 
@@ -386,6 +391,7 @@ bool file_remove(struct volume *volume, fs_id dir, const char *name, struct erro
     /* A damaged file can be removed, too: its attributes only tell whether another name stays. */
     bool stays = file_attr(volume, id, &attr, &ignored) && !S_ISDIR(attr.mode) && attr.nlink > 1;
     names_forget(volume, dir, name);
+    names_forget_link(volume, id);
     if (!fs->driver->remove(fs, dir, name, err))
         return false;
     if (stays && !set_times_now(fs, id, ATTR_CTIME, err))

@@ -8,7 +8,13 @@
 
 #include <stdlib.h>
 
-enum { SLOTS = 16384, NAME_ROOM = 40 };
+enum {
+    SLOTS = 16384,
+    NAME_ROOM = 40,
+    LINK_SETS = 1024,
+    LINK_WAYS = 4,
+    LINK_ROOM = 1024, /* longer targets are not remembered */
+};
 
 struct slot {
     uint64_t dir, id;
@@ -18,11 +24,19 @@ struct slot {
     char name[NAME_ROOM]; /* longer names are not remembered */
 };
 
+struct link_slot {
+    fs_id id;
+    uint32_t generation;
+    char *target;
+};
+
 struct name_cache {
     const struct fs *fs;
     uint64_t epoch, hits, misses;
     uint32_t generation; /* slots of other generations are empty */
     struct slot slots[SLOTS];
+    struct link_slot links[LINK_SETS][LINK_WAYS];
+    unsigned next_way; /* the one that a new target takes */
 };
 
 /* NULL: no memory, and then nothing is remembered. */
@@ -114,12 +128,55 @@ void names_forget_all(struct volume *volume)
         return;
     if (++cache->generation == 0) {
         memset(cache->slots, 0, sizeof cache->slots);
+        for (size_t i = 0; i < LINK_SETS * LINK_WAYS; i++)
+            cache->links[i / LINK_WAYS][i % LINK_WAYS].generation = 0;
         cache->generation = 1;
     }
 }
 
+/* ---- targets of symbolic links --------------------------------------------------------------------------
+ */
+
+static struct link_slot *find_link(struct name_cache *cache, fs_id id)
+{
+    struct link_slot *set = cache->links[(id * 0x9E3779B97F4A7C15u >> 32) % LINK_SETS];
+    for (unsigned i = 0; i < LINK_WAYS; i++)
+        if (set[i].id == id && set[i].generation == cache->generation)
+            return &set[i];
+    return NULL;
+}
+
+const char *names_find_link(struct volume *volume, fs_id id)
+{
+    struct name_cache *cache = cache_of(volume);
+    const struct link_slot *slot = cache ? find_link(cache, id) : NULL;
+    return slot ? slot->target : NULL;
+}
+
+void names_store_link(struct volume *volume, fs_id id, const char *target)
+{
+    struct name_cache *cache = cache_of(volume);
+    char *copy = cache && strlen(target) < LINK_ROOM ? strdup(target) : NULL;
+    if (!copy)
+        return;
+    struct link_slot *slot = find_link(cache, id);
+    if (!slot)
+        slot = &cache->links[(id * 0x9E3779B97F4A7C15u >> 32) % LINK_SETS][cache->next_way++ % LINK_WAYS];
+    free(slot->target);
+    *slot = (struct link_slot){.id = id, .generation = cache->generation, .target = copy};
+}
+
+void names_forget_link(struct volume *volume, fs_id id)
+{
+    struct link_slot *slot = volume->names ? find_link(volume->names, id) : NULL;
+    if (slot)
+        slot->generation = 0;
+}
+
 void names_free(struct volume *volume)
 {
+    for (size_t i = 0; volume->names && i < LINK_SETS * LINK_WAYS; i++)
+        free(volume->names->links[i / LINK_WAYS][i % LINK_WAYS].target);
     free(volume->names);
     volume->names = NULL;
 }

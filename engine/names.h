@@ -17,6 +17,13 @@ void names_store(struct volume *, fs_id dir, const char *name, fs_id id, uint32_
 /* The name came, went or changed its meaning. */
 void names_forget(struct volume *, fs_id dir, const char *name);
 void names_forget_all(struct volume *);
+/*
+ * Targets of symbolic links: a file's target never changes, so a target is good until the file is removed or
+ * its id is given to a new one (names_forget_link).
+ */
+const char *names_find_link(struct volume *, fs_id); /* NULL: not known; valid until the next call */
+void names_store_link(struct volume *, fs_id, const char *target);
+void names_forget_link(struct volume *, fs_id);
 /* When the volume's filesystem is closed. */
 void names_free(struct volume *);
 void names_report(const struct volume *, struct report *);

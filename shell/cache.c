@@ -1,4 +1,5 @@
 #include "command.h"
+#include "names.h"
 
 #include <string.h>
 
@@ -21,6 +22,7 @@ static void report_image(struct image *image, struct report *report)
         report_size(report, "device-read-bytes", volume->device->stats.read_bytes);
         if (volume->fs->driver->cache_report)
             volume->fs->driver->cache_report(volume->fs, report);
+        names_report(volume, report);
         report_close(report);
     }
     report_close(report);

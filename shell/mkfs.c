@@ -89,9 +89,10 @@ static bool is_directory(const char *path)
 static bool fill(struct session *session, struct call *call, struct volume *volume, const char *source,
                  struct error *err)
 {
-    const struct copy_end from = {.host = source}, to = {.volume = volume, .path = "/"};
+    const struct copy_end from = {.host = source, .contents = true};
+    const struct copy_end to = {.volume = volume, .path = "/", .shown = "/"};
     const struct copy_options options = {
-        .archive = true, .mirror = true, .lossy = true, .complain = complain, .note = note, .arg = call};
+        .archive = true, .lossy = true, .complain = complain, .note = note, .arg = call};
     struct copy_tally tally = {0};
     bool ok = is_directory(source) ? copy_run(session, &from, 1, &to, &options, &tally, err)
                                    : tar_in(session, source, NULL, NULL, &to, &options, &tally, err);

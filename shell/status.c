@@ -1,5 +1,6 @@
 /* status: what is open, what is pending; with -v how caches and devices are used. */
 #include "command.h"
+#include "names.h"
 #include "shell.h"
 
 struct listing {
@@ -37,6 +38,7 @@ static void report_volume(struct report *report, const struct volume *volume)
     report_number(report, "write-bytes", volume->device->stats.write_bytes);
     if (volume->fs->driver->cache_report)
         volume->fs->driver->cache_report(volume->fs, report);
+    names_report(volume, report);
     report_close(report);
 }
 

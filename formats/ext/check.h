@@ -86,6 +86,8 @@ void ext_unfixable(struct ext_checker *, const char *code, uint64_t off, const c
 bool ext_check_mark(struct ext_checker *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
 /* Mark blocks as in use; those that were already go into dup. */
 bool ext_check_claim(struct ext_checker *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
+/* A block that was claimed just now is in use no more. */
+bool ext_check_unclaim(struct ext_checker *, uint64_t block, struct error *) DISH_CHECKED;
 /* The bits found for a group, as its bitmap should be; bits is block_size bytes. */
 void ext_check_block_bits(const struct ext_checker *, uint32_t group, uint8_t *bits);
 void ext_check_inode_bits(const struct ext_checker *, uint32_t group, uint8_t *bits);
@@ -106,6 +108,8 @@ void ext_check_reset(struct ext_checker *); /* forget all that was found */
 bool ext_check_group(struct ext_checker *, uint32_t group, struct ext_group *, struct error *) DISH_CHECKED;
 bool ext_check_inode(struct ext_checker *, uint32_t ino, struct ext_inode *, struct error *) DISH_CHECKED;
 uint64_t ext_check_inode_off(const struct ext_inode *);
+/* Whether part `index` of `count` of a block was changed: its checksum is stale until the flush. */
+bool ext_check_stale(const struct cache_block *, uint32_t index, uint32_t count);
 /* True when a file may own these blocks: inside the volume, and no metadata of the volume itself. */
 bool ext_check_may_own(const struct ext_checker *, uint64_t start, uint64_t len);
 

@@ -132,6 +132,17 @@ bool ext_check_claim(struct ext_checker *c, uint64_t start, uint64_t len, struct
     return true;
 }
 
+bool ext_check_unclaim(struct ext_checker *c, uint64_t block, struct error *err)
+{
+    uint32_t group = ext_group_of_block(c->ext, block);
+    uint32_t at = (uint32_t)((block - ext_group_first_block(c->ext, group)) >> c->ext->cluster_bits);
+    uint8_t *bits = group_bits(c, group, err);
+    if (!bits)
+        return false;
+    ext_bits_fill(bits, at, at + 1, false);
+    return true;
+}
+
 void ext_check_block_bits(const struct ext_checker *c, uint32_t group, uint8_t *bits)
 {
     const struct ext_fs *ext = c->ext;
@@ -331,4 +342,9 @@ bool ext_check_inode(struct ext_checker *c, uint32_t ino, struct ext_inode *out,
 uint64_t ext_check_inode_off(const struct ext_inode *inode)
 {
     return inode->block->off + (uint64_t)(inode->raw - inode->block->data);
+}
+
+bool ext_check_stale(const struct cache_block *block, uint32_t index, uint32_t count)
+{
+    return block->parts >> (count > 64 ? index / (count / 64) : index) & 1;
 }

@@ -16,7 +16,8 @@ struct judged {
     struct ext_inode *inode;
     uint32_t ino;
     uint32_t mode;
-    bool special; /* one of the volume's own: has no name */
+    bool special;  /* one of the volume's own: has no name */
+    uint64_t more; /* clusters of attributes */
 };
 
 static void changed(struct judged *j)
@@ -61,10 +62,6 @@ static void check_flags(struct judged *j)
         ext_problem(c, "feature", off, "inode %u has an extent tree, but the volume no feature extent",
                     j->ino))
         ext_set_feature(ext, EXT_EXTENTS, c->copies = true);
-    if (ext_inode_flag(j->inode->raw, EXT_FL_INLINE_DATA) && !ext_has(ext, EXT_INLINE_DATA) &&
-        ext_problem(c, "feature", off, "inode %u has inline data, but the volume no feature inline_data",
-                    j->ino))
-        ext_set_feature(ext, EXT_INLINE_DATA, c->copies = true);
     if (ext_inode_flag(j->inode->raw, EXT_FL_INDEX) && (!directory || !ext_has(ext, EXT_DIR_INDEX)) &&
         ext_problem(c, "inode-flags", off, "inode %u has the flag of an indexed directory%s", j->ino,
                     directory ? " without the feature dir_index" : " and is none"))
@@ -82,6 +79,92 @@ static void check_flags(struct judged *j)
     if (S_ISLNK(j->mode) && ext_inode_flag(j->inode->raw, EXT_FL_IMMUTABLE | EXT_FL_APPEND) &&
         ext_problem(c, "inode-flags", off, "symbolic link %u is immutable or append-only", j->ino))
         set_flags(j, EXT_FL_IMMUTABLE | EXT_FL_APPEND, 0);
+}
+
+/* Inline data always has an attribute beside i_block: without it the flag is wrong, or the data is lost. */
+static bool check_inline(struct judged *j, struct error *err)
+{
+    struct ext_checker *c = j->c;
+    uint8_t *raw = j->inode->raw;
+    uint64_t off = INODE_OFF(j->inode, i_flags);
+    struct error missing = {0};
+    if (!ext_inode_flag(raw, EXT_FL_INLINE_DATA))
+        return true;
+    const struct ext_xattr_key key = {EXT_XATTR_SYSTEM, "data", 4};
+    struct ext_xattr_found found;
+    bool there = ext_xattr_find(c->ext, j->inode, &key, &found, &missing);
+    if (there)
+        ext_xattr_put(c->ext, &found);
+    if (there) {
+        if (!ext_has(c->ext, EXT_INLINE_DATA) &&
+            ext_problem(c, "feature", off, "inode %u has inline data, but the volume no feature inline_data",
+                        j->ino))
+            ext_set_feature(c->ext, EXT_INLINE_DATA, c->copies = true);
+        return true;
+    }
+    if (missing.kind == E_NOMEM || missing.kind == E_INTERRUPTED) {
+        *err = missing;
+        return false;
+    }
+    if (!ext_problem(c, "inline-data", off, "inode %u has the flag of inline data, but not its attribute",
+                     j->ino))
+        return true;
+    bool tree = load_le16(ext_inode_i_block(raw)) == EXT_EXTENT_MAGIC && ext_has(c->ext, EXT_EXTENTS);
+    set_flags(j, EXT_FL_INLINE_DATA, tree ? EXT_FL_EXTENTS : 0);
+    if (!tree) {
+        ext_map_init(c->ext, j->inode);
+        ext_inode_set_size(c->ext, raw, 0);
+    }
+    return true;
+}
+
+/* An encrypted file has a context in its attributes. */
+static void check_encrypted(struct judged *j)
+{
+    struct ext_checker *c = j->c;
+    const struct ext_xattr_key key = {EXT_XATTR_ENCRYPTION, "c", 1};
+    struct ext_xattr_found found;
+    struct error ignored;
+    if (!ext_inode_flag(j->inode->raw, EXT_FL_ENCRYPT))
+        return;
+    if (ext_has(c->ext, EXT_ENCRYPT) && ext_xattr_find(c->ext, j->inode, &key, &found, &ignored)) {
+        ext_xattr_put(c->ext, &found);
+        return;
+    }
+    if (ext_problem(c, "inode-flags", INODE_OFF(j->inode, i_flags), "inode %u is encrypted without a context",
+                    j->ino))
+        set_flags(j, EXT_FL_ENCRYPT, 0);
+}
+
+/* Fields that no version of the format uses any more, or not with these features. */
+static void check_unused_fields(struct judged *j)
+{
+    struct ext_checker *c = j->c;
+    uint8_t *raw = j->inode->raw;
+    bool hurd = ext_super_s_creator_os(c->ext->super) == EXT_OS_HURD;
+    if (ext_inode_i_obso_faddr(raw) != 0 && ext_problem(c, "inode-field", INODE_OFF(j->inode, i_obso_faddr),
+                                                        "inode %u: i_obso_faddr is not 0", j->ino)) {
+        ext_inode_set_i_obso_faddr(raw, 0);
+        changed(j);
+    }
+    if (!hurd && !ext_has(c->ext, EXT_64BIT) && ext_inode_i_file_acl_high(raw) != 0 &&
+        ext_problem(c, "inode-field", INODE_OFF(j->inode, i_file_acl_high),
+                    "inode %u: i_file_acl_high is not 0", j->ino)) {
+        ext_inode_set_i_file_acl_high(raw, 0);
+        changed(j);
+    }
+    if (!hurd && !ext_has(c->ext, EXT_HUGE_FILE) && ext_inode_i_blocks_high(raw) != 0 &&
+        ext_problem(c, "inode-field", INODE_OFF(j->inode, i_blocks_high), "inode %u: i_blocks_high is not 0",
+                    j->ino)) {
+        ext_inode_set_i_blocks_high(raw, 0);
+        changed(j);
+    }
+    if (S_ISDIR(j->mode) && !ext_has(c->ext, EXT_LARGE_DIR) && ext_inode_i_size_high(raw) != 0 &&
+        ext_problem(c, "inode-field", INODE_OFF(j->inode, i_size_high), "directory %u: i_size_high is not 0",
+                    j->ino)) {
+        ext_inode_set_i_size_high(raw, 0);
+        changed(j);
+    }
 }
 
 /* An extent tree without its flag, or a flag on what holds no tree. */
@@ -187,9 +270,15 @@ static void check_size(struct judged *j, const struct ext_walk *w)
     struct ext_fs *ext = j->c->ext;
     uint64_t size = ext_inode_size(ext, j->inode->raw), right = size;
     bool directory = S_ISDIR(j->mode), verity = ext_inode_flag(j->inode->raw, EXT_FL_VERITY);
-    if (ext_inode_flag(j->inode->raw, EXT_FL_INLINE_DATA) || S_ISLNK(j->mode))
+    if (S_ISLNK(j->mode))
         return;
-    if (directory) {
+    if (ext_inode_flag(j->inode->raw, EXT_FL_INLINE_DATA)) {
+        struct ext_inline data;
+        struct error ignored;
+        uint64_t most =
+            ext_inline_get(ext, j->inode, &data, &ignored) ? EXT_I_BLOCK_SIZE + data.tail_len : size;
+        right = directory ? most : MIN_OF(size, most);
+    } else if (directory) {
         uint64_t blocks = size >> ext->block_bits;
         if (size % ext->block_size || blocks != w->end)
             right = w->end << ext->block_bits;
@@ -234,7 +323,9 @@ static void check_units(struct judged *j, uint64_t clusters)
 static bool check_checksum(struct judged *j)
 {
     const struct ext_fs *ext = j->c->ext;
-    if (!ext->has_csum || j->inode->block->parts || ext_inode_csum_ok(ext, j->ino, j->inode->raw))
+    uint32_t index = j->ino - (uint32_t)j->inode->block->owner;
+    if (!ext->has_csum || ext_check_stale(j->inode->block, index, ext->inodes_per_block) ||
+        ext_inode_csum_ok(ext, j->ino, j->inode->raw))
         return true;
     if (ext_problem(j->c, "inode-checksum", INODE_OFF(j->inode, i_checksum_lo),
                     "inode %u: its checksum is wrong", j->ino))
@@ -254,15 +345,14 @@ static bool check_blocks(struct judged *j, struct error *err)
 {
     struct ext_checker *c = j->c;
     struct ext_walk walk = {.c = c, .inode = j->inode, .claim = true, .directory = S_ISDIR(j->mode)};
-    uint64_t more = 0;
-    if (!ext_check_walk(&walk, err) || !ext_check_xattrs(c, j->inode, &more, err))
+    if (!ext_check_walk(&walk, err))
         return false;
     if (c->stop)
         return true;
     c->files++;
     c->fragmented += walk.runs > 1;
     check_size(j, &walk);
-    check_units(j, walk.clusters + more);
+    check_units(j, walk.clusters + j->more);
     return true;
 }
 
@@ -288,8 +378,12 @@ static bool check_used(struct judged *j, struct error *err)
         return true;
     }
     check_flags(j);
+    if (!ext_check_xattrs(c, j->inode, &j->more, err) || !check_inline(j, err))
+        return false;
     check_form(j);
+    check_encrypted(j);
     check_times(j);
+    check_unused_fields(j);
     bool directory = S_ISDIR(j->mode);
     if (!ext_check_set_inode(c, j->ino, directory, err) || (directory && !add_dir(c, j->ino, err)))
         return false;
@@ -347,13 +441,16 @@ static bool check_reserved(struct judged *j, struct error *err)
         return check_used(j, err);
     if (!ext_check_set_inode(c, j->ino, false, err))
         return false;
-    if (j->ino == EXT_BAD_INO) {
+    bool sized = ext_inode_i_size_lo(j->inode->raw) != 0 || ext_inode_i_size_high(j->inode->raw) != 0;
+    bool mapped = !all_zero(ext_inode_i_block(j->inode->raw), EXT_I_BLOCK_SIZE);
+    if (j->ino == EXT_BAD_INO && mapped) {
         struct ext_walk walk = {.c = c, .inode = j->inode, .claim = true};
-        j->mode = S_IFREG; /* it has none: its blocks are the bad ones */
-        return check_checksum(j) &&
-               (all_zero(ext_inode_i_block(j->inode->raw), EXT_I_BLOCK_SIZE) || ext_check_walk(&walk, err));
+        ext_inode_set_i_mode(j->inode->raw, S_IFREG); /* it has none: its blocks are the bad ones */
+        bool ok = check_checksum(j) && ext_check_walk(&walk, err);
+        ext_inode_set_i_mode(j->inode->raw, j->mode);
+        return ok;
     }
-    if (!all_zero(ext_inode_i_block(j->inode->raw), EXT_I_BLOCK_SIZE) || j->mode != 0) {
+    if (mapped || sized || j->mode != 0) {
         if (ext_problem(c, "reserved-inode", ext_check_inode_off(j->inode), "reserved inode %u is not empty",
                         j->ino)) {
             memset(j->inode->raw, 0, ext->inode_size);
@@ -372,7 +469,7 @@ static bool check_one(struct ext_checker *c, uint32_t ino, struct error *err)
     struct ext_inode inode;
     if (!ext_check_inode(c, ino, &inode, err))
         return false;
-    struct judged j = {c, &inode, ino, (uint32_t)ext_inode_i_mode(inode.raw), false};
+    struct judged j = {.c = c, .inode = &inode, .ino = ino, .mode = (uint32_t)ext_inode_i_mode(inode.raw)};
     uint32_t orphan_file = (uint32_t)ext_super_s_orphan_file_inum(c->ext->super);
     j.special = ino < c->ext->first_ino && ino != EXT_ROOT_INO;
     bool used = ext_inode_i_links_count(inode.raw) != 0 || ext_tally_find(&c->orphans, ino), ok = true;
@@ -394,8 +491,9 @@ static bool table_len(struct ext_checker *c, uint32_t group, uint32_t *len, stru
     if (!ext_check_group(c, group, &desc, err))
         return false;
     *len = ext->inodes_per_group;
-    bool trusted = ext->group_csum && (desc.block->parts ||
-                                       ext_desc_bg_checksum(desc.raw) == ext_desc_csum(ext, group, desc.raw));
+    bool stale = ext_check_stale(desc.block, group % ext->descs_per_block, ext->descs_per_block);
+    bool trusted =
+        ext->group_csum && (stale || ext_desc_bg_checksum(desc.raw) == ext_desc_csum(ext, group, desc.raw));
     if (trusted && (ext_desc_bg_flags(desc.raw) & EXT_BG_INODE_UNINIT))
         *len = 0;
     else if (trusted)

@@ -26,8 +26,7 @@ static bool problem(struct ext_walk *w, const char *code, uint64_t off, const ch
     return ext_problem(w->c, code, off, "inode %u: %s", w->inode->ino, text);
 }
 
-/* ---- runs of data ---------------------------------------------------------------------------------------
- */
+/* ---- runs of data ---- */
 
 /* Clusters are shared by neighbouring runs of a file: the first of this run may be counted already. */
 static bool claim_run(struct ext_walk *w, uint64_t start, uint64_t len, struct error *err)
@@ -67,19 +66,24 @@ static bool visit_run(struct ext_walk *w, uint64_t block, uint64_t start, uint64
     return !w->data || w->data(w, block, start, len, unwritten, err);
 }
 
-/* A block of a tree or map: may the inode own it, and does nobody else? */
+/* A block of a tree or map: may the inode own it? */
+static bool may_own_node(struct ext_walk *w, uint64_t block, uint64_t slot_off)
+{
+    if (ext_check_may_own(w->c, block, 1))
+        return true;
+    problem(w, "block-pointer", slot_off, "block %llu cannot hold a part of its map",
+            (unsigned long long)block);
+    return false;
+}
+
+/* Does nobody else own it? */
 static bool take_node(struct ext_walk *w, uint64_t block, uint64_t slot_off, bool *sound, struct error *err)
 {
     struct ext_checker *c = w->c;
-    *sound = ext_check_may_own(c, block, 1);
-    if (!*sound) {
-        problem(w, "block-pointer", slot_off, "block %llu cannot hold a part of its map",
-                (unsigned long long)block);
-        return true;
-    }
+    uint64_t shared = c->dup.total;
+    *sound = true;
     if (!w->claim)
         return true;
-    uint64_t shared = c->dup.total;
     if (!ext_check_claim(c, block, 1, err))
         return false;
     if (c->dup.total != shared || ranges_overlaps(&c->dup, block, 1)) {
@@ -93,8 +97,7 @@ static bool take_node(struct ext_walk *w, uint64_t block, uint64_t slot_off, boo
     return true;
 }
 
-/* ---- extent trees ---------------------------------------------------------------------------------------
- */
+/* ---- extent trees ---- */
 
 struct node {
     uint8_t *raw;
@@ -166,6 +169,40 @@ static bool check_extent(struct ext_walk *w, const struct node *n, uint8_t *entr
 
 static bool walk_node(struct ext_walk *w, struct node *n, uint64_t low, uint64_t high, struct error *err);
 
+/* A node that was read and whose header is sound: its checksum, its owner, its entries. */
+static bool check_child(struct ext_walk *w, const struct node *n, uint8_t *entry, struct node *child,
+                        uint64_t low, uint64_t high, bool *drop, struct error *err)
+{
+    struct ext_fs *ext = w->c->ext;
+    uint64_t off = n->off + (uint64_t)(entry - n->raw), at = child->off >> ext->block_bits;
+    uint32_t seed = ext_inode_seed(ext, w->inode->ino, (uint32_t)ext_inode_i_generation(w->inode->raw));
+    bool sound, repair = w->claim && w->c->repair;
+    if (!take_node(w, at, off, &sound, err))
+        return false;
+    *drop = !sound && repair;
+    if (!sound)
+        return true;
+    if (ext->has_csum && !child->block->dirty &&
+        load_le32(ext_extent_tail(child->raw)) != ext_extent_csum(ext, seed, child->raw) &&
+        problem(w, "extent-checksum", child->off, "the checksum of an extent node is wrong"))
+        ext_block_dirty(ext, child->block);
+    if (!walk_node(w, child, low, high, err))
+        return false;
+    if (repair && ext_eh_eh_entries(child->raw) == 0) { /* all that it held was wrong */
+        *drop = true;
+        w->clusters--;
+        return ext_check_unclaim(w->c, at, err);
+    }
+    uint64_t first = ext_eh_eh_entries(child->raw) ? ext_ei_ei_block(child->raw + EXT_EXTENT_ENTRY) : low;
+    if (first != low &&
+        problem(w, "extent-index", off, "an index entry says file block %llu, its node begins with %llu",
+                (unsigned long long)low, (unsigned long long)first)) {
+        ext_ei_set_ei_block(entry, first);
+        node_changed(w, n);
+    }
+    return true;
+}
+
 /* What an index entry points to, read and judged. *drop: it cannot be used and is to go. */
 static bool walk_child(struct ext_walk *w, const struct node *n, uint8_t *entry, uint64_t low, uint64_t high,
                        bool *drop, struct error *err)
@@ -175,37 +212,21 @@ static bool walk_child(struct ext_walk *w, const struct node *n, uint8_t *entry,
              at = ext_ei_ei_leaf_lo(entry) | ext_ei_ei_leaf_hi(entry) << 32;
     size_t room = (ext->block_size - EXT_EXTENT_ENTRY) / EXT_EXTENT_ENTRY;
     struct node child = {.depth = n->depth - 1};
-    uint64_t owner = ext_inode_owner(w->inode);
-    bool sound;
-    if (!take_node(w, at, off, &sound, err))
-        return false;
-    *drop = !sound && w->claim && w->c->repair;
-    if (!sound)
+    if (!may_own_node(w, at, off)) {
+        *drop = w->claim && w->c->repair;
         return true;
-    if (!ext_block_get(ext, at, EXT_TAG_EXTENTS, owner, &child.block, err))
+    }
+    if (!ext_block_get(ext, at, EXT_TAG_EXTENTS, ext_inode_owner(w->inode), &child.block, err))
         return false;
     child.raw = child.block->data;
     child.off = child.block->off;
     const char *fault = header_fault(child.raw, room, child.depth);
     bool ok = true;
-    if (fault) {
+    if (fault)
         *drop = problem(w, "extent-header", child.off, "extent node: %s", fault);
-    } else {
-        uint32_t seed = ext_inode_seed(ext, w->inode->ino, (uint32_t)ext_inode_i_generation(w->inode->raw));
-        if (ext->has_csum && !child.block->dirty &&
-            load_le32(ext_extent_tail(child.raw)) != ext_extent_csum(ext, seed, child.raw) &&
-            problem(w, "extent-checksum", child.off, "the checksum of an extent node is wrong"))
-            ext_block_dirty(ext, child.block);
-        ok = walk_node(w, &child, low, high, err);
-    }
-    uint64_t first = ext_eh_eh_entries(child.raw) ? ext_ei_ei_block(child.raw + EXT_EXTENT_ENTRY) : low;
+    else
+        ok = check_child(w, n, entry, &child, low, high, drop, err);
     ext_block_put(ext, child.block);
-    if (ok && !fault && first != low &&
-        problem(w, "extent-index", off, "an index entry says file block %llu, its node begins with %llu",
-                (unsigned long long)low, (unsigned long long)first)) {
-        ext_ei_set_ei_block(entry, first);
-        node_changed(w, n);
-    }
     return ok;
 }
 
@@ -247,9 +268,10 @@ static bool walk_extents(struct ext_walk *w, struct error *err)
     const char *fault = header_fault(root, EXT_I_BLOCK_SIZE / EXT_EXTENT_ENTRY - 1, n.depth);
     if (!fault && n.depth > EXT_EXTENT_MAX_DEPTH)
         fault = "eh_depth is more than 5";
-    if (!fault)
-        return walk_node(w, &n, 0, (uint64_t)1 << 32, err);
-    if (problem(w, "extent-header", n.off, "extent tree: %s", fault)) {
+    if (!fault && !walk_node(w, &n, 0, (uint64_t)1 << 32, err))
+        return false;
+    bool emptied = !fault && n.depth > 0 && ext_eh_eh_entries(root) == 0 && w->claim && w->c->repair;
+    if (emptied || (fault && problem(w, "extent-header", n.off, "extent tree: %s", fault))) {
         memset(root, 0, EXT_I_BLOCK_SIZE);
         ext_eh_set_eh_magic(root, EXT_EXTENT_MAGIC);
         ext_eh_set_eh_max(root, EXT_I_BLOCK_SIZE / EXT_EXTENT_ENTRY - 1);
@@ -258,8 +280,7 @@ static bool walk_extents(struct ext_walk *w, struct error *err)
     return true;
 }
 
-/* ---- block maps -----------------------------------------------------------------------------------------
- */
+/* ---- block maps ---- */
 
 struct map {
     struct ext_walk *w;
@@ -299,7 +320,10 @@ static bool walk_pointer(struct map *m, uint64_t at, uint64_t block, unsigned de
         return true;
     }
     bool sound, changed = false;
-    if (!settle(m, err) || !take_node(w, at, slot_off, &sound, err))
+    if (!settle(m, err))
+        return false;
+    sound = may_own_node(w, at, slot_off);
+    if (sound && !take_node(w, at, slot_off, &sound, err))
         return false;
     *clear = !sound && w->claim && w->c->repair;
     if (!sound)

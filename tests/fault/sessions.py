@@ -168,7 +168,7 @@ SESSIONS = [
             "snapshot create first\nput big.bin /new\nrm /one\nsnapshot create second\nsnapshot apply first\n"
             "mkdir /after\n"),
     Session("images", Image("disk.img", "ext"), make_ext,
-            "open other=other.img\nmv /one other:/moved\nopen third=third.qcow2\ncp other:/two third:/copied\n"
+            "open other=other.img\nmv --lossy /one other:/moved\nopen third=third.qcow2\ncp other:/two third:/copied\n"
             "mv third:/three /came\n",
             [(Image("other.img", "fat"), make_fat), (Image("third.qcow2", "ext", qcow2=True), make_qcow2)]),
     Session("create", Image("disk.qcow2", "ext", qcow2=True), None,

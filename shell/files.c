@@ -33,7 +33,11 @@ bool file_arg_parse(struct session *session, const char *text, struct file_arg *
     arg->volume = location->volume;
     arg->path = location->path;
     arg->shown = location_text(location, err);
-    return arg->shown != NULL;
+    if (arg->shown)
+        return true;
+    location_free(location);
+    *arg = (struct file_arg){.typed = text};
+    return false;
 }
 
 bool file_arg_open(struct session *session, const char *text, bool follow, struct file_arg *arg,

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { MAX_INDEXED = 256, MAX_REFS = 1024 * 1024, AHEAD_BYTES = 128 * 1024 };
+enum { MAX_INDEXED = 256, MAX_REFS = 1024 * 1024, MAX_DIRS = 16384, AHEAD_BYTES = 128 * 1024 };
 
 /* ---- slots -----------------------------------------------------------------------------------------------
  */
@@ -127,6 +127,17 @@ void exfat_dir_forget(struct exfat *exfat, uint32_t first)
         }
 }
 
+/* Too many are known: forget those that nobody works with; an id leads to them again. */
+static void trim_dirs(struct exfat *exfat)
+{
+    for (size_t i = 0; exfat->dir_count >= MAX_DIRS && !exfat->searching && i < DIR_BUCKETS; i++)
+        for (struct exfat_dir *dir = exfat->dirs[i], *next; dir; dir = next) {
+            next = dir->next;
+            if (!dir->indexed && dir->scans == 0 && dir->id != ROOT_ID)
+                exfat_dir_forget(exfat, dir->stream.first);
+        }
+}
+
 void exfat_dirs_drop(struct exfat *exfat)
 {
     for (size_t i = 0; i < DIR_BUCKETS; i++)
@@ -158,6 +169,7 @@ bool exfat_dir_at(struct exfat *exfat, const struct exfat_stream *stream, fs_id 
         }
         if (clusters == 0 || (uint64_t)clusters << exfat->g.cluster_shift > MAX_DIR_BYTES)
             return fail(err, E_DAMAGED, "the directory has %u clusters", clusters);
+        trim_dirs(exfat);
         dir = mem_new(sizeof *dir, err);
         if (!dir)
             return false;
@@ -277,6 +289,7 @@ bool exfat_dir_scan(struct exfat *exfat, struct exfat_dir *dir, exfat_item_fn *e
     bool ok = raw != NULL;
     if (ok)
         err->kind = E_OK;
+    dir->scans++;
     for (; ok && item.slot < dir->slots; item.slot += item.count) {
         if (item.slot >= ahead) {
             ok = interrupt_check(err) && read_ahead(exfat, dir, item.slot, err);
@@ -297,6 +310,7 @@ bool exfat_dir_scan(struct exfat *exfat, struct exfat_dir *dir, exfat_item_fn *e
     }
     if (ok && (item.slot >= dir->slots || raw[0] == TYPE_END))
         dir->end = MIN_OF(item.slot, dir->slots);
+    dir->scans--;
     free(raw);
     return ok;
 }
@@ -345,6 +359,7 @@ static bool search_dir(struct exfat *exfat, uint32_t first, struct exfat_dir **o
     struct exfat_dir *dir = NULL;
     bool ok = exfat_dir_open(exfat, ROOT_ID, &dir, err);
     exfat->searches++;
+    exfat->searching = true;
     for (;;) {
         ok = ok && exfat_dir_scan(exfat, dir, search_item, &search, err);
         if (!ok || search.id || search.count == 0)
@@ -353,6 +368,7 @@ static bool search_dir(struct exfat *exfat, uint32_t first, struct exfat_dir **o
         ok = dir != NULL;
     }
     free(search.todo);
+    exfat->searching = false;
     if (ok && !search.id)
         return fail(err, E_NOENT, "there is no directory at cluster %u", first);
     return ok && exfat_dir_at(exfat, &search.stream, search.id, dir->id, out, err);

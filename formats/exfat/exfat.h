@@ -196,13 +196,14 @@ static inline bool exfat_stream_equal(const struct exfat_stream *a, const struct
            a->valid == b->valid;
 }
 
-/* A directory that was seen: kept until the volume is loaded anew. */
+/* A directory that was seen. Those in use are kept; the others may be forgotten when too many are known. */
 struct exfat_dir {
     struct exfat_stream stream;
     fs_id id, parent;
     uint32_t slots;
     uint32_t end;    /* slots from here on were never used */
     uint32_t search; /* the search that looked into it last */
+    unsigned scans;  /* that are going on */
     bool indexed;
     struct slots index;
     struct exfat_dir *next;          /* in its bucket */
@@ -228,6 +229,7 @@ struct exfat {
     struct exfat_dir *dirs[DIR_BUCKETS], *newest_dir, *oldest_dir;
     size_t dir_count, indexed_count;
     uint32_t searches;
+    bool searching;
     fs_id hint_id; /* the file created last, and the clusters it is expected to get */
     uint32_t hint_clusters;
 };

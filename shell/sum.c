@@ -56,7 +56,7 @@ static bool hash_choose(struct hash *hash, const char *name, struct error *err)
 
 static void hash_begin(struct hash *hash)
 {
-    hash->crc = hash->name[5] == 'c' ? 0xFFFFFFFFu : (uint32_t)crc32(0, NULL, 0);
+    hash->crc = strcmp(hash->name, "crc32c") == 0 ? 0xFFFFFFFFu : (uint32_t)crc32(0, NULL, 0);
 #ifdef HAVE_NETTLE
     if (hash->library)
         hash->library->init(hash->context);

@@ -6,5 +6,5 @@ foreach(script ${oracles})
     get_filename_component(extension ${script} LAST_EXT)
     add_test(NAME oracle.${name} COMMAND $<IF:$<STREQUAL:${extension},.py>,python3,bash> ${script})
     set_tests_properties(oracle.${name} PROPERTIES TIMEOUT 600 LABELS oracle
-        ENVIRONMENT "DISH=${CMAKE_BINARY_DIR}/dish;TOOLS=${CMAKE_BINARY_DIR}/tests")
+        ENVIRONMENT "DISH=${CMAKE_BINARY_DIR}/dish;TOOLS=${CMAKE_BINARY_DIR}/tests$<$<BOOL:${DISH_SANITIZE}>:;SANITIZED=1>")
 endforeach()

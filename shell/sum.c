@@ -54,9 +54,14 @@ static bool hash_choose(struct hash *hash, const char *name, struct error *err)
 #endif
 }
 
+static bool is_crc32c(const struct hash *hash)
+{
+    return strcmp(hash->name, "crc32c") == 0;
+}
+
 static void hash_begin(struct hash *hash)
 {
-    hash->crc = strcmp(hash->name, "crc32c") == 0 ? 0xFFFFFFFFu : (uint32_t)crc32(0, NULL, 0);
+    hash->crc = is_crc32c(hash) ? 0xFFFFFFFFu : (uint32_t)crc32(0, NULL, 0);
 #ifdef HAVE_NETTLE
     if (hash->library)
         hash->library->init(hash->context);
@@ -71,14 +76,13 @@ static void hash_add(struct hash *hash, const uint8_t *bytes, size_t n)
         return;
     }
 #endif
-    hash->crc =
-        hash->name[5] == 'c' ? crc32c(hash->crc, bytes, n) : (uint32_t)crc32(hash->crc, bytes, (uInt)n);
+    hash->crc = is_crc32c(hash) ? crc32c(hash->crc, bytes, n) : (uint32_t)crc32(hash->crc, bytes, (uInt)n);
 }
 
 static void hash_end(struct hash *hash, char hex[2 * MAX_DIGEST + 1])
 {
     uint8_t digest[MAX_DIGEST];
-    store_be32(digest, hash->name[5] == 'c' ? ~hash->crc : hash->crc);
+    store_be32(digest, is_crc32c(hash) ? ~hash->crc : hash->crc);
 #ifdef HAVE_NETTLE
     if (hash->library)
         hash->library->digest(hash->context, hash->size, digest);

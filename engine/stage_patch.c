@@ -16,7 +16,9 @@ enum {
 static size_t next_difference(const uint8_t *a, const uint8_t *b, size_t at)
 {
     while (at < STAGE_PAGE) {
-        if (at % 64 == 0 && memcmp(a + at, b + at, 64) == 0)
+        if (at % 512 == 0 && memcmp(a + at, b + at, 512) == 0)
+            at += 512;
+        else if (at % 64 == 0 && memcmp(a + at, b + at, 64) == 0)
             at += 64;
         else if (at % 8 == 0 && memcmp(a + at, b + at, 8) == 0)
             at += 8;

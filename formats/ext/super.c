@@ -294,7 +294,7 @@ bool ext_block_new(struct ext_fs *ext, uint64_t block, enum ext_tag tag, uint64_
 {
     if (!ext_blocks_valid(ext, block, 1))
         return fail(err, E_DAMAGED, "block %llu is outside the volume", (unsigned long long)block);
-    if (!cache_get_new(ext->cache, ext_offset(ext, block), WRITE_UPDATE, out, err))
+    if (!cache_get_new(ext->cache, ext_offset(ext, block), ext_write_class(ext, block, 1), out, err))
         return false;
     (*out)->tag = tag;
     (*out)->owner = owner;
@@ -308,7 +308,7 @@ void ext_block_put(struct ext_fs *ext, struct cache_block *block)
 
 void ext_block_dirty(struct ext_fs *ext, struct cache_block *block)
 {
-    cache_dirty(ext->cache, block, WRITE_UPDATE);
+    cache_dirty(ext->cache, block, ext_write_class(ext, block->off >> ext->block_bits, 1));
 }
 
 /* ---- flush and reload ---- */

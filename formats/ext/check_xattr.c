@@ -34,6 +34,18 @@ static bool hash_ok(const uint8_t *entry, const uint8_t *base, bool in_inode)
            stored == ext_xattr_entry_hash(entry, value, len, true);
 }
 
+/* Does an entry's value lie in an inode made for values? */
+static bool value_inode_ok(struct ext_checker *c, uint32_t ino)
+{
+    struct ext_inode value;
+    struct error ignored;
+    if (ino < c->ext->first_ino || ino > c->ext->inodes || !ext_check_inode(c, ino, &value, &ignored))
+        return false;
+    bool ok = ext_inode_flag(value.raw, EXT_FL_EA_INODE);
+    ext_inode_put(c->ext, &value);
+    return ok;
+}
+
 /* What is wrong with an area; NULL: nothing. */
 static const char *area_fault(struct ext_checker *c, const struct ext_xattr_area *area, bool in_inode,
                               struct taken *taken)
@@ -53,7 +65,7 @@ static const char *area_fault(struct ext_checker *c, const struct ext_xattr_area
         if (!hash_ok(entry, area->base, in_inode))
             return "e_hash of an entry is wrong";
         uint32_t inum = (uint32_t)ext_xe_e_value_inum(entry);
-        if (inum && (inum < c->ext->first_ino || inum > c->ext->inodes))
+        if (inum && !value_inode_ok(c, inum))
             return "a value has no valid inode";
     }
 }

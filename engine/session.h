@@ -6,6 +6,7 @@
 #define DISH_SESSION_H
 
 #include "driver.h"
+#include "signature.h"
 #include "stage.h"
 #include "table.h"
 
@@ -14,6 +15,7 @@ struct drivers {
     const struct container_driver *const *containers;
     const struct table_driver *const *tables;
     const struct fs_driver *const *filesystems;
+    const struct signature *signatures; /* of what no driver opens; NULL: none */
 };
 
 struct session_options {
@@ -46,6 +48,7 @@ struct volume {
     struct fs *fs;                     /* NULL until volume_fs() opened it */
     bool probed;                       /* fs_driver below is known */
     const struct fs_driver *fs_driver; /* NULL after probing: no filesystem that dish knows */
+    const struct signature *foreign;   /* what it holds instead, if that is recognised */
     char *cwd;                         /* current directory, absolute; NULL: "/" */
     struct name_cache *names;          /* remembered lookups; belongs to names.c */
 };
@@ -150,6 +153,8 @@ bool image_volume(struct image *, unsigned number, struct volume **, struct erro
 bool image_lone_volume(struct image *, struct volume **, struct error *) DISH_CHECKED;
 /* Look what filesystem it holds (*driver NULL: none). Best score wins; a tie is an error naming both. */
 bool volume_probe(struct volume *, const struct fs_driver **driver, struct error *) DISH_CHECKED;
+/* What it holds where no driver is there for it, or NULL. */
+const struct signature *volume_foreign(struct volume *);
 /* Open its filesystem, once. */
 bool volume_fs(struct volume *, struct fs **, struct error *) DISH_CHECKED;
 /* Flush and forget the opened filesystem (before mkfs, resize, raw writes to the device). */

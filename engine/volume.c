@@ -155,6 +155,18 @@ static bool is_system_partition(const struct volume *volume)
     return strcmp(type, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b") == 0 || strcmp(type, "0xef") == 0;
 }
 
+static bool no_filesystem(const struct volume *volume, struct error *err)
+{
+    char name[40] = "";
+    if (volume->number != 0)
+        snprintf(name, sizeof name, "volume %u", volume->number);
+    const char *subject = volume->number ? name : volume->image->name;
+    if (volume->foreign)
+        return fail(err, E_UNSUPPORTED, "%s holds %s, which dish cannot open", subject,
+                    volume->foreign->title);
+    return fail(err, E_NOENT, "%s holds no filesystem that dish knows", subject);
+}
+
 bool image_lone_volume(struct image *image, struct volume **out, struct error *err)
 {
     char found[300] = "";
@@ -183,6 +195,8 @@ bool image_lone_volume(struct image *image, struct volume **out, struct error *e
         *out = plain_one;
     if (count == 1 || plain == 1)
         return true;
+    if (count == 0 && image->volume_count == 1)
+        return no_filesystem(image->volumes[0], err);
     if (count == 0)
         return fail(err, E_NOENT, "%s holds no filesystem that dish knows", image->name);
     return fail(err, E_INVALID,
@@ -195,6 +209,7 @@ bool volume_probe(struct volume *volume, const struct fs_driver **out, struct er
     if (!volume->probed) {
         unsigned best = 0;
         volume->fs_driver = NULL;
+        volume->foreign = NULL;
         for (const struct fs_driver *const *driver = volume->image->session->drivers.filesystems; *driver;
              driver++) {
             unsigned score = (*driver)->head.probe(volume->device);
@@ -206,10 +221,19 @@ bool volume_probe(struct volume *volume, const struct fs_driver **out, struct er
                 volume->fs_driver = *driver;
             }
         }
+        if (!volume->fs_driver)
+            volume->foreign = signature_find(volume->image->session->drivers.signatures, volume->device);
         volume->probed = true;
     }
     *out = volume->fs_driver;
     return true;
+}
+
+const struct signature *volume_foreign(struct volume *volume)
+{
+    const struct fs_driver *driver;
+    struct error ignored = {0};
+    return volume_probe(volume, &driver, &ignored) ? volume->foreign : NULL;
 }
 
 bool volume_fs(struct volume *volume, struct fs **out, struct error *err)
@@ -222,7 +246,7 @@ bool volume_fs(struct volume *volume, struct fs **out, struct error *err)
     if (!volume_probe(volume, &driver, err))
         return false;
     if (!driver)
-        return fail(err, E_NOENT, "volume %u holds no filesystem that dish knows", volume->number);
+        return no_filesystem(volume, err);
     if (!driver->open(volume->device, volume->device->read_only, &volume->fs, err)) {
         volume->fs = NULL;
         return false;

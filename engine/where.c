@@ -319,8 +319,8 @@ static bool emit_volume(struct volume *volume, uint64_t off, what_fn *emit, void
     if (!driver) {
         step.layer = "volume";
         step.owner = (struct owner){.kind = OWNER_UNKNOWN, .len = 1};
-        snprintf(step.owner.text, sizeof step.owner.text,
-                 "volume %u, which holds no filesystem that dish knows", volume->number);
+        snprintf(step.owner.text, sizeof step.owner.text, "volume %u, which holds %s", volume->number,
+                 volume->foreign ? volume->foreign->title : "no filesystem that dish knows");
         return emit(&step, arg, err);
     }
     if (!what_in_volume(volume, off, &step.owner, &step.path, err))

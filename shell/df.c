@@ -148,13 +148,14 @@ static void add_volume(struct grid *grid, const struct session *session, struct 
     char name[300];
     if (volume_probe(volume, &driver, &ignored) && driver && !volume_fs(volume, &fs, &ignored))
         fs = NULL;
+    const struct signature *foreign = volume_foreign(volume);
     volume_name(session, volume, name, sizeof name);
     grid_text(grid, name);
     grid_number(grid, volume->start);
     grid_size(grid, volume->device->size, true);
     grid_text(grid, volume->part ? volume->part->type : NULL);
     grid_text(grid, volume->part ? volume->part->name : NULL);
-    grid_text(grid, fs ? fs->type : driver ? driver->head.name : NULL);
+    grid_text(grid, fs ? fs->type : driver ? driver->head.name : foreign ? foreign->name : NULL);
     grid_text(grid, fs ? fs->label : NULL);
     grid_text(grid, fs ? fs->uuid : NULL);
 }

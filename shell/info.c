@@ -2,6 +2,7 @@
 #include "command.h"
 #include "place_arg.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
 
 static const struct arg args[] = {
@@ -21,6 +22,14 @@ static bool report_container(struct image *image, bool verbose, struct report *r
     report_text(report, "format", image->container->head.name);
     report_size(report, "actual-size", size_on_host(image));
     return !image->container->info || image->container->info(image->disk, verbose, report, err);
+}
+
+static void report_foreign(struct report *report, const struct signature *foreign)
+{
+    char text[200];
+    snprintf(text, sizeof text, "%s, which dish cannot open", foreign->title);
+    report_text(report, "type", foreign->name);
+    report_text(report, "problem", text);
 }
 
 /* Volumes that cannot be read are part of the picture: they say why. */
@@ -54,7 +63,8 @@ static void report_volume(struct volume *volume, bool verbose, struct report *re
             report_text(report, "read-only", fs->why);
         if (verbose && fs->driver->info && !fs->driver->info(fs, verbose, report, &err))
             report_text(report, "problem", err.message);
-    }
+    } else if (volume_foreign(volume))
+        report_foreign(report, volume_foreign(volume));
     report_close(report);
 }
 

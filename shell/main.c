@@ -1,5 +1,6 @@
 /* The program: which formats there are, what was asked for on the command line, and in what order it is done.
  */
+#include "formats.h"
 #include "program.h"
 
 #include <langinfo.h>
@@ -8,48 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-/* ---- the formats ------------------------------------------------------------------------------------- */
-
-#define CONTAINER(symbol) extern const struct container_driver symbol;
-#define TABLE(symbol) extern const struct table_driver symbol;
-#define FILESYSTEM(symbol) extern const struct fs_driver symbol;
-#include "formats.def"
-#undef CONTAINER
-#undef TABLE
-#undef FILESYSTEM
-
-#define CONTAINER(symbol) &symbol,
-#define TABLE(symbol)
-#define FILESYSTEM(symbol)
-static const struct container_driver *const containers[] = {
-#include "formats.def"
-    NULL,
-};
-#undef CONTAINER
-#undef TABLE
-#undef FILESYSTEM
-
-#define CONTAINER(symbol)
-#define TABLE(symbol) &symbol,
-#define FILESYSTEM(symbol)
-static const struct table_driver *const tables[] = {
-#include "formats.def"
-    NULL,
-};
-#undef CONTAINER
-#undef TABLE
-#undef FILESYSTEM
-
-#define CONTAINER(symbol)
-#define TABLE(symbol)
-#define FILESYSTEM(symbol) &symbol,
-static const struct fs_driver *const filesystems[] = {
-#include "formats.def"
-    NULL,
-};
-
-static const struct drivers drivers = {containers, tables, filesystems};
 
 /* ---- starting ---------------------------------------------------------------------------------------- */
 
@@ -144,7 +103,7 @@ static int run(struct shell *shell, struct invocation *invocation)
     invocation->session.arg = shell;
     if (isatty(STDERR_FILENO) == 1 && !shell->options.quiet && !shell->stdin_is_script)
         invocation->session.progress = progress_show;
-    if (!session_new(&shell->session, &drivers, &invocation->session, &err)) {
+    if (!session_new(&shell->session, &all_formats, &invocation->session, &err)) {
         shell_report_error(shell, NULL, &err);
         return EXIT_COMMAND;
     }

@@ -34,6 +34,9 @@ static bool refuse_existing(struct volume *volume, struct error *err)
     if (volume->number == 0 && volume->image->table)
         return fail(err, E_EXIST, "the disk holds a %s partition table; --force replaces it",
                     volume->image->table->driver->head.name);
+    const struct signature *foreign = volume_foreign(volume);
+    if (foreign)
+        return fail(err, E_EXIST, "volume %u holds %s; --force replaces it", volume->number, foreign->title);
     if (volume_probe(volume, &old, &ignored) && !old)
         return true;
     return fail(err, E_EXIST, "volume %u holds a filesystem (%s); --force replaces it", volume->number,
@@ -42,8 +45,10 @@ static bool refuse_existing(struct volume *volume, struct error *err)
 
 static bool wipe(struct volume *volume, struct error *err)
 {
+    const struct signature *signatures = volume->image->session->drivers.signatures;
     uint64_t size = volume->device->size;
-    if (!device_zero(volume->device, 0, MIN_OF(size, SIGNATURE_AREA), WRITE_UPDATE, err))
+    if (!device_zero(volume->device, 0, MIN_OF(size, SIGNATURE_AREA), WRITE_UPDATE, err) ||
+        !signatures_wipe(signatures, volume->device, err))
         return false;
     bool table = volume->number == 0 && volume->image->table && size > 2 * SIGNATURE_AREA;
     return !table || device_zero(volume->device, size - SIGNATURE_AREA, SIGNATURE_AREA, WRITE_UPDATE, err);
@@ -128,9 +133,9 @@ const struct command mkfs_command = {
     .name = "mkfs",
     .group = "Filesystems",
     .summary = "make a filesystem on a volume",
-    .details = "Without VOLUME the current volume is meant, or the only one there is. The options after -O "
-               "are those "
-               "of the format: `mkfs ext4 -O <Tab>` lists them.",
+    .details = "Without VOLUME the current volume is meant, or the only one there is. What the volume holds "
+               "already, be it of a kind that dish cannot open, is replaced only with --force. The options "
+               "after -O are those of the format: `mkfs ext4 -O <Tab>` lists them.",
     .examples = "mkfs ext4 2 -L root\nmkfs vfat 1 -L EFI\nmkfs ext4 -O blocksize=4096,^has_journal",
     .args = args,
     .flags = flags,

@@ -8,6 +8,7 @@
  */
 #include "bytes.h"
 #include "driver.h"
+#include "formats.h"
 #include "table.h"
 
 #include <stdio.h>
@@ -15,35 +16,6 @@
 #include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CONTAINER(symbol) extern const struct container_driver symbol;
-#define TABLE(symbol) extern const struct table_driver symbol;
-#define FILESYSTEM(symbol) extern const struct fs_driver symbol;
-#include "formats.def"
-#undef CONTAINER
-#undef TABLE
-#undef FILESYSTEM
-
-#define CONTAINER(symbol) &symbol,
-#define TABLE(symbol)
-#define FILESYSTEM(symbol)
-static const struct container_driver *const containers[] = {
-#include "formats.def"
-};
-#undef CONTAINER
-#undef TABLE
-#define CONTAINER(symbol)
-#define TABLE(symbol) &symbol,
-static const struct table_driver *const tables[] = {
-#include "formats.def"
-};
-#undef TABLE
-#undef FILESYSTEM
-#define TABLE(symbol)
-#define FILESYSTEM(symbol) &symbol,
-static const struct fs_driver *const filesystems[] = {
-#include "formats.def"
-};
 
 enum { MAX_SIZE = 64 * 1024 * 1024, MAX_ENTRIES = 200, MAX_OWNERS = 64, MAX_RUNS = 64, BUFFER = 8192 };
 
@@ -415,10 +387,10 @@ static void use_disk(struct device *disk)
             extent.len = 65536;
         off += extent.len;
     }
-    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
-        try_table(tables[i], disk);
-    for (size_t i = 0; i < ARRAY_LEN(filesystems); i++)
-        try_filesystem(filesystems[i], disk);
+    for (size_t i = 0; all_formats.tables[i]; i++)
+        try_table(all_formats.tables[i], disk);
+    for (size_t i = 0; all_formats.filesystems[i]; i++)
+        try_filesystem(all_formats.filesystems[i], disk);
 }
 
 static void change_disk(struct device *disk)
@@ -463,11 +435,11 @@ static void try_container(const struct container_driver *driver, struct device *
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct error err = {0};
-    for (size_t i = 0; i < ARRAY_LEN(containers); i++) {
+    for (size_t i = 0; all_formats.containers[i]; i++) {
         struct device *dev = decode(data, size, &err);
         if (!dev)
             return 0;
-        try_container(containers[i], dev);
+        try_container(all_formats.containers[i], dev);
         device_close(dev);
     }
     return 0;

@@ -14,7 +14,7 @@ extern const struct container_driver raw_driver;
 static const struct container_driver *const containers[] = {&raw_driver, NULL};
 static const struct table_driver *const tables[] = {NULL};
 static const struct fs_driver *const filesystems[] = {NULL};
-static const struct drivers drivers = {containers, tables, filesystems};
+static const struct drivers drivers = {containers, tables, filesystems, NULL};
 
 /* The commit writes all but a gap, so in two pieces, and makes the images larger. */
 enum { IMAGES = 3, SIZE = 64 * 1024, NEW_SIZE = 96 * 1024, GAP = 8 * 1024, GAP_END = 16 * 1024 };

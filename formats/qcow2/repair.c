@@ -29,20 +29,24 @@ struct mending {
     bool data;               /* compressed contents are tried, too */
 };
 
-static struct qcow2_l2 zero_entry(const struct qcow2 *q)
-{
-    if (q->h.version < 3)
-        return (struct qcow2_l2){0};
-    return q->extended ? (struct qcow2_l2){0, (uint64_t)UINT32_MAX << 32} : (struct qcow2_l2){ENTRY_ZERO, 0};
-}
-
-/* A data entry that points into metadata: its bytes get a cluster of their own while they are still as they
- * were. */
-static bool copy_out(struct mending *m, struct qcow2_l2 *l2, struct error *err)
+/* Zeros instead of what cannot be kept. Version 2 has no entry for them: where a backing file would show they
+ * need a cluster of their own. */
+static bool make_zero(const struct mending *m, struct qcow2_l2 *l2, struct error *err)
 {
     struct qcow2 *q = m->q;
-    uint64_t from = l2->entry & ENTRY_OFFSET, to;
-    if (!take_at_end(q, 1, &to, err) || !qcow2_bounce(q, err))
+    *l2 = (struct qcow2_l2){0};
+    if (q->extended)
+        l2->bitmap = (uint64_t)UINT32_MAX << 32;
+    else if (q->h.version >= 3)
+        l2->entry = ENTRY_ZERO;
+    else
+        return !q->backing_name || take_at_end(q, 1, &l2->entry, err);
+    return true;
+}
+
+static bool copy_cluster(struct qcow2 *q, uint64_t from, uint64_t to, struct error *err)
+{
+    if (!qcow2_bounce(q, err))
         return false;
     for (uint64_t at = 0; at < q->cluster_size; at += BOUNCE) {
         size_t n = (size_t)MIN_OF(BOUNCE, q->cluster_size - at);
@@ -50,19 +54,31 @@ static bool copy_out(struct mending *m, struct qcow2_l2 *l2, struct error *err)
             !qcow2_file_write(q, to + at, q->bounce, n, WRITE_UPDATE, err))
             return false;
     }
+    return true;
+}
+
+/* A data entry that points into metadata: its bytes get a cluster of their own while they are still as they
+ * were. */
+static bool copy_out(struct mending *m, struct qcow2_l2 *l2, struct error *err)
+{
+    uint64_t to;
+    if (!take_at_end(m->q, 1, &to, err) || !copy_cluster(m->q, l2->entry & ENTRY_OFFSET, to, err))
+        return false;
     l2->entry = (l2->entry & ~ENTRY_OFFSET) | to;
     return true;
 }
 
-static bool is_table(const struct mending *m, uint64_t off)
+/* The walk's record of an L2 table, NULL where none lies. */
+static const struct l2_use *use_of(const struct mending *m, uint64_t off)
 {
     for (size_t low = 0, high = m->walk->l2_used; low < high;) {
         size_t mid = low + (high - low) / 2;
-        if (m->walk->l2[mid].table == off)
-            return true;
-        *(m->walk->l2[mid].table < off ? &low : &high) = m->walk->l2[mid].table < off ? mid + 1 : mid;
+        const struct l2_use *use = &m->walk->l2[mid];
+        if (use->table == off)
+            return use;
+        *(use->table < off ? &low : &high) = use->table < off ? mid + 1 : mid;
     }
-    return false;
+    return NULL;
 }
 
 /* The subclusters that could be read stay as they are; the others become zeros. */
@@ -85,7 +101,7 @@ static bool crowded(const struct mending *m, uint64_t off, uint64_t len)
     uint64_t last = (off + len - 1) >> q->cluster_bits;
     for (uint64_t cluster = off >> q->cluster_bits; cluster <= last; cluster++)
         if (counts_get(&m->walk->counts, cluster) > q->refcount_max ||
-            qcow2_index_kinds(q, cluster << q->cluster_bits) || is_table(m, cluster << q->cluster_bits))
+            qcow2_index_kinds(q, cluster << q->cluster_bits) || use_of(m, cluster << q->cluster_bits))
             return true;
     return false;
 }
@@ -102,11 +118,8 @@ static bool mend_compressed(struct mending *m, struct qcow2_l2 *l2, struct error
     bool misplaced = qcow2_entry_fault(q, *l2, 0, m->walk->file_clusters) || crowded(m, off, len);
     if (!m->data && !misplaced)
         return true;
-    if (qcow2_has_data_file(q) || (q->extended && l2->bitmap) ||
-        !qcow2_inflate(q, l2->entry, &cluster, &bad)) {
-        *l2 = zero_entry(q);
-        return true;
-    }
+    if (qcow2_has_data_file(q) || (q->extended && l2->bitmap) || !qcow2_inflate(q, l2->entry, &cluster, &bad))
+        return make_zero(m, l2, err);
     if (!misplaced)
         return true;
     *l2 = (struct qcow2_l2){0, q->extended ? UINT32_MAX : 0};
@@ -116,23 +129,20 @@ static bool mend_compressed(struct mending *m, struct qcow2_l2 *l2, struct error
     return true;
 }
 
-static void mend_fault(const struct mending *m, struct qcow2_l2 *l2, uint64_t guest)
+static bool mend_fault(const struct mending *m, struct qcow2_l2 *l2, uint64_t guest, struct error *err)
 {
     const struct qcow2 *q = m->q;
     uint64_t host = l2->entry & ENTRY_OFFSET;
     l2->entry &= ~(q->extended ? L2_RESERVED | ENTRY_ZERO : L2_RESERVED);
     bool misplaced = host % q->cluster_size || (qcow2_has_data_file(q) && host != guest) ||
                      (!qcow2_has_data_file(q) && host >> q->cluster_bits >= m->walk->file_clusters);
-    if (misplaced && !q->extended)
-        *l2 = zero_entry(q);
-    else if (misplaced)
-        *l2 = (struct qcow2_l2){0, l2->bitmap | l2->bitmap << 32};
-    if (q->extended)
-        l2->bitmap &= ~(misplaced ? (uint64_t)UINT32_MAX : 0);
+    if (!q->extended && (misplaced || (q->h.version < 3 && l2->entry & ENTRY_ZERO)))
+        return make_zero(m, l2, err);
+    if (misplaced)
+        *l2 = (struct qcow2_l2){0, (l2->bitmap | l2->bitmap << 32) & ~(uint64_t)UINT32_MAX};
     if (q->extended)
         mend_subclusters(q, l2, guest);
-    else if (q->h.version < 3 && l2->entry & ENTRY_ZERO)
-        *l2 = (struct qcow2_l2){0};
+    return true;
 }
 
 static bool mend_entry(struct mending *m, struct qcow2_l2 *l2, uint64_t guest, struct error *err)
@@ -140,8 +150,8 @@ static bool mend_entry(struct mending *m, struct qcow2_l2 *l2, uint64_t guest, s
     const struct qcow2 *q = m->q;
     if (l2->entry & ENTRY_COMPRESSED)
         return mend_compressed(m, l2, err);
-    if (qcow2_entry_fault(q, *l2, guest, m->walk->file_clusters))
-        mend_fault(m, l2, guest);
+    if (qcow2_entry_fault(q, *l2, guest, m->walk->file_clusters) && !mend_fault(m, l2, guest, err))
+        return false;
     uint64_t host = l2->entry & ENTRY_OFFSET;
     if (host == 0 || qcow2_has_data_file(q))
         return true;
@@ -183,14 +193,15 @@ static bool mend_table(struct mending *m, const struct l2_use *use, struct error
 static bool replace_table(struct mending *m, uint64_t *entry, struct error *err)
 {
     struct qcow2 *q = m->q;
+    struct qcow2_l2 zeros;
     uint8_t raw[16];
     *entry = 0;
     if (!q->backing_name || q->h.version < 3)
         return true;
-    if (!take_at_end(q, 1, entry, err))
+    if (!make_zero(m, &zeros, err) || !take_at_end(q, 1, entry, err))
         return false;
-    store_be64(raw, zero_entry(q).entry);
-    store_be64(raw + 8, zero_entry(q).bitmap);
+    store_be64(raw, zeros.entry);
+    store_be64(raw + 8, zeros.bitmap);
     for (uint64_t at = 0; at < q->cluster_size; at += q->entry_size)
         if (!qcow2_meta_write(q, *entry + at, raw, q->entry_size, err))
             return false;
@@ -206,9 +217,11 @@ struct l1_mending {
 static bool mend_l1_entry(struct qcow2 *q, uint64_t index, uint64_t entry, void *arg, struct error *err)
 {
     struct l1_mending *l1 = arg;
-    uint64_t now = entry & ~L1_RESERVED;
+    uint64_t now = entry & ~L1_RESERVED, table = now & ENTRY_OFFSET;
     const char *why;
-    if ((now & ENTRY_OFFSET) == 0)
+    /* A table past the end was read as one without entries. */
+    if (table == 0 ||
+        (table % q->cluster_size == 0 && table >> q->cluster_bits >= l1->m->walk->file_clusters))
         now = 0;
     else if (!qcow2_l2_place_ok(l1->m->walk, now, &why) && !replace_table(l1->m, &now, err))
         return false;
@@ -314,11 +327,35 @@ static bool complete_tables(struct qcow2 *q, struct error *err)
     return qcow2_file_grow(q, round_up(MAX_OF(q->file->size, l1_end), q->cluster_size), err);
 }
 
+/* A copy of the table for each L1 entry but the first that names it. */
+static bool unshare_table(struct qcow2 *q, uint64_t index, uint64_t entry, void *arg, struct error *err)
+{
+    const struct mending *m = arg;
+    const struct l2_use *use = use_of(m, entry & ENTRY_OFFSET);
+    uint64_t to;
+    return !use || use->first_index == index ||
+           (take_at_end(q, 1, &to, err) && copy_cluster(q, use->table, to, err) &&
+            qcow2_meta_put64(q, q->h.l1_table_offset + index * 8, to, err));
+}
+
+/* With an external data file an entry is sound for one guest offset only. */
+static bool unshare_tables(struct qcow2 *q, struct error *err)
+{
+    struct qcow2_walk walk = {.q = q};
+    struct mending m = {.q = q, .walk = &walk};
+    if (!qcow2_has_data_file(q))
+        return true;
+    bool ok = qcow2_walk_run(&walk, err) &&
+              qcow2_each_entry(q, q->h.l1_table_offset, q->h.l1_size, unshare_table, &m, err);
+    qcow2_walk_free(&walk);
+    return ok && cache_flush(q->meta, err);
+}
+
 static bool mend_structure(struct qcow2 *q, bool data, struct error *err)
 {
     struct qcow2_walk walk = {.q = q};
     struct mending m = {.q = q, .walk = &walk, .data = data};
-    bool ok = complete_tables(q, err) && qcow2_walk_run(&walk, err);
+    bool ok = complete_tables(q, err) && unshare_tables(q, err) && qcow2_walk_run(&walk, err);
     for (size_t i = 0; ok && i < walk.l2_used; i++)
         ok = mend_table(&m, &walk.l2[i], err);
     ok = ok && mend_active_l1(&m, err) && mend_snapshots(&m, err) && mend_bitmaps(q, err);

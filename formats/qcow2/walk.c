@@ -200,6 +200,12 @@ static bool see_l1_entry(struct qcow2 *q, uint64_t index, uint64_t entry, void *
     if (!use->table) {
         *use = (struct l2_use){.table = table, .first_index = (uint32_t)index};
         walk->l2_used++;
+    } else if (qcow2_has_data_file(q)) {
+        qcow2_walk_damage(walk, "l2-shared", place,
+                          "L1 entry %" PRIu64
+                          ": another entry names its L2 table, too, and each offset of the "
+                          "external data file belongs to one guest offset only",
+                          index);
     }
     if (l1->active && use->active == 0)
         use->first_index = (uint32_t)index;

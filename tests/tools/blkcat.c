@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <zlib.h>
 
 extern const struct container_driver qcow2_driver, raw_driver;
 
@@ -206,16 +207,14 @@ static bool run_read(const struct call *call, struct error *err)
     return ok;
 }
 
-/* fetch OFF LEN: prints a number that stands for the contents. */
+/* fetch OFF LEN: prints the CRC-32 of the contents. */
 static bool run_fetch(const struct call *call, struct error *err)
 {
-    uint64_t off = number(call, 1), n = number(call, 2), hash = 14695981039346656037u;
+    uint64_t off = number(call, 1), n = number(call, 2);
     uint8_t *buf = malloc(n + 1);
     bool ok = device_read(call->tool->disk, off, buf, n, err);
-    for (uint64_t i = 0; ok && i < n; i++)
-        hash = (hash ^ buf[i]) * 1099511628211u;
     if (ok)
-        printf("%016" PRIx64 "\n", hash);
+        printf("%08lx\n", crc32(0, buf, (uInt)n));
     free(buf);
     return ok;
 }
@@ -515,7 +514,7 @@ static bool run_lines(struct tool *tool, struct error *err)
         if (call.count && !run(&call, err)) {
             if (!may_fail)
                 return because(err, "%s", words[0]);
-            printf("failed: %s\n", err->message);
+            printf("failed: %s: %s\n", error_kind_name(err->kind), err->message);
         }
         fflush(stdout);
     }

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -25,6 +26,10 @@ struct host_file {
     bool overwrite;
     bool force_share, never_writable, writable;
     bool block_device;
+    /* The last stretch of data that the host told of. Asking anew for each extent in it takes long on hosts
+     * that look at every page. */
+    pthread_mutex_t known_lock;
+    uint64_t known_start, known_end;
 };
 
 static host_hook_fn *installed_hook;
@@ -175,6 +180,24 @@ bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec
            write_all(file, off, vector, count, err);
 }
 
+/* Whether off lies in the known stretch of data, and where that ends. */
+static bool is_known_data(struct host_file *file, uint64_t off, uint64_t *end)
+{
+    pthread_mutex_lock(&file->known_lock);
+    bool known = off >= file->known_start && off < file->known_end;
+    *end = file->known_end;
+    pthread_mutex_unlock(&file->known_lock);
+    return known;
+}
+
+static void set_known(struct host_file *file, uint64_t start, uint64_t end)
+{
+    pthread_mutex_lock(&file->known_lock);
+    file->known_start = start;
+    file->known_end = end;
+    pthread_mutex_unlock(&file->known_lock);
+}
+
 static bool host_resize(struct device *dev, uint64_t size, struct error *err)
 {
     struct host_file *file = file_of(dev);
@@ -184,6 +207,7 @@ static bool host_resize(struct device *dev, uint64_t size, struct error *err)
         return fail(err, E_TOOBIG, "%s: no host file can have %" PRIu64 " bytes", file->path, size);
     if (!host_hook(HOST_RESIZE, host_file_real_path(dev), size, 0, err))
         return false;
+    set_known(file, 0, 0);
     int result;
     do
         result = ftruncate(file->fd, (off_t)size);
@@ -195,8 +219,10 @@ static bool host_resize(struct device *dev, uint64_t size, struct error *err)
 }
 
 /* Data or hole at off, and where it ends. Where the host cannot tell, all is data. */
-static bool find_run(const struct host_file *file, uint64_t off, uint64_t *end)
+static bool find_run(struct host_file *file, uint64_t off, uint64_t *end)
 {
+    if (is_known_data(file, off, end))
+        return false;
     off_t data = file->block_device ? (off_t)off : lseek(file->fd, (off_t)off, SEEK_DATA);
     *end = file->dev.size;
     if (data < 0)
@@ -208,6 +234,7 @@ static bool find_run(const struct host_file *file, uint64_t off, uint64_t *end)
     off_t hole = file->block_device ? -1 : lseek(file->fd, (off_t)off, SEEK_HOLE);
     if (hole > (off_t)off)
         *end = MIN_OF((uint64_t)hole, file->dev.size);
+    set_known(file, off, *end);
     return false;
 }
 
@@ -252,6 +279,7 @@ bool host_file_punch(struct device *dev, uint64_t off, uint64_t len, struct erro
         return true;
     if (!host_hook(HOST_PUNCH, host_file_real_path(dev), off, len, err))
         return false;
+    set_known(file, 0, 0);
     int result;
     do
         result = fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
@@ -306,6 +334,7 @@ static void host_close(struct device *dev)
         (void)unlink(file->temp_path);
     if (file->fd >= 0)
         close(file->fd);
+    pthread_mutex_destroy(&file->known_lock);
     free(file->path);
     free(file->real_path);
     free(file->temp_path);
@@ -330,6 +359,7 @@ static struct host_file *file_new(const char *path, const struct host_file_optio
     if (!file)
         return NULL;
     file->fd = -1;
+    pthread_mutex_init(&file->known_lock, NULL);
     file->dev = (struct device){.ops = &host_file_ops, .block_size = 512};
     file->never_writable = options->read_only || options->force_share;
     file->force_share = options->force_share;

@@ -154,7 +154,7 @@ bool qcow2_bitmap_set(struct qcow2 *q, const struct qcow2_bitmap *b, uint64_t of
         if (entry != 1) {
             if (entry == 0 && !materialise(q, place, &entry, err))
                 return false;
-            if (!qcow2_overlap_check(q, entry, q->cluster_size, KIND_BITMAP_DATA, err) ||
+            if (!qcow2_update_check(q, entry, q->cluster_size, KIND_BITMAP_DATA, err) ||
                 !set_bits(q, entry, from % per_cluster, stop - index * per_cluster, err))
                 return false;
         }

@@ -168,14 +168,19 @@ static bool check_l1(struct qcow2 *q, struct error *err)
     return true;
 }
 
+bool qcow2_snapshots_offset_ok(const struct qcow2 *q)
+{
+    return q->h.snapshots_offset % q->cluster_size == 0 &&
+           q->h.snapshots_offset <= MAX_HOST_OFFSET - MAX_SNAPSHOT_TABLE;
+}
+
 static bool check_snapshots(struct qcow2 *q, struct error *err)
 {
     const struct qcow2_header *h = &q->h;
     if (h->nb_snapshots > MAX_SNAPSHOTS)
         return BAD(nb_snapshots, "%" PRIu32 " snapshots are too many (%u at most)", h->nb_snapshots,
                    MAX_SNAPSHOTS);
-    if (h->nb_snapshots &&
-        (h->snapshots_offset % q->cluster_size || h->snapshots_offset > MAX_HOST_OFFSET - MAX_SNAPSHOT_TABLE))
+    if (h->nb_snapshots && !qcow2_snapshots_offset_ok(q))
         return BAD(snapshots_offset, "0x%" PRIx64 " is not a valid offset", h->snapshots_offset);
     return true;
 }

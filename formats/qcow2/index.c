@@ -120,6 +120,16 @@ bool qcow2_overlap_check(struct qcow2 *q, uint64_t off, uint64_t len, unsigned a
     return true;
 }
 
+bool qcow2_update_check(struct qcow2 *q, uint64_t off, uint64_t len, unsigned allowed, struct error *err)
+{
+    uint64_t end = round_up(q->file->size, q->cluster_size);
+    if (!range_inside(off, len, end))
+        return qcow2_corrupt(q, off, err,
+                             "preventing a write at 0x%" PRIx64 ", past the end of the file (0x%" PRIx64 ")",
+                             off, q->file->size);
+    return qcow2_overlap_check(q, off, len, allowed, err);
+}
+
 void qcow2_index_free(struct qcow2 *q)
 {
     if (q->index)

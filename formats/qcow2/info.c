@@ -177,6 +177,7 @@ static void report_header(const struct qcow2 *q, struct report *report)
 }
 
 struct tally {
+    struct ranges seen; /* clusters of L2 tables: each counts once, however many entries name it */
     uint64_t tables, data, zero, zero_reserved, compressed, compressed_bytes, fragments, last_end, damaged;
 };
 
@@ -211,6 +212,14 @@ static bool count_table(struct qcow2 *q, uint64_t index, uint64_t entry, void *a
     uint8_t raw[4096];
     if (table == 0)
         return true;
+    if (table % q->cluster_size || table >= q->file->size) {
+        t->damaged++;
+        return true;
+    }
+    if (ranges_contains(&t->seen, table >> q->cluster_bits, 1))
+        return true;
+    if (!ranges_add(&t->seen, table >> q->cluster_bits, 1, err))
+        return false;
     t->tables++;
     for (uint64_t at = 0; at < q->cluster_size; at += sizeof raw) {
         size_t n = (size_t)MIN_OF(sizeof raw, q->cluster_size - at);
@@ -226,7 +235,9 @@ static bool count_table(struct qcow2 *q, uint64_t index, uint64_t entry, void *a
 static bool report_allocation(struct qcow2 *q, struct report *report, struct error *err)
 {
     struct tally t = {0};
-    if (!qcow2_each_entry(q, q->active.l1_offset, q->active.l1_size, count_table, &t, err))
+    bool ok = qcow2_each_entry(q, q->active.l1_offset, q->active.l1_size, count_table, &t, err);
+    ranges_clear(&t.seen);
+    if (!ok)
         return false;
     report_open(report, "allocation");
     report_number(report, "l2-tables", t.tables);

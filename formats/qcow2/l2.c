@@ -304,7 +304,7 @@ bool qcow2_l2_own(struct qcow2 *q, uint64_t l1_index, struct error *err)
         return false;
     uint64_t old = entry & ENTRY_OFFSET;
     if (entry & ENTRY_COPIED && old)
-        return qcow2_overlap_check(q, old, q->cluster_size, KIND_L2, err);
+        return qcow2_update_check(q, old, q->cluster_size, KIND_L2, err);
     if (l1_index >= q->active.l1_size)
         return fail(err, E_TOOBIG, "guest offset is past the end of the L1 table (entry %" PRIu64 ")",
                     l1_index);

@@ -172,6 +172,8 @@ bool qcow2_header_adopt(struct qcow2 *, uint8_t *area, struct error *) DISH_CHEC
 void qcow2_header_free(struct qcow2 *);
 /* What follows from cluster_bits, refcount_order and the features. */
 void qcow2_set_geometry(struct qcow2 *);
+/* May the snapshot table lie where the header says? Without snapshots nobody asks, but for other readers. */
+bool qcow2_snapshots_offset_ok(const struct qcow2 *);
 /* Store one field of the header in place; `width` and `off` as qcow2_header_width_X, qcow2_header_off_X. */
 bool qcow2_header_put(struct qcow2 *, unsigned off, unsigned width, uint64_t value,
                       struct error *) DISH_CHECKED;
@@ -365,6 +367,9 @@ const char *qcow2_kind_name(unsigned kinds);
 /* Fails, and marks the image corrupt, when the bytes hit metadata of other kinds than `allowed`. */
 bool qcow2_overlap_check(struct qcow2 *, uint64_t off, uint64_t len, unsigned allowed,
                          struct error *) DISH_CHECKED;
+/* The same for bytes that are in use already: these must also lie in the file. */
+bool qcow2_update_check(struct qcow2 *, uint64_t off, uint64_t len, unsigned allowed,
+                        struct error *) DISH_CHECKED;
 
 /* ---- snapshot.c ---- */
 

@@ -143,7 +143,7 @@ bool qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta
             return qcow2_corrupt(q, cluster << q->cluster_bits, err,
                                  "cluster 0x%" PRIx64 " is in use, but nothing counts it",
                                  cluster << q->cluster_bits);
-        bool ok = qcow2_overlap_check(q, block->off, q->block_size, KIND_REFBLOCK, err) &&
+        bool ok = qcow2_update_check(q, block->off, q->block_size, KIND_REFBLOCK, err) &&
                   add_in_slice(q, block->data, from, part, cluster, delta, err);
         cache_dirty(q->meta, block, WRITE_UPDATE);
         cache_release(q->meta, block);

@@ -271,6 +271,8 @@ static bool mend_snapshots(struct mending *m, struct error *err)
 {
     struct qcow2 *q = m->q;
     struct qcow2_snapshot_list list;
+    if (q->h.nb_snapshots == 0)
+        return qcow2_snapshots_offset_ok(q) || QCOW2_HEADER_PUT(q, snapshots_offset, 0, err);
     bool sound = qcow2_snapshots_scan(q, &list, err), ok = sound || err->kind == E_DAMAGED;
     for (size_t i = 0; i < list.count && ok; i++) {
         uint64_t off = list.items[i].l1_offset;

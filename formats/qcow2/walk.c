@@ -351,8 +351,14 @@ static bool walk_snapshots(struct qcow2_walk *walk, struct error *err)
     struct qcow2 *q = walk->q;
     struct qcow2_snapshot_list list;
     struct error bad = {0};
-    if (q->h.nb_snapshots == 0)
+    if (q->h.nb_snapshots == 0) {
+        if (!qcow2_snapshots_offset_ok(q))
+            qcow2_walk_damage(walk, "snapshot-table", qcow2_header_off_snapshots_offset,
+                              "snapshots_offset is 0x%" PRIx64
+                              ", which is not a valid offset (there are no snapshots)",
+                              q->h.snapshots_offset);
         return true;
+    }
     if (qcow2_has_data_file(q))
         qcow2_walk_damage(walk, "snapshots", qcow2_header_off_nb_snapshots,
                           "there are internal snapshots in an image with an external data file");

@@ -162,7 +162,7 @@ static bool write_reserved(struct qcow2_request *r, const struct qcow2_run *run,
     struct qcow2 *q = r->q;
     uint64_t end = r->off + run->len;
     uint64_t first = round_down(r->off, q->cluster_size);
-    if ((q->data == q->file && !qcow2_overlap_check(q, run->host, run->len, 0, err)) ||
+    if ((q->data == q->file && !qcow2_update_check(q, run->host, run->len, 0, err)) ||
         !write_around(r, end, run->host, false, err))
         return false;
     for (uint64_t cluster = first; cluster < end;) {
@@ -251,7 +251,7 @@ static bool write_new(struct qcow2_request *r, struct error *err)
 static bool write_in_place(struct qcow2_request *r, const struct qcow2_run *run, struct error *err)
 {
     struct qcow2 *q = r->q;
-    if (q->data == q->file && !qcow2_overlap_check(q, run->host, run->len, 0, err))
+    if (q->data == q->file && !qcow2_update_check(q, run->host, run->len, 0, err))
         return false;
     if (!qcow2_data_write(q, run->host, r->buf, (size_t)run->len, r->class, err))
         return false;

@@ -9,6 +9,8 @@
 #include "copy.h"
 #include "walk.h"
 
+enum { COPY_ALIGNMENT = 4096 };
+
 /* What the source is at. */
 struct copy_item {
     enum walk_event event;
@@ -33,6 +35,8 @@ struct copy_source_ops {
     /* The run of data, or hole, that begins at off (off < size). */
     bool (*run)(struct copy_source *, uint64_t off, uint64_t *len, bool *hole, struct error *);
     bool (*read)(struct copy_source *, uint64_t off, void *buf, size_t n, size_t *got, struct error *);
+    /* The descriptor of the file that is open. NULL: there is none. */
+    int (*fd)(struct copy_source *);
     void (*close)(struct copy_source *);
     void (*free)(struct copy_source *);
 };
@@ -55,6 +59,12 @@ struct copy_target_ops {
     /* A regular file, made or replaced, until finish or abandon. size is that of the source. */
     bool (*begin)(struct copy_target *, const char *name, const struct fs_attr *, struct error *);
     bool (*write)(struct copy_target *, uint64_t off, const void *buf, size_t n, struct error *);
+    /*
+     * Continues the file with at most n bytes of a source that has a descriptor, past the program's memory
+     * where the kernel can. *done 0: they are to be read and written. NULL: never.
+     */
+    bool (*take)(struct copy_target *, struct copy_source *, uint64_t off, uint64_t n, uint64_t *done,
+                 struct error *);
     /* The file is complete; `size` counts a hole at its end. */
     bool (*finish)(struct copy_target *, const struct fs_attr *, uint64_t size, struct error *);
     void (*abandon)(struct copy_target *);
@@ -80,6 +90,8 @@ struct copy_target {
     const struct copy_options *options;
     struct copy_tally *tally; /* losses found only while doing it */
     bool unique_names;        /* what the source says */
+    uint8_t *buffer;          /* the loop's, for take() */
+    size_t buffer_size;
 };
 
 /* ---- losses (copy_loss.c) ---- */

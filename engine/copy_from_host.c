@@ -195,6 +195,11 @@ static bool host_read(struct copy_source *base, uint64_t off, void *buf, size_t 
     return true;
 }
 
+static int host_fd(struct copy_source *base)
+{
+    return ((struct host_source *)base)->fd;
+}
+
 static void host_close(struct copy_source *base)
 {
     struct host_source *source = (struct host_source *)base;
@@ -217,6 +222,7 @@ static const struct copy_source_ops host_source_ops = {
     .open = host_open,
     .run = host_run,
     .read = host_read,
+    .fd = host_fd,
     .close = host_close,
     .free = host_source_free,
 };

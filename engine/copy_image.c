@@ -419,6 +419,60 @@ static bool image_write(struct copy_target *base, uint64_t off, const void *buf,
     return file_write(target->volume, target->current, off, buf, n, err);
 }
 
+/* A run of bytes that a file was given, to be filled from a source. */
+struct filling {
+    struct copy_source *source;
+    uint64_t off; /* in the source */
+    struct extent run;
+    enum write_class class;
+    uint64_t done; /* so far; stays short of run.len when the source has become shorter */
+};
+
+static bool fill_by_hand(struct copy_target *base, struct filling *fill, uint64_t end, struct error *err)
+{
+    while (fill->done < end) {
+        size_t n = (size_t)MIN_OF(end - fill->done, base->buffer_size), got;
+        if (!fill->source->ops->read(fill->source, fill->off + fill->done, base->buffer, n, &got, err))
+            return false;
+        if (got == 0)
+            return true;
+        if (!device_write(fill->run.device, fill->run.off + fill->done, base->buffer, got, fill->class, err))
+            return false;
+        fill->done += got;
+    }
+    return true;
+}
+
+/* The kernel copies from where a page begins. */
+static bool fill_run(struct copy_target *base, struct filling *fill, struct error *err)
+{
+    const struct extent *run = &fill->run;
+    uint64_t head = MIN_OF(round_up(run->off, COPY_ALIGNMENT) - run->off, run->len);
+    size_t copied;
+    if (!fill_by_hand(base, fill, head, err))
+        return false;
+    if (fill->done < head)
+        return true;
+    if (!device_copy_in(run->device, run->off + head, fill->source->ops->fd(fill->source), fill->off + head,
+                        (size_t)(run->len - head), fill->class, &copied, err))
+        return false;
+    fill->done += copied;
+    return fill_by_hand(base, fill, run->len, err);
+}
+
+static bool image_take(struct copy_target *base, struct copy_source *source, uint64_t off, uint64_t n,
+                       uint64_t *done, struct error *err)
+{
+    struct image_target *target = (struct image_target *)base;
+    struct filling fill = {.source = source, .off = off};
+    if (!file_extend(target->volume, target->current, off, n, &fill.run, &fill.class, err) ||
+        !fill_run(base, &fill, err))
+        return false;
+    *done = fill.done;
+    /* What nobody wrote must not become readable. */
+    return fill.done == fill.run.len || file_truncate(target->volume, target->current, off + fill.done, err);
+}
+
 static bool image_finish(struct copy_target *base, const struct fs_attr *attr, uint64_t size,
                          struct error *err)
 {
@@ -549,6 +603,7 @@ static const struct copy_target_ops image_target_ops = {
     .update = image_update,
     .begin = image_begin,
     .write = image_write,
+    .take = image_take,
     .finish = image_finish,
     .abandon = image_abandon,
     .make = image_make,

@@ -204,16 +204,36 @@ static bool copy_xattrs(struct copy *copy, const struct copy_item *item, struct 
 /* ---- regular files --------------------------------------------------------------------------------------
  */
 
-static bool copy_contents(struct copy *copy, const struct copy_item *item, uint64_t *size, struct error *err)
+/* The next bytes of a run of data; *got 0: there are none any more. */
+static bool copy_piece(struct copy *copy, uint64_t off, uint64_t len, bool known, uint64_t *got,
+                       struct error *err)
 {
     struct copy_source *source = copy->source;
     struct copy_target *target = copy->target;
+    *got = 0;
+    if (known && len >= COPY_TAKE_LEAST && source->ops->fd && target->ops->take &&
+        !target->ops->take(target, source, off, MIN_OF(len, (uint64_t)COPY_TAKE), got, err))
+        return false;
+    if (*got > 0)
+        return true;
+    size_t some;
+    if (!source->ops->read(source, off, copy->buffer, (size_t)MIN_OF(len, copy->buffer_size), &some, err))
+        return false;
+    *got = some;
+    return some == 0 || target->ops->write(target, off, copy->buffer, some, err);
+}
+
+static bool copy_contents(struct copy *copy, const struct copy_item *item, uint64_t *size, struct error *err)
+{
+    struct copy_source *source = copy->source;
     uint64_t off = 0, known = item->attr.size;
     bool hole = false;
     *size = UINT64_MAX;
     size_t wanted = known ? (size_t)MIN_OF(known, (uint64_t)COPY_BUFFER) : COPY_BUFFER / 16;
     if (!mem_grow(&copy->buffer, &copy->buffer_size, wanted, 1, err))
         return false;
+    copy->target->buffer = copy->buffer;
+    copy->target->buffer_size = copy->buffer_size;
     for (;;) {
         uint64_t len = copy->buffer_size;
         if (known && off >= known)
@@ -224,13 +244,11 @@ static bool copy_contents(struct copy *copy, const struct copy_item *item, uint6
             off += len;
             continue;
         }
-        size_t got;
-        if (!source->ops->read(source, off, copy->buffer, (size_t)MIN_OF(len, copy->buffer_size), &got, err))
+        uint64_t got;
+        if (!copy_piece(copy, off, len, known > 0, &got, err))
             return false;
         if (got == 0)
             break; /* a pipe's end, or a file that became shorter while it was read */
-        if (!target->ops->write(target, off, copy->buffer, got, err))
-            return false;
         off += got;
         copy->tally->bytes += got;
         if (known >= LARGE_FILE)

@@ -8,7 +8,11 @@
 
 #include "copy_ends.h"
 
-enum { COPY_BUFFER = 1 << 20 };
+enum {
+    COPY_BUFFER = 1 << 20,
+    COPY_TAKE = 8 << 20, /* asked of the kernel at once; an interrupt waits as long */
+    COPY_TAKE_LEAST = 256 << 10,
+};
 
 struct first_name {
     uint64_t space, id; /* id 0: an empty slot */

@@ -43,6 +43,22 @@ bool device_write(struct device *dev, uint64_t off, const void *buf, size_t n, e
     return n == 0 || dev->ops->write(dev, off, buf, n, class, err);
 }
 
+bool device_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off, size_t n,
+                    enum write_class class, size_t *done, struct error *err)
+{
+    *done = 0;
+    if (!check_write(dev, off, n, "write", err))
+        return false;
+    if (dev->no_fresh)
+        class = WRITE_UPDATE;
+    if (!dev->ops->copy_in || n == 0)
+        return true;
+    bool ok = dev->ops->copy_in(dev, off, fd, fd_off, n, class, done, err);
+    dev->stats.writes += *done > 0;
+    dev->stats.write_bytes += *done;
+    return ok;
+}
+
 /* Zeros as bytes, where the device has no better way. */
 static bool write_zeros(struct device *dev, uint64_t off, uint64_t n, enum write_class class,
                         struct error *err)

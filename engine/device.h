@@ -44,6 +44,12 @@ struct device_ops {
     const char *name; /* the layer's name in messages: "qcow2", "partition", "stage" ... */
     bool (*read)(struct device *, uint64_t off, void *buf, size_t n, struct error *);
     bool (*write)(struct device *, uint64_t off, const void *buf, size_t n, enum write_class, struct error *);
+    /*
+     * As write, but the bytes come from a host file, open as fd, without passing through the program. *done
+     * may be less than n, even 0: the rest is to be written. NULL: never.
+     */
+    bool (*copy_in)(struct device *, uint64_t off, int fd, uint64_t fd_off, size_t n, enum write_class,
+                    size_t *done, struct error *);
     /* NULL: zeros are written. */
     bool (*zero)(struct device *, uint64_t off, uint64_t n, enum write_class, struct error *);
     /* Contents become undefined and space may be given back. NULL: nothing happens. */
@@ -89,6 +95,9 @@ struct device {
 bool device_read(struct device *, uint64_t off, void *buf, size_t n, struct error *) DISH_CHECKED;
 bool device_write(struct device *, uint64_t off, const void *buf, size_t n, enum write_class,
                   struct error *) DISH_CHECKED;
+/* *done less than n: the rest must be read and written; the file may have ended, too. */
+bool device_copy_in(struct device *, uint64_t off, int fd, uint64_t fd_off, size_t n, enum write_class,
+                    size_t *done, struct error *) DISH_CHECKED;
 bool device_zero(struct device *, uint64_t off, uint64_t n, enum write_class, struct error *) DISH_CHECKED;
 bool device_discard(struct device *, uint64_t off, uint64_t n, struct error *) DISH_CHECKED;
 bool device_allocate(struct device *, uint64_t off, uint64_t n, bool written, struct error *) DISH_CHECKED;

@@ -250,9 +250,9 @@ enum fs_flag {
 struct fs_entry {
     const char *name; /* NUL-terminated; may hold any byte but NUL and '/' */
     fs_id id;
-    uint32_t type;     /* S_IF* or 0 when only the inode knows */
-    bool deleted;      /* from deleted(): an entry that is no longer there */
-    const char *fault; /* the entry or its inode is damaged: why; NULL: sound. id may be 0 then */
+    uint32_t type;              /* S_IF* or 0 when only the inode knows */
+    bool deleted;               /* from deleted(): an entry that is no longer there */
+    const char *fault;          /* the entry or its inode is damaged: why; NULL: sound. id may be 0 then */
     const struct fs_attr *last; /* from deleted(): what the entry itself still says; NULL: getattr() knows */
 };
 /* Return false to stop; readdir then returns true. The callback must not change the directory. */
@@ -358,6 +358,13 @@ struct fs_driver {
     bool (*setattr)(struct fs *, fs_id, const struct fs_attr *, unsigned mask, struct error *);
     /* Extends the file when needed; holes where the format has them. Does not touch times. */
     bool (*write)(struct fs *, fs_id, uint64_t off, const void *buf, size_t n, struct error *);
+    /*
+     * Makes the file longer by at most n bytes from off on, in one run of whole blocks at out->off of
+     * fs->device with out->len bytes, which the caller writes in full, with this class, before anything else.
+     * out->len 0: only write() can do it. NULL: never.
+     */
+    bool (*extend)(struct fs *, fs_id, uint64_t off, uint64_t n, struct extent *out, enum write_class *,
+                   struct error *);
     bool (*truncate)(struct fs *, fs_id, uint64_t size, struct error *);
     bool (*allocate)(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode,
                      struct error *); /* fallocate */

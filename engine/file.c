@@ -517,6 +517,20 @@ bool file_write(struct volume *volume, fs_id id, uint64_t off, const void *buf, 
     return n == 0 || fs->driver->write(fs, id, off, buf, n, err);
 }
 
+bool file_extend(struct volume *volume, fs_id id, uint64_t off, uint64_t n, struct extent *out,
+                 enum write_class *class, struct error *err)
+{
+    struct fs *fs;
+    *out = (struct extent){0};
+    *class = WRITE_UPDATE;
+    if (!fs_writable(volume, &fs, err) || !check_size(fs, off, n, err))
+        return false;
+    if (fs->driver->extend && !fs->driver->extend(fs, id, off, n, out, class, err))
+        return false;
+    out->device = fs->device;
+    return true;
+}
+
 bool file_truncate(struct volume *volume, fs_id id, uint64_t size, struct error *err)
 {
     struct fs *fs;

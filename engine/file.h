@@ -50,8 +50,15 @@ bool file_rename(struct volume *, fs_id from, const char *name, fs_id to, const 
                  struct error *) DISH_CHECKED;
 /* Sets ctime to now as well unless the mask has it. What the format cannot hold is refused. */
 bool file_setattr(struct volume *, fs_id, const struct fs_attr *, unsigned mask, struct error *) DISH_CHECKED;
-/* These four leave the times alone: file_modified() afterwards. */
+/* These leave the times alone: file_modified() afterwards. */
 bool file_write(struct volume *, fs_id, uint64_t off, const void *buf, size_t n, struct error *) DISH_CHECKED;
+/*
+ * Makes the file longer by one run of at most n bytes from off, its end, on; the caller writes all of
+ * out->len bytes at out->off of out->device, with this class, before anything else. out->len 0: only
+ * file_write() can.
+ */
+bool file_extend(struct volume *, fs_id, uint64_t off, uint64_t n, struct extent *out, enum write_class *,
+                 struct error *) DISH_CHECKED;
 bool file_truncate(struct volume *, fs_id, uint64_t size, struct error *) DISH_CHECKED;
 bool file_allocate(struct volume *, fs_id, uint64_t off, uint64_t len, unsigned mode,
                    struct error *) DISH_CHECKED;

@@ -198,6 +198,30 @@ static void set_known(struct host_file *file, uint64_t start, uint64_t end)
     pthread_mutex_unlock(&file->known_lock);
 }
 
+bool host_file_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off, size_t n, size_t *done,
+                       struct error *err)
+{
+    struct host_file *file = file_of(dev);
+    *done = 0;
+    if (!host_hook(HOST_WRITE, host_file_real_path(dev), off, n, err))
+        return false;
+    while (*done < n) {
+        off_t from = (off_t)(fd_off + *done), to = (off_t)(off + *done);
+        ssize_t some = copy_file_range(fd, &from, file->fd, &to, n - *done, 0);
+        if (some < 0 && errno == EINTR)
+            continue;
+        if (some <= 0)
+            break;
+        *done += (size_t)some;
+    }
+    if (*done > 0) {
+        dev->size = MAX_OF(dev->size, off + *done);
+        dev->stats.writes++;
+        dev->stats.write_bytes += *done;
+    }
+    return true;
+}
+
 static bool host_resize(struct device *dev, uint64_t size, struct error *err)
 {
     struct host_file *file = file_of(dev);
@@ -314,6 +338,12 @@ static bool host_allocate(struct device *dev, uint64_t off, uint64_t n, bool wri
     if (errno == EOPNOTSUPP || errno == ENOSYS)
         return write_zeros(dev, off, n, err);
     return fail_at(err, file, off, "reserve space");
+}
+
+void host_file_begin_sync(struct device *dev)
+{
+    /* An error here would come back from the sync itself. */
+    (void)sync_file_range(file_of(dev)->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 bool host_file_sync(struct device *dev, struct error *err)

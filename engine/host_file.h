@@ -36,6 +36,14 @@ bool host_file_is_writable(const struct device *);
 struct iovec;
 bool host_file_write_vector(struct device *, uint64_t off, const struct iovec *, size_t count,
                             struct error *) DISH_CHECKED;
+/*
+ * Bytes of another host file, open as fd; the file grows when it must. Where the kernel cannot, whatever the
+ * reason, *done is less than n: the caller reads and writes, and learns whose error it is.
+ */
+bool host_file_copy_in(struct device *, uint64_t off, int fd, uint64_t fd_off, size_t n, size_t *done,
+                       struct error *) DISH_CHECKED;
+/* Begin to make what was written durable; says nothing about success, and does not wait. */
+void host_file_begin_sync(struct device *);
 /* Data and size are durable. */
 bool host_file_sync(struct device *, struct error *) DISH_CHECKED;
 /* Give space back; the range reads as zeros afterwards (written as zeros where the host cannot punch). */

@@ -104,6 +104,17 @@ static bool stage_write(struct device *dev, uint64_t off, const void *buf, size_
     return true;
 }
 
+/* Only what may bypass the overlay can bypass the program. */
+static bool stage_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off, size_t n,
+                          enum write_class class, size_t *done, struct error *err)
+{
+    struct stage *stage = stage_of(dev);
+    if (!begin_change(stage, err))
+        return false;
+    size_t len = class == WRITE_FRESH || stage->is_new ? direct_run(stage, off, n) : 0;
+    return len == 0 || host_copy_fresh(stage, off, fd, fd_off, len, done, err);
+}
+
 /* ---- zeros ---- */
 
 static bool masked_at(const struct ranges *masked, uint64_t off, uint64_t *end)
@@ -397,6 +408,7 @@ static const struct device_ops stage_ops = {
     .name = "stage",
     .read = stage_read,
     .write = stage_write,
+    .copy_in = stage_copy_in,
     .zero = stage_zero,
     .discard = stage_discard,
     .allocate = stage_allocate,

@@ -74,11 +74,34 @@ static bool claim(struct stage *stage, uint64_t generation, uint64_t off, uint64
     return log == stage->open || ranges_add(&stage->direct, off, len, err);
 }
 
+/* The commit will wait until fresh bytes are durable: the disk shall not be idle until then. */
+static void send_early(struct stage *stage, uint64_t len)
+{
+    stage->unsent += len;
+    if (stage->unsent < STAGE_SEND || stage->options.durability != DURABILITY_FULL)
+        return;
+    host_file_begin_sync(stage->dev.below);
+    stage->unsent = 0;
+}
+
 bool host_write_fresh(struct stage *stage, uint64_t generation, uint64_t off, const struct iovec *vector,
                       size_t count, uint64_t len, struct error *err)
 {
-    return claim(stage, generation, off, len, err) &&
-           host_file_write_vector(stage->dev.below, off, vector, count, err);
+    if (!claim(stage, generation, off, len, err) ||
+        !host_file_write_vector(stage->dev.below, off, vector, count, err))
+        return false;
+    send_early(stage, len);
+    return true;
+}
+
+bool host_copy_fresh(struct stage *stage, uint64_t off, int fd, uint64_t fd_off, size_t len, size_t *done,
+                     struct error *err)
+{
+    if (!claim(stage, stage->mark + 1, off, len, err) ||
+        !host_file_copy_in(stage->dev.below, off, fd, fd_off, len, done, err))
+        return false;
+    send_early(stage, *done);
+    return true;
 }
 
 bool host_zero_fresh(struct stage *stage, uint64_t off, uint64_t len, struct error *err)

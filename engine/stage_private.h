@@ -46,6 +46,7 @@ enum {
     STAGE_PAGE = SPILL_SLOT,
     STAGE_SPARE = 256,        /* page buffers kept for the next versions */
     STAGE_DIRECT = 64 * 1024, /* fresh writes of this size and more go to the host at once */
+    STAGE_SEND = 16 << 20,    /* after so many fresh bytes the host begins to make them durable */
 };
 
 /* The contents of a page, shared by the overlay, logs and snapshots. */
@@ -96,6 +97,7 @@ struct stage {
     bool is_new;        /* created, not yet published */
     bool ready;         /* locks and the journal's possibility are settled */
     bool unsynced;      /* fresh bytes were written that the host has not made durable */
+    uint64_t unsent;    /* how many of them since the host was last told to begin */
     uint64_t committed_size;
 
     struct radix pages;
@@ -179,6 +181,9 @@ bool range_may_be_fresh(const struct stage *, uint64_t off, uint64_t len);
 struct iovec;
 bool host_write_fresh(struct stage *, uint64_t generation, uint64_t off, const struct iovec *, size_t count,
                       uint64_t len, struct error *) DISH_CHECKED;
+/* The same from a host file; *done may be less than len. */
+bool host_copy_fresh(struct stage *, uint64_t off, int fd, uint64_t fd_off, size_t len, size_t *done,
+                     struct error *) DISH_CHECKED;
 bool host_zero_fresh(struct stage *, uint64_t off, uint64_t len, struct error *) DISH_CHECKED;
 /* Reserve space for bytes that read as zeros. */
 bool host_reserve_fresh(struct stage *, uint64_t off, uint64_t len, bool written,

@@ -27,6 +27,12 @@ static bool view_write(struct device *dev, uint64_t off, const void *buf, size_t
     return device_write(dev->below, view_of(dev)->start + off, buf, n, class, err);
 }
 
+static bool view_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off, size_t n,
+                         enum write_class class, size_t *done, struct error *err)
+{
+    return device_copy_in(dev->below, view_of(dev)->start + off, fd, fd_off, n, class, done, err);
+}
+
 static bool view_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class class, struct error *err)
 {
     return device_zero(dev->below, view_of(dev)->start + off, n, class, err);
@@ -53,6 +59,7 @@ static const struct device_ops view_ops = {
     .name = "partition",
     .read = view_read,
     .write = view_write,
+    .copy_in = view_copy_in,
     .zero = view_zero,
     .discard = view_discard,
     .map = view_map,

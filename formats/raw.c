@@ -35,6 +35,12 @@ static bool raw_write(struct device *dev, uint64_t off, const void *buf, size_t 
     return device_write(dev->below, off, buf, n, class_of(dev, off, n, class), err);
 }
 
+static bool raw_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off, size_t n,
+                        enum write_class class, size_t *done, struct error *err)
+{
+    return device_copy_in(dev->below, off, fd, fd_off, n, class_of(dev, off, n, class), done, err);
+}
+
 static bool raw_zero(struct device *dev, uint64_t off, uint64_t n, enum write_class class, struct error *err)
 {
     return device_zero(dev->below, off, n, class_of(dev, off, n, class), err);
@@ -104,6 +110,7 @@ static const struct device_ops raw_ops = {
     .name = "raw",
     .read = raw_read,
     .write = raw_write,
+    .copy_in = raw_copy_in,
     .zero = raw_zero,
     .discard = raw_discard,
     .resize = raw_resize,

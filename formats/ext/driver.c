@@ -325,6 +325,18 @@ static bool ext_op_write(struct fs *fs, fs_id id, uint64_t off, const void *buf,
     return ok;
 }
 
+static bool ext_op_extend(struct fs *fs, fs_id id, uint64_t off, uint64_t n, struct extent *out,
+                          enum write_class *class, struct error *err)
+{
+    struct ext_fs *ext = ext_of(fs);
+    struct ext_inode inode;
+    if (!begin_change(ext, id, &inode, err))
+        return false;
+    bool ok = ext_file_extend(ext, &inode, off, n, out, class, err);
+    ext_inode_put(ext, &inode);
+    return ok;
+}
+
 static bool ext_op_truncate(struct fs *fs, fs_id id, uint64_t size, struct error *err)
 {
     struct ext_fs *ext = ext_of(fs);
@@ -439,6 +451,7 @@ const struct fs_driver ext_driver = {
     .rename = ext_op_rename,
     .setattr = ext_op_setattr,
     .write = ext_op_write,
+    .extend = ext_op_extend,
     .truncate = ext_op_truncate,
     .allocate = ext_op_allocate,
     .punch = ext_op_punch,

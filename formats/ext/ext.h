@@ -436,6 +436,9 @@ uint64_t ext_map_max_block(const struct ext_fs *, const struct ext_inode *); /* 
 /* off + n within the size. */
 bool ext_file_read(struct ext_fs *, const struct ext_inode *, uint64_t off, void *buf, size_t n,
                    struct error *) DISH_CHECKED;
+/* As the operation `extend`: blocks at the end for bytes that the caller writes. */
+bool ext_file_extend(struct ext_fs *, struct ext_inode *, uint64_t off, uint64_t n, struct extent *,
+                     enum write_class *, struct error *) DISH_CHECKED;
 bool ext_file_write(struct ext_fs *, struct ext_inode *, uint64_t off, const void *buf, size_t n,
                     struct error *) DISH_CHECKED;
 bool ext_file_truncate(struct ext_fs *, struct ext_inode *, uint64_t size, struct error *) DISH_CHECKED;

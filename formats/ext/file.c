@@ -226,6 +226,26 @@ bool ext_file_write(struct ext_fs *ext, struct ext_inode *inode, uint64_t off, c
     return ok;
 }
 
+bool ext_file_extend(struct ext_fs *ext, struct ext_inode *inode, uint64_t off, uint64_t n,
+                     struct extent *out, enum write_class *class, struct error *err)
+{
+    struct ext_mapping run;
+    bool is_new;
+    uint64_t want = n >> ext->block_bits, size = ext_inode_size(ext, inode->raw);
+    if (want == 0 || off & block_mask(ext) || off < size || is_inline(inode))
+        return true;
+    if (!check_size(ext, inode, off + (want << ext->block_bits), err) || !clear_gap(ext, inode, off, err) ||
+        !prepare_run(ext, inode, off >> ext->block_bits, want, &run, &is_new, err))
+        return false;
+    if (!is_new)
+        return true;
+    *out = (struct extent){.off = ext_offset(ext, run.start), .len = run.len << ext->block_bits};
+    *class = ext_write_class(ext, run.start, run.len);
+    ext_inode_set_size(ext, inode->raw, off + out->len);
+    ext_inode_dirty(ext, inode);
+    return true;
+}
+
 bool ext_file_truncate(struct ext_fs *ext, struct ext_inode *inode, uint64_t size, struct error *err)
 {
     uint64_t old = ext_inode_size(ext, inode->raw);

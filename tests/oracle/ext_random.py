@@ -4,6 +4,7 @@
 After each round: the driver's own view equals the model, e2fsck -fn finds nothing, and (where mounting is
 possible) the kernel shows the same tree. LONG=1 runs all mixes with more operations; SEED, MIX and OPS choose.
 """
+import functools
 import os
 import random
 import stat
@@ -52,16 +53,25 @@ MIXES = [
 SHORT = ('ext2-1k', 'ext4', 'ext4-inline', 'ext4-bigalloc-1k', 'ext4-noextent', 'ext4-quota')
 
 
+ENCODED = [chr(c) if chr(c).isalnum() and c < 128 or c in b'/._-+=,@:' else '%%%02x' % c for c in range(256)]
+
+
 def encode(text):
-    return ''.join(chr(c) if chr(c).isalnum() and c < 128 or c in b'/._-+=,@:' else '%%%02x' % c for c in text)
+    return ''.join([ENCODED[c] for c in text])
+
+
+@functools.lru_cache(maxsize=256)
+def pattern_base(seed):
+    return bytes((seed * 7 + i * i + (i * seed >> 3)) & 0xFF for i in range(PATTERN))
 
 
 def pattern(seed, n):
-    one = bytes((seed * 7 + i * i + (i * seed >> 3)) & 0xFF for i in range(PATTERN))
-    return (one * (n // PATTERN + 1))[:n]
+    return (pattern_base(seed) * (n // PATTERN + 1))[:n]
 
 
 class Node:
+    parent, name = None, b''  # of a directory
+
     def __init__(self, kind, mode):
         self.kind, self.mode = kind, mode
         self.uid = self.gid = 0
@@ -79,19 +89,25 @@ class Tool:
         self.log = []
         self.process = subprocess.Popen([FSOP, *flags, image], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def run(self, line):
-        self.log.append(line)
-        self.process.stdin.write(line.encode() + b'\n')
+    def send(self, lines):
+        self.log.extend(lines)
+        self.process.stdin.write(''.join(line + '\n' for line in lines).encode())
         self.process.stdin.flush()
+
+    def answer(self):
         lines = []
         while True:
             answer = self.process.stdout.readline().decode('latin-1')
             if not answer:
-                raise SystemExit('fsop died at: ' + line)
+                raise SystemExit('fsop died at or after: ' + self.log[-1])
             if answer.startswith((' ', 'note')):
                 lines.append(answer.strip())
                 continue
             return answer.strip(), lines
+
+    def run(self, line):
+        self.send([line])
+        return self.answer()
 
     def close(self):
         self.process.stdin.close()
@@ -106,27 +122,51 @@ class Model:
     def __init__(self, rng, narrow_times, max_xattr):
         self.rng, self.narrow, self.max_xattr = rng, narrow_times, max_xattr
         self.root = Node('d', 0o755)
+        self.entries, self.places = [], {}  # every name, to choose from
         self.refused = 0
 
-    def walk(self, kinds=None):
-        found = []
+    def path_of(self, directory):
+        names = []
+        while directory.parent:
+            names.append(directory.name)
+            directory = directory.parent
+        return b''.join(b'/' + name for name in reversed(names))
 
-        def visit(path, node):
-            for name, child in node.children.items():
-                if kinds is None or child.kind in kinds:
-                    found.append((path + b'/' + name, child, node, name))
-                if child.kind == 'd':
-                    visit(path + b'/' + name, child)
-        visit(b'', self.root)
-        return found
+    def add(self, parent, name, node):
+        parent.children[name] = node
+        self.places[parent, name] = len(self.entries)
+        self.entries.append((parent, name, node))
+        if node.kind == 'd':
+            node.parent, node.name = parent, name
+
+    def take(self, parent, name):
+        del parent.children[name]
+        at, last = self.places.pop((parent, name)), self.entries.pop()
+        if at < len(self.entries):
+            self.entries[at] = last
+            self.places[last[0], last[1]] = at
+
+    def walk(self):
+        return [(self.path_of(parent) + b'/' + name, node) for parent, name, node in self.entries]
 
     def pick(self, kinds=None):
-        found = self.walk(kinds)
-        return self.rng.choice(found) if found else None
+        if not self.entries:
+            return None
+        for _ in range(50):
+            parent, name, node = self.rng.choice(self.entries)
+            if kinds is None or node.kind in kinds:
+                return self.path_of(parent) + b'/' + name, node, parent, name
+        return None
 
     def pick_dir(self):
-        dirs = [(b'', self.root)] + [(p, n) for p, n, _, _ in self.walk('d') if p.count(b'/') < 8]
-        return self.rng.choice(dirs)
+        """The root from time to time, else any directory that is not too deep."""
+        for _ in range(20):
+            _, _, node = self.rng.choice(self.entries) if self.entries else (None, None, self.root)
+            if node.kind == 'd':
+                path = self.path_of(node)
+                if path.count(b'/') <= 7:
+                    return path, node
+        return b'', self.root
 
     def new_name(self, parent):
         rng = self.rng
@@ -144,23 +184,23 @@ class Model:
             return (self.rng.randrange(-2**31, 2**31), 0)
         return (self.rng.randrange(-2**31, 2**33), self.rng.randrange(10**9))
 
-    # Each step returns the line for the tool, and what to do with the model when it worked.
+    # Each step returns the line for the tool, what to do with the model when it worked, and the nodes it rests on.
     def step_create(self):
         path, parent = self.pick_dir()
         name, node = self.new_name(parent), Node('f', 0o644)
 
         def done():
-            parent.children[name] = node
+            self.add(parent, name, node)
         hint = self.rng.choice([0, 0, 100, 50000])
-        return f'create {encode(path + b"/" + name)} 644 {hint}', done
+        return f'create {encode(path + b"/" + name)} 644 {hint}', done, (parent,)
 
     def step_mkdir(self):
         path, parent = self.pick_dir()
         name, node = self.new_name(parent), Node('d', 0o755)
 
         def done():
-            parent.children[name] = node
-        return f'mkdir {encode(path + b"/" + name)} 755', done
+            self.add(parent, name, node)
+        return f'mkdir {encode(path + b"/" + name)} 755', done, (parent,)
 
     def step_special(self):
         path, parent = self.pick_dir()
@@ -177,8 +217,8 @@ class Model:
             line += ' ' + encode(node.target)
 
         def done():
-            parent.children[name] = node
-        return line, done
+            self.add(parent, name, node)
+        return line, done, (parent,)
 
     def step_write(self):
         chosen = self.pick('f')
@@ -194,7 +234,7 @@ class Model:
             if len(node.data) < off + n:
                 node.data.extend(bytes(off + n - len(node.data)))
             node.data[off:off + n] = pattern(seed, n)
-        return f'write {encode(path)} {off} {n} {seed}', done
+        return f'write {encode(path)} {off} {n} {seed}', done, (node,)
 
     def step_truncate(self):
         chosen = self.pick('f')
@@ -208,7 +248,7 @@ class Model:
                 del node.data[size:]
             else:
                 node.data.extend(bytes(size - len(node.data)))
-        return f'truncate {encode(path)} {size}', done
+        return f'truncate {encode(path)} {size}', done, (node,)
 
     def step_allocate(self):
         chosen = self.pick('f')
@@ -221,7 +261,7 @@ class Model:
         def done():
             if not keep and len(node.data) < off + n:
                 node.data.extend(bytes(off + n - len(node.data)))
-        return f'allocate {encode(path)} {off} {n} {keep}', done
+        return f'allocate {encode(path)} {off} {n} {keep}', done, (node,)
 
     def step_punch(self):
         chosen = self.pick('f')
@@ -234,7 +274,7 @@ class Model:
             end = min(off + n, len(node.data))
             if end > off:
                 node.data[off:end] = bytes(end - off)
-        return f'punch {encode(path)} {off} {n}', done
+        return f'punch {encode(path)} {off} {n}', done, (node,)
 
     def step_remove(self):
         chosen = self.pick()
@@ -242,12 +282,12 @@ class Model:
             return None
         path, node, parent, name = chosen
         if node.kind == 'd' and node.children:
-            return f'rm {encode(path)}', 'not-empty'
+            return f'rm {encode(path)}', 'not-empty', (node,)
 
         def done():
-            del parent.children[name]
+            self.take(parent, name)
             node.links -= 1
-        return f'rm {encode(path)}', done
+        return f'rm {encode(path)}', done, (node, parent)
 
     def step_link(self):
         chosen = self.pick('fcbsp')
@@ -258,9 +298,9 @@ class Model:
         name = self.new_name(parent)
 
         def done():
-            parent.children[name] = node
+            self.add(parent, name, node)
             node.links += 1
-        return f'ln {encode(path)} {encode(new_path + b"/" + name)}', done
+        return f'ln {encode(path)} {encode(new_path + b"/" + name)}', done, (node, parent)
 
     def step_rename(self):
         chosen = self.pick()
@@ -273,9 +313,9 @@ class Model:
         new_name = self.new_name(new_parent)
 
         def done():
-            del parent.children[name]
-            new_parent.children[new_name] = node
-        return f'mv {encode(path)} {encode(new_path + b"/" + new_name)}', done
+            self.take(parent, name)
+            self.add(new_parent, new_name, node)
+        return f'mv {encode(path)} {encode(new_path + b"/" + new_name)}', done, (node, parent, new_parent)
 
     def step_attr(self):
         chosen = self.pick()
@@ -287,7 +327,7 @@ class Model:
 
         def done():
             node.mode, node.uid, node.gid, node.mtime = mode, uid, gid, mtime
-        return f'attr {encode(path)} mode={mode:o} uid={uid} gid={gid} mtime={mtime[0]}.{mtime[1]:09d}', done
+        return f'attr {encode(path)} mode={mode:o} uid={uid} gid={gid} mtime={mtime[0]}.{mtime[1]:09d}', done, (node,)
 
     def step_xattr(self):
         chosen = self.pick('fd')
@@ -301,7 +341,7 @@ class Model:
             if rng.random() < 0.6:
                 def gone():
                     del node.xattrs[name]
-                return f'rmxattr {encode(path)} {encode(name)}', gone
+                return f'rmxattr {encode(path)} {encode(name)}', gone, (node,)
         if not node.xattrs or name.startswith(b'system.'):
             name = rng.choice([b'user.', b'trusted.', b'security.']) + b'n%d' % rng.randrange(30)
             if rng.random() < 0.1:
@@ -310,7 +350,7 @@ class Model:
 
         def done():
             node.xattrs[name] = pattern(seed, n)
-        return f'xattr {encode(path)} {encode(name)} {n} {seed}', done
+        return f'xattr {encode(path)} {encode(name)} {n} {seed}', done, (node,)
 
     def step_acl(self):
         chosen = self.pick('f')
@@ -324,7 +364,7 @@ class Model:
 
         def done():
             node.xattrs[b'system.posix_acl_access'] = bytes.fromhex(value)
-        return f'xattrhex {encode(path)} system.posix_acl_access {value}', done
+        return f'xattrhex {encode(path)} system.posix_acl_access {value}', done, (node,)
 
     def step(self):
         weights = [('create', 14), ('mkdir', 6), ('special', 5), ('write', 22), ('truncate', 6), ('allocate', 4),
@@ -335,9 +375,22 @@ class Model:
             if made:
                 return made
 
+    def row(self, most):
+        """Steps of which none rests on what another changes: they can be sent before the first is answered."""
+        steps, touched = [], set()
+        while len(steps) < most:
+            step = self.step()
+            if not touched.isdisjoint(step[2]):
+                return steps
+            steps.append(step)
+            touched.update(step[2])
+            if step[0].startswith('mv ') and step[2][0].kind == 'd':
+                return steps  # paths below it change
+        return steps
+
     def manifest(self):
         lines = {}
-        for path, node, _, _ in self.walk():
+        for path, node in self.walk():
             lines[encode(path)] = self.describe(node)
         return lines
 
@@ -427,6 +480,21 @@ def check_kernel(image, work, model, fail):
         subprocess.run(['umount', mount], check=True)
 
 
+def apply(line, done, answer, model, fail):
+    """What the tool answered to a step, for the model."""
+    if answer == 'ok':
+        if done == 'not-empty':
+            fail('a full directory was removed: ' + line)
+        done()
+    elif done == 'not-empty' and answer.startswith('err not-empty'):
+        pass
+    elif answer.startswith(('err no-space', 'err too-big')) or \
+            (answer.startswith('err unsupported') and line.startswith('allocate')):
+        model.refused += 1
+    else:
+        fail(f'{line[:200]}: {answer}')
+
+
 def run_round(mix, seed, work):
     name, size, options, tune = mix
     image = os.path.join(work, name + '.img')
@@ -448,20 +516,13 @@ def run_round(mix, seed, work):
 
     rounds = 3
     for part in range(rounds):
-        for _ in range(OPS // rounds):
-            line, done = model.step()
-            answer, _ = tool.run(line)
-            if answer == 'ok':
-                if done == 'not-empty':
-                    fail('a full directory was removed: ' + line)
-                done()
-            elif done == 'not-empty' and answer.startswith('err not-empty'):
-                pass
-            elif answer.startswith(('err no-space', 'err too-big')) or \
-                    (answer.startswith('err unsupported') and line.startswith('allocate')):
-                model.refused += 1
-            else:
-                fail(f'{line[:200]}: {answer}')
+        left = OPS // rounds
+        while left > 0:
+            steps = model.row(min(left, 50))
+            left -= len(steps)
+            tool.send([line for line, _, _ in steps])
+            for line, done, _ in steps:
+                apply(line, done, tool.answer()[0], model, fail)
         answer, lines = tool.run('tree /')
         compare('driver', adjust(model.manifest(), narrow), from_tool(lines), fail)
         tool.close()
@@ -471,7 +532,7 @@ def run_round(mix, seed, work):
         if can_mount():
             model_view = model
             if narrow:
-                for _, node, _, _ in model.walk():
+                for _, node in model.walk():
                     node.mtime = (node.mtime[0], 0)
             check_kernel(image, work, model_view, fail)
         tool = Tool(image, *(['-k'] if seed % 3 == 2 else []))

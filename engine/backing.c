@@ -45,11 +45,18 @@ bool image_rebase(struct image *image, const char *path, const char *format, boo
     /* A second view of the same bytes, companions too, goes on showing the old chain. */
     layer_open_options(&open, &context, image->path, false);
     bool ok = (!safe || image->container->open(image->file, &open, &old, err)) &&
-              image->container->set_backing(image->disk, path, format, err) &&
+              image->container->set_backing(image->disk, path, format, safe, err) &&
               (!safe || copy_differences(image, old, err)) && device_flush(image->disk, err);
     device_close(old);
-    /* The new chain is opened as the image will open it from now on. */
-    return ok && image_reopen(image, err);
+    /* The new chain is opened as the image will open it from now on. That its files need not be there yet is
+     * what the unsafe form is for. */
+    struct error why;
+    image->to_check = image->to_check || !safe;
+    if (!ok || !image_reopen(image, err))
+        return false;
+    if (!image_usable(image, &why))
+        session_warn(image->session, "%s", why.message);
+    return true;
 }
 
 /* ---- commit into the backing file ---- */

@@ -91,10 +91,14 @@ bool check_found(struct check *, enum finding_kind, const char *code, const stru
 
 struct container_open {
     bool read_only;
-    bool no_backing;            /* --no-backing */
-    bool allow_data_file;       /* --allow-data-file */
-    bool check_only;            /* open as much as `check` and `info` need, damaged or not; no guest I/O */
+    bool no_backing;      /* --no-backing */
+    bool allow_data_file; /* --allow-data-file */
+    /* Open as much as `check` and `info` need, whatever is wrong with the rest: no guest I/O then, and
+     * neither backing nor data file. */
+    bool check_only;
     const char *backing_format; /* user-given format of the backing file, or NULL */
+    const bool *keep_discarded; /* discarded clusters keep their place in the file (lives as long); or NULL */
+    unsigned threads;           /* that compress; 0: as many as there are processors */
     const char *path;           /* host path of the image: relative names start beside it */
     /* Opens another host file of the chain read-only (with locks); the container closes it. */
     bool (*open_file)(const struct container_open *, const char *path, bool writable, struct device **out,
@@ -162,9 +166,11 @@ struct container_driver {
     bool (*bitmap_enable)(struct device *, const char *name, bool enabled, struct error *);
     bool (*bitmap_clear)(struct device *, const char *name, struct error *);
     bool (*bitmap_merge)(struct device *, const char *into, const char *from, struct error *);
-    /* Change the reference only (unsafe rebase); backing NULL or "": none. */
-    bool (*set_backing)(struct device *, const char *backing, const char *format, struct error *);
+    /* Change the reference only; backing NULL or "": none. `open`: the new one, too, must be there then. */
+    bool (*set_backing)(struct device *, const char *backing, const char *format, bool open, struct error *);
     struct device *(*backing)(struct device *); /* the opened backing layer or NULL */
+    /* What the image's own header is refused for, when it was opened with check_only; NULL: nothing. */
+    const char *(*refused)(struct device *);
     /* Hold nothing any more: everything shows through from the backing file. */
     bool (*make_empty)(struct device *, struct error *);
     bool (*amend)(struct device *, const struct options *, struct error *);
@@ -172,8 +178,9 @@ struct container_driver {
     uint64_t (*unit)(struct device *);
     /* Write whole clusters compressed, best many at once; false with E_UNSUPPORTED where it cannot. */
     bool (*write_compressed)(struct device *, uint64_t off, const void *buf, size_t n, struct error *);
-    /* Give back what holds only zeros or nothing; adds the bytes freed to *freed. */
-    bool (*compact)(struct device *, uint64_t *freed, struct error *);
+    /* Give back what holds only zeros or nothing; adds the bytes freed to *freed. `move`: what lies behind
+     * the gaps moves into them, and the file becomes shorter. */
+    bool (*compact)(struct device *, bool move, uint64_t *freed, struct error *);
 };
 
 /* ---- partition tables: engine/table.h

@@ -123,6 +123,7 @@ const char *error_kind_name(enum error_kind kind)
         [E_NOMEM] = "out-of-memory",
         [E_LOOP] = "loop",
         [E_INTERRUPTED] = "interrupted",
+        [E_REFUSED] = "refused",
         [E_FAILED] = "failed",
     };
     return names[kind];

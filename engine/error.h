@@ -34,6 +34,7 @@ enum error_kind {
     E_NOMEM,       /* out of memory */
     E_LOOP,        /* too many symbolic links, or a cycle */
     E_INTERRUPTED, /* the user stopped the command */
+    E_REFUSED,     /* the image is only open to be looked at */
     E_FAILED,      /* a host command or a comparison failed */
 };
 

@@ -16,11 +16,8 @@ struct image_layers {
     struct container_open open;
 };
 
-static bool open_container(struct image *image, const char *format, struct error *err)
+static bool open_container(struct image *image, bool check_only, struct error *err)
 {
-    if (!container_find(image->session, image->file, format, &image->container, err))
-        return false;
-    image->format_probed = !format;
     struct image_layers *layers = mem_new(sizeof *layers, err);
     if (!layers)
         return false;
@@ -31,6 +28,7 @@ static bool open_container(struct image *image, const char *format, struct error
     layers->context = (struct layer_context){
         .session = image->session, .image = image, .model = image->model, .chain = &layers->link};
     layer_open_options(&layers->open, &layers->context, image->path, image->file->read_only);
+    layers->open.check_only = check_only;
     return image->container->open(image->file, &layers->open, &image->disk, err);
 }
 
@@ -88,13 +86,46 @@ static void load_table(struct image *image)
     say_once(image, err.kind == E_NOENT ? "" : err.message);
 }
 
+/* What a check can look at although the image is of no use: not what the host or the person got in the way
+ * of. */
+static bool can_look(const struct image *image, const struct error *err)
+{
+    switch (err->kind) {
+    case E_NOMEM:
+    case E_IO:
+    case E_LOCKED:
+    case E_INTERRUPTED:
+        return false;
+    default:
+        return image->to_check && image->container->refused;
+    }
+}
+
+static bool open_to_check(struct image *image, struct error *err)
+{
+    struct error ignored = {0};
+    error_leave_device(err);
+    image->refusal = *err;
+    free(image->layers);
+    image->layers = NULL;
+    if (open_container(image, true, &ignored))
+        return true;
+    image->refusal = (struct error){0};
+    return false;
+}
+
 bool image_build(struct image *image, const char *format, struct error *err)
 {
-    if (!open_container(image, format, err))
+    if (!container_find(image->session, image->file, format, &image->container, err))
+        return false;
+    image->format_probed = !format;
+    image->refusal = (struct error){0};
+    if (!open_container(image, false, err) && !(can_look(image, err) && open_to_check(image, err)))
         return false;
     if (image->session->options.sector_size)
         image->disk->block_size = image->session->options.sector_size;
-    load_table(image);
+    if (image->refusal.kind == E_OK)
+        load_table(image);
     return volumes_build(image, err);
 }
 
@@ -125,14 +156,29 @@ bool image_rescan(struct image *image, struct error *err)
 {
     free_table(&image->table);
     free_table(&image->second_table);
-    load_table(image);
+    if (image->refusal.kind == E_OK)
+        load_table(image);
     image->session->name_epoch++;
     return volumes_build(image, err);
 }
 
+/* The bytes may be fit for use now, or no longer. */
+static bool reload_disk(struct image *image, struct error *err)
+{
+    if (!image->disk || image->refusal.kind != E_OK)
+        return image_reopen(image, err);
+    return (device_reload(image->disk, err) || (can_look(image, err) && image_reopen(image, err))) &&
+           image_rescan(image, err);
+}
+
+bool image_retry(struct image *image, struct error *err)
+{
+    return image->refusal.kind == E_OK || (image_flush(image, err) && image_reopen(image, err));
+}
+
 bool image_reload(struct image *image, struct error *err)
 {
-    if (!device_reload(image->disk, err) || !image_rescan(image, err))
+    if (!reload_disk(image, err))
         return false;
     for (size_t i = 0; i < image->volume_count; i++) {
         struct volume *volume = image->volumes[i];

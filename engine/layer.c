@@ -257,6 +257,8 @@ void layer_open_options(struct container_open *open, struct layer_context *conte
             options->allow_data_file || context->made ||
             (context->image && (context->image->is_new || context->image->companion_count > 0)),
         .backing_format = options->backing_format,
+        .keep_discarded = &context->session->options.keep_discarded,
+        .threads = options->threads,
         .path = path,
         .open_file = open_file,
         .open_layer = open_layer,
@@ -328,6 +330,30 @@ bool session_make_disk(struct session *session, const char *path, bool overwrite
         error_leave_device(err);
         layer_close(&layer->dev);
         return false;
+    }
+    layer_show(layer, layer->container, false);
+    *disk = &layer->dev;
+    return true;
+}
+
+bool session_open_target(struct session *session, const char *path, const char *format, struct device **disk,
+                         struct error *err)
+{
+    struct layer *layer = layer_new(session, NULL, path, err);
+    if (!layer)
+        return false;
+    layer->context.made = &layer->companion;
+    if (!open_stage(session, path, true, &layer->file, err) ||
+        !container_find(session, layer->file, format, &layer->driver, err)) {
+        layer_close(&layer->dev);
+        return false;
+    }
+    layer_open_options(&layer->open, &layer->context, layer->path, false);
+    layer->open.allow_data_file = session->options.allow_data_file;
+    if (!layer->driver->open(layer->file, &layer->open, &layer->container, err)) {
+        error_leave_device(err);
+        layer_close(&layer->dev);
+        return because(err, "%s", path);
     }
     layer_show(layer, layer->container, false);
     *disk = &layer->dev;

@@ -46,6 +46,8 @@ static bool parse_in_image(struct session *session, const char *text, struct loc
     if (prefix && strcmp(prefix, "file") == 0 && text[strlen("file:")] == '\0') {
         location->kind = LOCATION_FILE;
         ok = true;
+    } else if (!image_usable(location->image, err)) {
+        ok = false;
     } else if (prefix && is_number(prefix)) {
         const char *rest = text + strlen(prefix) + 1;
         ok = image_volume(location->image, (unsigned)strtoul(prefix, NULL, 10), &location->volume, err);

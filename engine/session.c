@@ -246,12 +246,13 @@ static void tell_recovery(const struct session *session, const char *path, enum 
         session_warn(session, "%s: %s", path, texts[recovery]);
 }
 
-bool session_open(struct session *session, const char *name, const char *path, const char *format,
-                  struct image **out, struct error *err)
+static bool open_image(struct session *session, const char *name, const char *path, const char *format,
+                       bool to_check, struct image **out, struct error *err)
 {
     struct image *image;
     if (!image_new(session, name, path, &image, err))
         return false;
+    image->to_check = to_check;
     struct stage_options options = stage_options_of(session);
     enum recovery recovery = RECOVERY_NONE;
     if (!stage_open(path, &options, &image->file, &recovery, err) ||
@@ -264,6 +265,27 @@ bool session_open(struct session *session, const char *name, const char *path, c
     add_image(session, image);
     *out = image;
     return true;
+}
+
+bool session_open(struct session *session, const char *name, const char *path, const char *format,
+                  struct image **out, struct error *err)
+{
+    return open_image(session, name, path, format, false, out, err);
+}
+
+bool session_open_to_check(struct session *session, const char *name, const char *path, const char *format,
+                           struct image **out, struct error *err)
+{
+    return open_image(session, name, path, format, true, out, err);
+}
+
+bool image_usable(const struct image *image, struct error *err)
+{
+    if (image->refusal.kind == E_OK)
+        return true;
+    *err = image->refusal;
+    err->kind = E_REFUSED;
+    return strstr(err->message, image->path) ? false : because(err, "%s", image->path);
 }
 
 bool session_create(struct session *session, const char *name, const char *path,
@@ -615,6 +637,11 @@ bool session_drop_caches(struct session *session, struct error *err)
     return true;
 }
 
+bool session_reload_layers(struct session *session, struct error *err)
+{
+    return session_drop_caches(session, err);
+}
+
 /* ---- old states ---- */
 
 static uint64_t generation_before(const struct session *session, const struct image *image)
@@ -632,7 +659,7 @@ bool session_open_old(struct session *session, struct image *image, bool last_co
     struct image *old = mem_new(sizeof *old, err);
     if (!old)
         return false;
-    *old = (struct image){.session = session, .model = image};
+    *old = (struct image){.session = session, .model = image, .to_check = image->to_check};
     uint64_t generation =
         last_command ? generation_before(session, image) : stage_committed_generation(image->file);
     old->generation = generation;

@@ -26,6 +26,8 @@ struct session_options {
     bool allow_data_file;
     const char *format; /* --format: do not probe the container */
     const char *backing_format;
+    bool keep_discarded;  /* struct container_open */
+    unsigned threads;     /* struct container_open */
     uint32_t sector_size; /* 0: detect */
     enum durability durability;
     bool drop_caches; /* tests: forget every cache after each command */
@@ -75,6 +77,8 @@ struct image {
     size_t volume_count;
     bool restructured;           /* table or volume geometry changed since the last commit: no fresh writes */
     bool is_new;                 /* created in this session and never committed */
+    bool to_check;               /* where it cannot be opened for use, it is opened to be looked at */
+    struct error refusal;        /* E_OK: usable; else why it is only open to be looked at */
     struct image_layers *layers; /* private to image.c */
     const struct image *model;   /* an old state: the image that it is of */
     uint64_t generation;         /* an old state: the stage's number for it */
@@ -107,6 +111,13 @@ void session_free(struct session *);
 /* Open a host file. name NULL: made from the path. format NULL: probed. The first image becomes current. */
 bool session_open(struct session *, const char *name, const char *path, const char *format, struct image **,
                   struct error *) DISH_CHECKED;
+/* The same, but an image that is refused is opened as far as a check needs: image->refusal says why then. */
+bool session_open_to_check(struct session *, const char *name, const char *path, const char *format,
+                           struct image **, struct error *) DISH_CHECKED;
+/* E_REFUSED with what open said, for whatever needs more than a look at the container. */
+bool image_usable(const struct image *, struct error *) DISH_CHECKED;
+/* After a repair: open an image for use that was only open to be looked at, if that is possible now. */
+bool image_retry(struct image *, struct error *) DISH_CHECKED;
 /* Create a new image and open it; it appears on the host at its first commit. */
 bool session_create(struct session *, const char *name, const char *path, const struct container_driver *,
                     uint64_t size, const struct options *, struct image **, struct error *) DISH_CHECKED;
@@ -133,6 +144,10 @@ bool session_open_disk(struct session *, const char *path, const char *format, c
 bool session_make_disk(struct session *, const char *path, bool overwrite, const struct container_driver *,
                        uint64_t size, const struct options *, struct device **disk,
                        struct error *) DISH_CHECKED;
+/* An image that exists, open for writing outside the session's images: its changes are committed by
+ * session_publish_disk(), or are not made. */
+bool session_open_target(struct session *, const char *path, const char *format, struct device **disk,
+                         struct error *) DISH_CHECKED;
 /* The format of such a layer, and the container itself; *container NULL: it shows a snapshot. */
 const struct container_driver *session_disk_container(struct device *disk, struct device **container);
 bool session_publish_disk(struct device *disk, struct error *) DISH_CHECKED;

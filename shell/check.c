@@ -124,20 +124,41 @@ static bool begin(struct findings *findings, struct session *session, struct cal
     return true;
 }
 
+/* The container alone. An image that is only open to be looked at may be fit for use after a repair. */
+static bool check_container(struct findings *findings, struct image *image, struct error *one,
+                            struct error *err)
+{
+    const struct container_driver *driver = image->container;
+    struct error why;
+    findings->layer = driver->head.name;
+    findings->check.summary = findings->report;
+    bool ok = !driver->check || driver->check(image->disk, &findings->check, one);
+    findings->check.summary = NULL;
+    if (!ok && !image_usable(image, &why) && one->kind == E_UNSUPPORTED) {
+        *err = why;
+        return false;
+    }
+    if (!ok)
+        could_not(findings, one);
+    if (findings->check.damage_fixed + findings->check.leaks_fixed > 0 && !image_retry(image, err))
+        return false;
+    if (!image_usable(image, &why))
+        check_found(&findings->check, FINDING_NOTE, "refused", NULL, 0, false,
+                    "what is inside cannot be checked: %s", why.message);
+    return true;
+}
+
 static bool run_check(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     struct findings findings;
     struct image *image;
-    if (!arg_image(session, call->argc ? call->args[0] : NULL, &image, err) ||
+    if (!arg_image_to_check(session, call->argc ? call->args[0] : NULL, &image, err) ||
         !begin(&findings, session, call, out, err))
         return false;
     struct error one = {0};
-    findings.layer = image->container->head.name;
-    findings.check.summary = findings.report;
-    if (image->container->check && !image->container->check(image->disk, &findings.check, &one))
-        could_not(&findings, &one);
-    findings.check.summary = NULL;
-    if (!call_has(call, "container") && one.kind != E_INTERRUPTED)
+    if (!check_container(&findings, image, &one, err))
+        return false;
+    if (!call_has(call, "container") && one.kind != E_INTERRUPTED && image->refusal.kind == E_OK)
         check_inside(&findings, image);
     if (one.kind == E_INTERRUPTED)
         return fail(err, E_INTERRUPTED, "interrupted");
@@ -157,7 +178,7 @@ const struct command check_command = {
     .examples = "check\ncheck --repair=leaks\ncheck --repair=all --data",
     .args = check_args,
     .flags = flags,
-    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | FINDS_DAMAGE,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | FINDS_DAMAGE | LOOKS,
     .run = run_check,
 };
 

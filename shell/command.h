@@ -79,6 +79,7 @@ enum command_flags {
     TAKES_BYTES = 64,   /* arguments may hold NUL bytes: see call.lengths */
     PREFIX = 128,       /* its arguments are another command (time): see shell_run_rest() */
     FINDS_DAMAGE = 256, /* E_DAMAGED is its verdict: exit status 4 */
+    LOOKS = 1024,       /* works on images that are only open to be looked at, or on none */
     FROM_HOST = 512,    /* `NAME |HOST COMMAND` hands it the host command: see call.host */
 };
 

@@ -62,7 +62,7 @@ static bool run(struct session *session, struct call *call, struct output *out, 
     for (size_t i = 0; i < image->volume_count; i++)
         if ((image->volumes[i]->number != 0 || !image->table) && !discard_free_space(image->volumes[i], err))
             return because(err, "volume %u", image->volumes[i]->number);
-    if (image->container->compact && !image->container->compact(image->disk, &freed, err))
+    if (image->container->compact && !image->container->compact(image->disk, !call_has(call, "punch"), &freed, err))
         return false;
     if (!count_stored(image->disk, &after, err))
         return false;

@@ -140,6 +140,6 @@ const struct command diff_command = {
     .summary = "list what changed on disk since the last commit",
     .details = "Structure by structure and field by field, in every layer, old value and new one.",
     .flags = flags,
-    .needs = NEEDS_IMAGE,
+    .needs = NEEDS_IMAGE | LOOKS,
     .run = run,
 };

@@ -68,14 +68,27 @@ static void report_volume(struct volume *volume, bool verbose, struct report *re
     report_close(report);
 }
 
+/* What is refused is described and refused all the same; only that contents are kept elsewhere is no fault.
+ */
+static bool info_judge(const struct image *image, struct report *report, struct error *err)
+{
+    const struct container_driver *driver = image->container;
+    if (image_usable(image, err))
+        return true;
+    report_text(report, "problem", image->refusal.message);
+    return image->refusal.kind == E_UNSUPPORTED && !driver->refused(image->disk);
+}
+
 static bool run_info(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     struct report *report = output_report(out);
     bool verbose = call_verbose(call) || call_has(call, "verbose");
     struct image *image;
-    if (!arg_image(session, call->argc ? call->args[0] : NULL, &image, err) ||
+    if (!arg_image_to_check(session, call->argc ? call->args[0] : NULL, &image, err) ||
         !report_container(image, verbose, report, err))
         return false;
+    if (image->refusal.kind != E_OK)
+        return info_judge(image, report, err);
     if (image->table) {
         report_open(report, "partition-table");
         report_text(report, "type", image->table->driver->head.name);
@@ -103,7 +116,7 @@ const struct command info_command = {
     .examples = "info\ninfo -v\ninfo old",
     .args = args,
     .flags = flags,
-    .needs = NEEDS_IMAGE,
+    .needs = NEEDS_IMAGE | LOOKS,
     .run = run_info,
 };
 
@@ -111,11 +124,12 @@ static bool run_qcow2_info(struct session *session, struct call *call, struct ou
 {
     bool verbose = call_verbose(call) || call_has(call, "verbose");
     struct image *image;
-    if (!arg_image(session, call->argc ? call->args[0] : NULL, &image, err))
+    if (!arg_image_to_check(session, call->argc ? call->args[0] : NULL, &image, err))
         return false;
     if (strcmp(image->container->head.name, "qcow2") != 0)
         return fail(err, E_INVALID, "%s is a %s image, not qcow2", image->name, image->container->head.name);
-    return report_container(image, verbose, output_report(out), err);
+    return report_container(image, verbose, output_report(out), err) &&
+           info_judge(image, output_report(out), err);
 }
 
 const struct command qcow2_info_command = {
@@ -125,6 +139,6 @@ const struct command qcow2_info_command = {
     .details = "With -v also the tables' places, allocation counts, fragmentation, snapshots and bitmaps.",
     .args = args,
     .flags = flags,
-    .needs = NEEDS_IMAGE,
+    .needs = NEEDS_IMAGE | LOOKS,
     .run = run_qcow2_info,
 };

@@ -60,8 +60,10 @@ static bool open_images(struct shell *shell, const struct invocation *invocation
             name = strndup(path, n);
             path += n + 1;
         }
-        bool good = session_open(shell->session, name, path, NULL, &image, &err);
+        bool good = session_open_to_check(shell->session, name, path, NULL, &image, &err);
         free(name);
+        if (good && shell->interactive && !image_usable(image, &err))
+            shell_say(shell, "%s; check, info, show and poke can look at it", err.message);
         if (!good) {
             if (!strstr(err.message, path))
                 because(&err, "%s", path);
@@ -70,6 +72,19 @@ static bool open_images(struct shell *shell, const struct invocation *invocation
             return false;
         }
     }
+    return true;
+}
+
+/* An image that nobody looked at, although that was all that could be done with it, could not be opened. */
+static bool nothing_refused(struct shell *shell)
+{
+    struct error err;
+    for (const struct image *image = shell->session->images; image && !shell->looked; image = image->next)
+        if (!image_usable(image, &err)) {
+            shell_report_error(shell, NULL, &err);
+            shell->exit_status = EXIT_IMAGE;
+            return false;
+        }
     return true;
 }
 
@@ -112,7 +127,7 @@ static int run(struct shell *shell, struct invocation *invocation)
         return shell->exit_status;
     if (shell->interactive)
         return shell_interact(shell);
-    return shell_finish(shell, run_all(shell, invocation));
+    return shell_finish(shell, run_all(shell, invocation) && nothing_refused(shell));
 }
 
 static int print_and_exit(const struct invocation *invocation)

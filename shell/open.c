@@ -46,6 +46,7 @@ const struct command open_command = {
     .examples = "open disk.qcow2\nopen old=backup.img",
     .args = open_args,
     .flags = open_flags,
+    .needs = LOOKS,
     .run = run_open,
 };
 
@@ -73,7 +74,7 @@ const struct command close_command = {
     .summary = "close an image",
     .args = close_args,
     .flags = close_flags,
-    .needs = NEEDS_IMAGE | NO_SAVEPOINT,
+    .needs = NEEDS_IMAGE | NO_SAVEPOINT | LOOKS,
     .run = run_close,
 };
 
@@ -105,6 +106,7 @@ const struct command images_command = {
     .name = "images",
     .group = "Images",
     .summary = "list the open images",
+    .needs = LOOKS,
     .run = run_images,
 };
 

@@ -8,6 +8,11 @@
 
 bool arg_image(struct session *session, const char *text, struct image **out, struct error *err)
 {
+    return arg_image_to_check(session, text, out, err) && image_usable(*out, err);
+}
+
+bool arg_image_to_check(struct session *session, const char *text, struct image **out, struct error *err)
+{
     if (!text) {
         *out = session->image;
         return *out ||

@@ -3,10 +3,15 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "region.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { CHUNK = 1 << 20 };
 
@@ -45,8 +50,61 @@ static bool put_input(struct copying *copying, struct error *err)
     return copy_stream(&end, &copying->options, read_input, copying->call, &bytes, err);
 }
 
+/* ---- bytes at an offset, of files and devices ----------------------------------------------------------
+ */
+
+/* The host's side of it: a descriptor, or the command's input. */
+static bool read_host(struct call *call, int fd, uint8_t *buf, size_t n, size_t *got, struct error *err)
+{
+    if (fd < 0)
+        return call_read(call, buf, n, got, err);
+    for (*got = 0; *got < n;) {
+        ssize_t done = read(fd, buf + *got, n - *got);
+        if (done < 0 && errno != EINTR)
+            return fail_errno(err, errno, "%s", call->args[0]);
+        if (done == 0)
+            break;
+        *got += done > 0 ? (size_t)done : 0;
+    }
+    return true;
+}
+
+static bool put_bytes(struct call *call, int fd, struct region *region, uint8_t *buf, struct error *err)
+{
+    uint64_t off, left;
+    if (!call_size(call_value(call, "at"), region->size, &off, err) ||
+        !option_size(call, "length", UINT64_MAX, &left, err))
+        return false;
+    for (size_t got = 1; got && left; off += got, left -= got)
+        if (!interrupt_check(err) || !read_host(call, fd, buf, (size_t)MIN_OF(left, CHUNK), &got, err) ||
+            (got > 0 && !region_write(region, off, buf, got, err)))
+            return false;
+    return region_changed(region, err);
+}
+
+static bool put_at(struct session *session, struct call *call, struct error *err)
+{
+    struct region region = {0};
+    bool input = strcmp(call->args[0], "-") == 0;
+    if (call->argc != 2)
+        return fail(err, E_USAGE, "--at takes one file of the host");
+    int fd = input ? -1 : open(call->args[0], O_RDONLY | O_CLOEXEC);
+    if (!input && fd < 0)
+        return fail_errno(err, errno, "%s", call->args[0]);
+    uint8_t *buf = mem_new(CHUNK, err);
+    bool ok = buf && region_open(session, call->args[1], REGION_MAKE, &region, err) &&
+              put_bytes(call, fd, &region, buf, err);
+    region_close(&region);
+    free(buf);
+    if (fd >= 0)
+        close(fd);
+    return ok;
+}
+
 static bool run_put(struct session *session, struct call *call, struct output *out, struct error *err)
 {
+    if (call_has(call, "at"))
+        return put_at(session, call, err);
     struct copying copying = {0};
     struct file_arg dest;
     int last = call->argc - 1;
@@ -69,7 +127,13 @@ static const struct arg put_args[] = {
     {0},
 };
 
-static const struct flag put_flags[] = {COPY_FLAGS, TARGET_FLAGS, {0}};
+static const struct flag put_flags[] = {
+    COPY_FLAGS,
+    TARGET_FLAGS,
+    {0, "at", "OFFSET", ARG_SIZE, "the bytes of HOST over those of DEST, a file or device (2:, 0:, file:)"},
+    {0, "length", "SIZE", ARG_SIZE, "with --at: at most so many bytes"},
+    {0},
+};
 
 const struct command put_command = {
     .name = "put",
@@ -79,7 +143,8 @@ const struct command put_command = {
                "files belong to root (or -o), have the mode of the source (or -m) and the time of now. With "
                "-a everything is kept, with numeric owners; what the filesystem cannot keep is listed and "
                "nothing is copied, unless --lossy is given.",
-    .examples = "put notes.txt 2:/root/\nput -r -a /usr/share/doc 2:/usr/share\nput - 2:/etc/motd <<X",
+    .examples = "put notes.txt 2:/root/\nput -r -a /usr/share/doc 2:/usr/share\nput - 2:/etc/motd <<X\n"
+                "put --at=0 mbr.bin 0:",
     .args = put_args,
     .flags = put_flags,
     .needs = NEEDS_IMAGE | CHANGES | READS_INPUT,
@@ -107,8 +172,64 @@ static bool print_file(struct file_arg *file, void *arg, struct error *err)
     return ok;
 }
 
+static bool write_host(int fd, const char *path, const uint8_t *buf, size_t n, struct error *err)
+{
+    while (n > 0) {
+        ssize_t done = write(fd, buf, n);
+        if (done < 0 && errno != EINTR)
+            return fail_errno(err, errno, "%s", path);
+        buf += done > 0 ? done : 0;
+        n -= done > 0 ? (size_t)done : 0;
+    }
+    return true;
+}
+
+static bool get_bytes(struct call *call, struct region *region, int fd, struct output *out, uint8_t *buf,
+                      struct error *err)
+{
+    uint64_t off = 0, left;
+    if ((call_has(call, "at") && !call_size(call_value(call, "at"), region->size, &off, err)) ||
+        !option_size(call, "length", region->size - MIN_OF(off, region->size), &left, err))
+        return false;
+    while (left > 0) {
+        size_t n = (size_t)MIN_OF(left, CHUNK);
+        if (!interrupt_check(err) || !region_read(region, off, buf, n, err))
+            return false;
+        if (fd < 0)
+            output_write(out, buf, n);
+        else if (!write_host(fd, call->args[1], buf, n, err))
+            return false;
+        off += n;
+        left -= n;
+    }
+    return true;
+}
+
+static bool get_at(struct session *session, struct call *call, struct output *out, struct error *err)
+{
+    struct region region = {0};
+    bool output = strcmp(call->args[call->argc - 1], "-") == 0;
+    int fd = -1;
+    if (call->argc != 2)
+        return fail(err, E_USAGE, "bytes at an offset are taken from one place");
+    uint8_t *buf = mem_new(CHUNK, err);
+    bool ok = buf && region_open(session, call->args[0], REGION_READ, &region, err);
+    if (ok && !output) {
+        fd = open(call->args[1], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        ok = fd >= 0 || fail_errno(err, errno, "%s", call->args[1]);
+    }
+    ok = ok && get_bytes(call, &region, fd, out, buf, err);
+    if (fd >= 0 && close(fd) != 0 && ok)
+        ok = fail_errno(err, errno, "%s", call->args[1]);
+    region_close(&region);
+    free(buf);
+    return ok;
+}
+
 static bool run_get(struct session *session, struct call *call, struct output *out, struct error *err)
 {
+    if (call_has(call, "at") || call_has(call, "length"))
+        return get_at(session, call, out, err);
     struct copying copying;
     int last = call->argc - 1;
     bool ok = copying_begin(&copying, session, call, out, NULL, err);
@@ -130,7 +251,12 @@ static const struct arg get_args[] = {
     {0},
 };
 
-static const struct flag get_flags[] = {COPY_FLAGS, {0}};
+static const struct flag get_flags[] = {
+    COPY_FLAGS,
+    {0, "at", "OFFSET", ARG_SIZE, "the bytes of SRC, a file or device (2:, 0:, file:), from here on"},
+    {0, "length", "SIZE", ARG_SIZE, "so many bytes of SRC; up to its end when left out"},
+    {0},
+};
 
 const struct command get_command = {
     .name = "get",
@@ -140,7 +266,8 @@ const struct command get_command = {
         "As cp does. Nothing is ever written outside HOSTDEST, whatever names and links the image holds: "
         "entries that would lead out are refused and named. Owners and device nodes that an ordinary "
         "user cannot make are counted.",
-    .examples = "get /etc/fstab .\nget -r -a 2:/home backup\nget /etc/motd -",
+    .examples =
+        "get /etc/fstab .\nget -r -a 2:/home backup\nget /etc/motd -\nget --at=0 --length=512 0: mbr.bin",
     .args = get_args,
     .flags = get_flags,
     .needs = NEEDS_IMAGE,

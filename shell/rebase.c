@@ -9,9 +9,10 @@ static bool run_rebase(struct session *session, struct call *call, struct output
     (void)out;
     if (!call_has(call, "backing"))
         return fail(err, E_USAGE, "name the new backing file with -b FILE; -b '' for none");
-    return arg_image(session, call->argc ? call->args[0] : NULL, &image, err) &&
-           image_rebase(image, call_value(call, "backing"), call_value(call, "backing-format"),
-                        !call_has(call, "unsafe"), err);
+    bool safe = !call_has(call, "unsafe");
+    return arg_image_to_check(session, call->argc ? call->args[0] : NULL, &image, err) &&
+           (!safe || image_usable(image, err)) &&
+           image_rebase(image, call_value(call, "backing"), call_value(call, "backing-format"), safe, err);
 }
 
 static const struct arg rebase_args[] = {
@@ -31,13 +32,14 @@ const struct command rebase_command = {
     .name = "rebase",
     .group = "Images",
     .summary = "give an image another backing file, or none",
-    .details = "What the image shows stays the same: where the new chain differs from the old one the data "
-               "is copied "
-               "into the image. With -u only the name is changed.",
+    .details =
+        "What the image shows stays the same: where the new chain differs from the old one the data "
+        "is copied "
+        "into the image. With -u only the name is changed: neither the old nor the new file need be there.",
     .examples = "rebase -b new-base.qcow2 -F qcow2\nrebase -b ''\nrebase -u -b /srv/base.qcow2 -F qcow2",
     .args = rebase_args,
     .flags = rebase_flags,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | LOOKS,
     .run = run_rebase,
 };
 

@@ -128,9 +128,25 @@ static bool expand_words(struct shell *shell, struct arena *arena, const struct 
     return true;
 }
 
+/* A script that names an image which is of no use only looks at it: anything else ends it, as if the image
+ * had not been opened. A person at the prompt may go on with other images. */
+static bool images_usable(struct shell *shell, const struct call *call, struct error *err)
+{
+    const struct command *command = call->command;
+    shell->looked |= (command->needs & (LOOKS | NEEDS_IMAGE | NO_SAVEPOINT)) == (LOOKS | NEEDS_IMAGE);
+    if (shell->interactive || (command->needs & LOOKS) || strcmp(command->group, "Session") == 0)
+        return true;
+    for (const struct image *image = shell->session->images; image; image = image->next)
+        if (!image_usable(image, err))
+            return false;
+    return true;
+}
+
 static bool allowed(struct shell *shell, const struct call *call, struct error *err)
 {
     unsigned needs = call->command->needs;
+    if (!images_usable(shell, call, err))
+        return false;
     if ((needs & NEEDS_IMAGE) && !shell->session->images)
         return fail(err, E_NOENT, "no image is open; `open FILE` opens one, `create FILE SIZE` makes one");
     if ((needs & CHANGES) && !(needs & ALSO_READS) && shell->session->images) {
@@ -341,6 +357,8 @@ static int status_of(const struct frame *frame, const struct error *err)
 {
     if (err->kind == E_INTERRUPTED)
         return EXIT_INTERRUPT;
+    if (err->kind == E_REFUSED)
+        return EXIT_IMAGE;
     if (err->kind == E_DAMAGED && frame->judged)
         return EXIT_DAMAGE;
     return frame->status > 0 ? frame->status : EXIT_COMMAND;
@@ -395,6 +413,7 @@ static bool run_simple(struct shell *shell, const struct simple *simple)
         shell->status = EXIT_GOOD;
     else if (err.message[0] || shell->status == EXIT_GOOD || err.kind != E_FAILED)
         shell->status = status_of(&frame, &err);
+    shell->refused = !good && err.kind == E_REFUSED;
     shell->changing = !good && frame.touched;
     shell->frame = outer;
     arena_free(&frame.arena);
@@ -407,7 +426,7 @@ static bool run_simple(struct shell *shell, const struct simple *simple)
 static bool after_failure(struct shell *shell)
 {
     bool stop = shell->status == EXIT_INTERRUPT || signals_ending();
-    bool special = shell->status == EXIT_DAMAGE || shell->status == EXIT_INTERRUPT;
+    bool special = shell->status == EXIT_DAMAGE || shell->status == EXIT_INTERRUPT || shell->refused;
     if (shell->exit_status == EXIT_GOOD || shell->status == EXIT_INTERRUPT)
         shell->exit_status = special ? shell->status : EXIT_COMMAND;
     return !stop && (shell->options.keep_going || (shell->interactive && shell->depth == 0));

@@ -248,6 +248,7 @@ const struct command show_command = {
     .examples = "show\nshow ext.super\nshow -x ext.inode /etc/fstab\nshow gpt.header\nshow qcow2.l2 0",
     .args = show_args,
     .flags = show_flags,
+    .needs = LOOKS,
     .run = run_show,
 };
 
@@ -331,6 +332,7 @@ const struct command explain_command = {
     .summary = "say what a structure or field means",
     .examples = "explain ext.super.s_magic\nexplain gpt.header",
     .args = explain_args,
+    .needs = LOOKS,
     .run = run_explain,
 };
 
@@ -376,6 +378,6 @@ const struct command poke_command = {
     .examples = "poke ext.super.s_mnt_count 5\npoke --raw ext.inode.i_links_count /etc/fstab 7",
     .args = poke_args,
     .flags = poke_flags,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | LOOKS,
     .run = run_poke,
 };

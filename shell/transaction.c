@@ -18,7 +18,7 @@ const struct command commit_command = {
     .group = "Images",
     .summary = "make the changes durable, all or none",
     .details = "A script commits at its end; `quit` commits, too.",
-    .needs = NEEDS_IMAGE | NO_SAVEPOINT,
+    .needs = NEEDS_IMAGE | NO_SAVEPOINT | LOOKS,
     .run = run_commit,
 };
 
@@ -33,7 +33,7 @@ const struct command rollback_command = {
     .name = "rollback",
     .group = "Images",
     .summary = "drop everything since the last commit",
-    .needs = NEEDS_IMAGE | NO_SAVEPOINT,
+    .needs = NEEDS_IMAGE | NO_SAVEPOINT | LOOKS,
     .run = run_rollback,
 };
 
@@ -75,7 +75,7 @@ const struct command undo_command = {
     .details = "As far as the last commit. `status` lists what can be taken back.",
     .examples = "undo\nundo 3",
     .args = count_args,
-    .needs = NEEDS_IMAGE | NO_SAVEPOINT,
+    .needs = NEEDS_IMAGE | NO_SAVEPOINT | LOOKS,
     .run = run_undo,
 };
 
@@ -84,7 +84,7 @@ const struct command redo_command = {
     .group = "Images",
     .summary = "bring back what undo took",
     .args = count_args,
-    .needs = NEEDS_IMAGE | NO_SAVEPOINT,
+    .needs = NEEDS_IMAGE | NO_SAVEPOINT | LOOKS,
     .run = run_redo,
 };
 

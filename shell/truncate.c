@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 #include "path.h"
+#include "region.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -94,6 +95,11 @@ static const struct arg files_args[] = {
     {0},
 };
 
+static const struct arg places_args[] = {
+    {"FILE", ARG_PLACE, ARG_MANY, "files of the image, or devices (2:, 0:, file:)", NULL},
+    {0},
+};
+
 static const struct flag truncate_flags[] = {
     {'s', "size", "SIZE", ARG_SIZE,
      "the new size; +N and -N change it, <N and >N bound it, /N and %N round it"},
@@ -119,7 +125,7 @@ const struct command truncate_command = {
 struct allocate {
     uint64_t off, len;
     unsigned mode;
-    bool punch;
+    bool punch, zero;
 };
 
 static bool make_if_absent(struct file_arg *arg, struct error *err)
@@ -148,16 +154,50 @@ static bool allocate_one(struct file_arg *arg, void *opaque, struct error *err)
     return ok && file_modified(arg->volume, arg->id, err);
 }
 
+/* Devices, and zeros in files, by their bytes. */
+static bool allocate_region(struct session *session, const char *text, const struct allocate *allocate,
+                            struct error *err)
+{
+    struct region region;
+    enum region_use use = allocate->punch ? REGION_CHANGE : REGION_MAKE;
+    bool ok = region_open(session, text, use, &region, err);
+    uint64_t off = allocate->off, len = allocate->len, end;
+    if (ok && allocate->zero && !region.device && (allocate->punch || allocate->mode & FS_ALLOCATE_KEEP_SIZE))
+        len = off < region.size ? MIN_OF(len, region.size - off) : 0;
+    if (ok && !add_u64(off, len, &end))
+        ok = fail(err, E_TOOBIG, "%s: offset and length are too large", region.shown);
+    if (ok && !allocate->zero && !allocate->punch)
+        ok = fail(err, E_UNSUPPORTED,
+                  "%s: space is allocated for files; --zero-range writes zeros to a device", region.shown);
+    if (ok && len > 0)
+        ok =
+            (allocate->zero ? region_zero(&region, off, len, err) : region_discard(&region, off, len, err)) &&
+            region_changed(&region, err);
+    region_close(&region);
+    return ok;
+}
+
 static bool run_allocate(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     (void)out;
     struct allocate allocate = {.punch = strcmp(call->command->name, "punch") == 0 || call_has(call, "p"),
+                                .zero = call_has(call, "z") > 0,
                                 .mode = call_has(call, "n") ? FS_ALLOCATE_KEEP_SIZE : 0};
     if (!call_value(call, "l"))
         return fail(err, E_USAGE, "give the length with -l SIZE");
-    return option_size(call, "o", 0, &allocate.off, err) && option_size(call, "l", 0, &allocate.len, err) &&
-           (allocate.len > 0 || fail(err, E_INVALID, "the length must not be 0")) &&
-           each_place(session, call, 0, allocate_one, &allocate, err);
+    if (!option_size(call, "o", 0, &allocate.off, err) || !option_size(call, "l", 0, &allocate.len, err))
+        return false;
+    if (allocate.len == 0)
+        return fail(err, E_INVALID, "the length must not be 0");
+    bool bytes = allocate.zero;
+    for (int i = 0; i < call->argc; i++)
+        bytes = bytes || region_is_device(session, call->args[i]);
+    if (!bytes)
+        return each_place(session, call, 0, allocate_one, &allocate, err);
+    for (int i = 0; i < call->argc; i++)
+        if (!allocate_region(session, call->args[i], &allocate, err))
+            return false;
+    return true;
 }
 
 static const struct flag fallocate_flags[] = {
@@ -165,12 +205,14 @@ static const struct flag fallocate_flags[] = {
     {'o', "offset", "SIZE", ARG_SIZE, "from here; 0 when left out"},
     {'n', "keep-size", NULL, ARG_WORD, "space past the end does not make the file larger"},
     {'p', "punch-hole", NULL, ARG_WORD, "give the space back instead, as punch does"},
+    {'z', "zero-range", NULL, ARG_WORD, "make the bytes zeros that have their space; devices, too"},
     {0},
 };
 
 static const struct flag punch_flags[] = {
     {'l', "length", "SIZE", ARG_SIZE, "how many bytes"},
     {'o', "offset", "SIZE", ARG_SIZE, "from here; 0 when left out"},
+    {'z', "zero", NULL, ARG_WORD, "keep the space: only make the bytes zeros"},
     {0},
 };
 
@@ -178,8 +220,8 @@ const struct command fallocate_command = {
     .name = "fallocate",
     .group = "Files",
     .summary = "allocate space for a file ahead",
-    .examples = "fallocate -l 1G /swapfile",
-    .args = files_args,
+    .examples = "fallocate -l 1G /swapfile\nfallocate -z -o 1M -l 64K 0:",
+    .args = places_args,
     .flags = fallocate_flags,
     .needs = NEEDS_IMAGE | CHANGES,
     .run = run_allocate,
@@ -189,9 +231,12 @@ const struct command punch_command = {
     .name = "punch",
     .group = "Files",
     .summary = "make a hole in a file",
-    .details = "The bytes read as zeros and whole blocks of them are given back; the size stays.",
-    .examples = "punch -o 1M -l 4M /var/lib/db",
-    .args = files_args,
+    .details =
+        "The bytes read as zeros and whole blocks of them are given back; the size stays. On a device this "
+        "is a discard: whole clusters are given back, and what the bytes read as is up to the format "
+        "(zeros in qcow2; parts of clusters stay).",
+    .examples = "punch -o 1M -l 4M /var/lib/db\npunch -o 1M -l 4M 0:",
+    .args = places_args,
     .flags = punch_flags,
     .needs = NEEDS_IMAGE | CHANGES,
     .run = run_allocate,

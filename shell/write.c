@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "bytes.h"
 #include "path.h"
+#include "region.h"
 #include "shell.h"
 
 #include <errno.h>
@@ -19,19 +20,25 @@ enum { CHUNK = 1 << 16 };
 
 struct text_source {
     struct call *call;
-    const char *text; /* NULL: the command's input */
-    size_t left;
+    const char *text; /* NULL: the command's input, or one byte again and again */
+    uint64_t left;    /* of text, or how often */
+    bool fill;
+    uint8_t byte;
 };
 
 static bool read_text(void *arg, void *buf, size_t n, size_t *got, struct error *err)
 {
     struct text_source *source = arg;
-    if (!source->text)
+    if (!source->text && !source->fill)
         return call_read(source->call, buf, n, got, err);
-    *got = MIN_OF(n, source->left);
-    memcpy(buf, source->text, *got);
-    source->text += *got;
+    *got = (size_t)MIN_OF(n, source->left);
     source->left -= *got;
+    if (source->fill) {
+        memset(buf, source->byte, *got);
+    } else {
+        memcpy(buf, source->text, *got);
+        source->text += *got;
+    }
     return true;
 }
 
@@ -60,14 +67,59 @@ static bool append(struct file_arg *arg, struct text_source *source, bool *done,
     return ok && file_modified(arg->volume, arg->id, err);
 }
 
+/* Over what is there, from the offset on; nothing is cut off. */
+static bool write_at(struct session *session, struct call *call, struct text_source *source,
+                     struct error *err)
+{
+    struct region region;
+    uint64_t off;
+    uint8_t *buf = mem_new(CHUNK, err);
+    bool ok = buf && region_open(session, call->args[0], REGION_MAKE, &region, err);
+    if (ok)
+        ok = call_size(call_value(call, "at"), region.size, &off, err);
+    for (size_t got = 1; ok && got; off += got)
+        ok = interrupt_check(err) && read_text(source, buf, CHUNK, &got, err) &&
+             (got == 0 || region_write(&region, off, buf, got, err));
+    ok = ok && region_changed(&region, err);
+    if (buf)
+        region_close(&region);
+    free(buf);
+    return ok;
+}
+
+/* What is to be written: TEXT, the input, or --fill with --length. */
+static bool find_source(struct call *call, struct text_source *source, struct error *err)
+{
+    uint64_t byte;
+    *source = (struct text_source){.call = call, .fill = call_has(call, "fill") > 0};
+    if (call->argc > 1) {
+        source->text = call->args[1];
+        source->left = call->lengths[1];
+    }
+    if (source->fill != (call_has(call, "length") > 0))
+        return fail(err, E_USAGE, "--fill=BYTE and --length=SIZE belong together");
+    if (!source->fill)
+        return true;
+    if (source->text)
+        return fail(err, E_USAGE, "--fill and TEXT exclude each other");
+    if (!size_parse(call_value(call, "fill"), &byte, err) ||
+        !option_size(call, "length", 0, &source->left, err))
+        return false;
+    source->byte = (uint8_t)byte;
+    return byte <= UINT8_MAX ||
+           fail(err, E_INVALID, "--fill: a byte is 0 to 255, not %s", call_value(call, "fill"));
+}
+
 static bool run_write(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     (void)out;
-    struct text_source source = {.call = call};
-    if (call->argc > 1) {
-        source.text = call->args[1];
-        source.left = call->lengths[1];
-    }
+    struct text_source source;
+    if (!find_source(call, &source, err))
+        return false;
+    if (call_has(call, "at"))
+        return write_at(session, call, &source, err);
+    if (region_is_device(session, call->args[0]))
+        return fail(err, E_USAGE, "%s: is a device: say where with --at=OFFSET", call->args[0]);
     struct file_arg arg;
     const struct copy_options options = {.mode = call_value(call, "m")};
     bool done = false, ok = file_arg_parse(session, call->args[0], &arg, err);
@@ -84,7 +136,8 @@ static bool run_write(struct session *session, struct call *call, struct output 
 }
 
 static const struct arg write_args[] = {
-    {"FILE", ARG_PATH_NEW, ARG_ONE, "the file to write, made when it does not exist", NULL},
+    {"FILE", ARG_PATH_NEW, ARG_ONE,
+     "the file to write, made when it does not exist; with --at also a device (2:, 0:, file:)", NULL},
     {"TEXT", ARG_WORD, ARG_OPTIONAL, "its contents, as they are; the input (<<WORD) when left out", NULL},
     {0},
 };
@@ -92,6 +145,9 @@ static const struct arg write_args[] = {
 static const struct flag write_flags[] = {
     {'a', "append", NULL, ARG_WORD, "add at the end"},
     {'m', "mode", "MODE", ARG_WORD, "permissions, octal or symbolic"},
+    {0, "at", "OFFSET", ARG_SIZE, "over what is there, from this byte on; -N counts from the end"},
+    {0, "fill", "BYTE", ARG_NUMBER, "this byte again and again, --length times"},
+    {0, "length", "SIZE", ARG_SIZE, "how many bytes --fill writes"},
     {0},
 };
 
@@ -99,8 +155,10 @@ const struct command write_command = {
     .name = "write",
     .group = "Files",
     .summary = "write text to a file",
-    .details = "No newline is added: $'text\\n' has one.",
-    .examples = "write /etc/hostname box\nwrite -a /etc/hosts <<X",
+    .details =
+        "No newline is added: $'text\\n' has one. With --at the bytes of a file or device are changed in "
+        "place; when a device's bytes change, everything above them is read anew.",
+    .examples = "write /etc/hostname box\nwrite -a /etc/hosts <<X\nwrite --at=446 --fill=0 --length=64 0:",
     .args = write_args,
     .flags = write_flags,
     .needs = NEEDS_IMAGE | CHANGES | READS_INPUT | TAKES_BYTES,

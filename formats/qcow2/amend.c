@@ -8,7 +8,8 @@
 
 /* ---- backing file ---- */
 
-bool qcow2_set_backing(struct device *dev, const char *backing, const char *format, struct error *err)
+bool qcow2_set_backing(struct device *dev, const char *backing, const char *format, bool open,
+                       struct error *err)
 {
     struct qcow2 *q = qcow2_of(dev);
     struct qcow2_area area;
@@ -24,7 +25,7 @@ bool qcow2_set_backing(struct device *dev, const char *backing, const char *form
     area.backing_format = some ? format : NULL;
     device_close(q->backing);
     q->backing = NULL;
-    return qcow2_area_write(q, &area, err) && qcow2_open_backing(q, err);
+    return qcow2_area_write(q, &area, err) && (!open || qcow2_open_backing(q, err));
 }
 
 /* ---- refcount width ---- */
@@ -242,5 +243,5 @@ bool qcow2_amend(struct device *dev, const struct options *options, struct error
         return false;
     return !options_has(options, "backing_file") ||
            qcow2_set_backing(dev, options_text(options, "backing_file", NULL),
-                             options_text(options, "backing_fmt", q->backing_format), err);
+                             options_text(options, "backing_fmt", q->backing_format), true, err);
 }

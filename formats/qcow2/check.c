@@ -239,6 +239,15 @@ static void note_bits(struct qcow2 *q, struct check *check)
                     "the image is marked corrupt");
 }
 
+/* The faults of the header that the walk does not come across. */
+static void note_header(struct qcow2 *q, struct qcow2_walk *walk)
+{
+    if (!(q->refused_for & REFUSED_OTHER))
+        return;
+    walk->structure_damage = true;
+    check_found(walk->check, FINDING_DAMAGE, "header", q->file, q->refused_at, false, "%s", q->refused);
+}
+
 static bool judge(struct verdict *v, struct error *err)
 {
     struct qcow2_walk *walk = v->walk;
@@ -265,6 +274,7 @@ bool qcow2_check(struct device *dev, struct check *check, struct error *err)
     if (!qcow2_flush(dev, err))
         return false;
     note_bits(q, check);
+    note_header(q, &walk);
     bool ok = judge(&verdict, err);
     bool wrong = verdict.leaks || verdict.too_low || verdict.flags_differ || walk.structure_damage ||
                  q->h.incompatible_features & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT) || q->lost;

@@ -90,9 +90,10 @@ static bool punch_free(struct qcow2 *q, struct error *err)
     return true;
 }
 
-bool qcow2_compact(struct device *dev, uint64_t *freed, struct error *err)
+bool qcow2_compact(struct device *dev, bool move, uint64_t *freed, struct error *err)
 {
     struct qcow2 *q = qcow2_of(dev);
+    (void)move;
     if (!qcow2_prepare(q, err) || !qcow2_bounce(q, err))
         return false;
     uint64_t before = q->freed.total;

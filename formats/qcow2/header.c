@@ -11,12 +11,15 @@
 #include <stdlib.h>
 
 /* With check_only a fault that leaves the rest readable is kept for later and does not stop the opening. */
-static bool tolerate(struct qcow2 *q, const struct error *err)
+static bool tolerate(struct qcow2 *q, enum qcow2_refusal what, const struct error *err)
 {
     if (!q->open.check_only || err->kind == E_NOMEM || err->kind == E_IO || err->kind == E_INTERRUPTED)
         return false;
-    if (!q->refused[0])
+    if (!q->refused[0]) {
         snprintf(q->refused, sizeof q->refused, "%.*s", (int)sizeof q->refused - 1, err->message);
+        q->refused_at = err->offset;
+    }
+    q->refused_for |= what;
     return true;
 }
 
@@ -285,9 +288,9 @@ static bool read_extension(struct qcow2 *q, const struct qcow2_extension *ext, s
     case EXT_DATA_FILE:
         return set_name(&q->data_name, q->header_area + ext->off, ext->length, err);
     case EXT_BITMAPS:
-        return read_bitmaps(q, ext, err) || tolerate(q, err);
+        return read_bitmaps(q, ext, err) || tolerate(q, REFUSED_OTHER, err);
     case EXT_CRYPTO:
-        return read_crypto(q, ext, err) || tolerate(q, err);
+        return read_crypto(q, ext, err) || tolerate(q, REFUSED_OTHER, err);
     default:
         return true;
     }
@@ -295,7 +298,7 @@ static bool read_extension(struct qcow2 *q, const struct qcow2_extension *ext, s
 
 static bool read_extensions(struct qcow2 *q, struct error *err)
 {
-    if (!find_extensions(q, err) && !tolerate(q, err))
+    if (!find_extensions(q, err) && !tolerate(q, REFUSED_OTHER, err))
         return false;
     for (size_t i = 0; i < q->extension_count; i++)
         if (!read_extension(q, &q->extensions[i], err))
@@ -325,13 +328,22 @@ static void check_table_ends(struct qcow2 *q)
     }
 }
 
+/* A refcount table that cannot be one is as good as none: a repair makes a new one. */
+static bool tolerate_reftable(struct qcow2 *q, const struct error *err)
+{
+    if (!tolerate(q, REFUSED_REFTABLE, err))
+        return false;
+    q->h.refcount_table_clusters = 0;
+    return true;
+}
+
 /* The shape has passed its checks and header_area is there: everything else. */
 static bool parse_area(struct qcow2 *q, struct error *err)
 {
     qcow2_set_geometry(q);
-    if (!read_extensions(q, err) || !(check_features(q, err) || tolerate(q, err)) ||
-        !(check_reftable(q, err) || (q->h.refcount_table_clusters == 0 && tolerate(q, err))) ||
-        !check_l1(q, err) || !(check_snapshots(q, err) || tolerate(q, err)))
+    if (!read_extensions(q, err) || !(check_features(q, err) || tolerate(q, REFUSED_OTHER, err)) ||
+        !(check_reftable(q, err) || tolerate_reftable(q, err)) || !check_l1(q, err) ||
+        !(check_snapshots(q, err) || tolerate(q, REFUSED_SNAPSHOTS, err)))
         return false;
     if (q->h.incompatible_features & INCOMPAT_CORRUPT)
         snprintf(q->refused_write, sizeof q->refused_write,
@@ -381,6 +393,7 @@ void qcow2_header_free(struct qcow2 *q)
     q->bitmaps = (struct qcow2_bitmaps){0};
     q->crypto_offset = q->crypto_length = 0;
     q->refused[0] = q->refused_write[0] = '\0';
+    q->refused_for = 0;
 }
 
 bool qcow2_header_put(struct qcow2 *q, unsigned off, unsigned width, uint64_t value, struct error *err)

@@ -70,7 +70,7 @@ static bool report_snapshots(struct qcow2 *q, struct report *report, struct erro
     if (q->h.nb_snapshots == 0)
         return true;
     if (!qcow2_snapshots_load(q, &list, err))
-        return false;
+        return q->refused_for & REFUSED_SNAPSHOTS && err->kind == E_DAMAGED;
     report_open_list(report, "snapshots");
     for (size_t i = 0; i < list.count; i++) {
         const struct qcow2_snapshot *s = &list.items[i];

@@ -247,6 +247,12 @@ static struct device *backing(struct device *dev)
     return qcow2_of(dev)->backing;
 }
 
+static const char *refused(struct device *dev)
+{
+    const struct qcow2 *q = qcow2_of(dev);
+    return q->refused[0] ? q->refused : NULL;
+}
+
 static uint64_t unit(struct device *dev)
 {
     return qcow2_of(dev)->cluster_size;
@@ -295,6 +301,7 @@ const struct container_driver qcow2_driver = {
     .bitmap_merge = qcow2_bitmap_merge,
     .set_backing = qcow2_set_backing,
     .backing = backing,
+    .refused = refused,
     .make_empty = qcow2_make_empty,
     .amend = qcow2_amend,
     .unit = unit,

@@ -84,7 +84,9 @@ struct qcow2 {
     size_t extension_count, extension_capacity;
     struct qcow2_bitmaps bitmaps;
     uint64_t crypto_offset, crypto_length;
-    char refused[200]; /* why guest data must not be read: unknown features ... (only with check_only) */
+    char refused[200];    /* why guest data must not be read: unknown features ... (only with check_only) */
+    unsigned refused_for; /* enum qcow2_refusal: what in the header is at fault */
+    uint64_t refused_at;  /* place of the first fault in the file */
     char refused_write[200]; /* why it must not be written */
 
     /* geometry */
@@ -130,6 +132,9 @@ enum qcow2_warning {
     WARN_NO_DATA = 8,
     WARN_DIRTY = 16
 };
+
+/* Faults of the header that a check can look at; a repair mends the first two. */
+enum qcow2_refusal { REFUSED_REFTABLE = 1, REFUSED_SNAPSHOTS = 2, REFUSED_OTHER = 4 };
 
 /* What a metadata cluster holds; bits, for a damaged image can use one cluster twice. */
 enum qcow2_kind {
@@ -477,9 +482,10 @@ bool qcow2_write_compressed(struct device *, uint64_t off, const void *buf, size
 
 /* ---- amend.c, compact.c ---- */
 
-bool qcow2_set_backing(struct device *, const char *backing, const char *format, struct error *) DISH_CHECKED;
+bool qcow2_set_backing(struct device *, const char *backing, const char *format, bool open,
+                       struct error *) DISH_CHECKED;
 bool qcow2_amend(struct device *, const struct options *, struct error *) DISH_CHECKED;
-bool qcow2_compact(struct device *, uint64_t *freed, struct error *) DISH_CHECKED;
+bool qcow2_compact(struct device *, bool move, uint64_t *freed, struct error *) DISH_CHECKED;
 bool qcow2_make_empty(struct device *, struct error *) DISH_CHECKED;
 
 /* ---- create.c ---- */

@@ -285,6 +285,7 @@ static bool mend_snapshots(struct mending *m, struct error *err)
         uint64_t bytes = qcow2_snapshots_bytes(q, &list), off = 0;
         ok = (bytes == 0 || take_at_end(q, div_up(bytes, q->cluster_size), &off, err)) &&
              qcow2_snapshots_store(q, &list, off, err);
+        q->refused_for &= ~(unsigned)REFUSED_SNAPSHOTS;
     }
     qcow2_snapshots_free(&list);
     return ok;
@@ -444,6 +445,7 @@ static bool mend_counts(struct qcow2 *q, struct error *err)
     walk = (struct qcow2_walk){.q = q, .without_refcounts = true};
     ok = qcow2_walk_run(&walk, err) && qcow2_rebuild_refcounts(q, &walk, q->h.refcount_order, err);
     qcow2_walk_free(&walk);
+    q->refused_for &= ~(unsigned)REFUSED_REFTABLE;
     return ok;
 }
 
@@ -511,6 +513,8 @@ static bool clear_bits(struct qcow2 *q, struct error *err)
 {
     struct check check = {.found = qcow2_ignore_finding};
     uint64_t bits = q->h.incompatible_features;
+    if (q->refused_for == 0)
+        q->refused[0] = '\0';
     if (!qcow2_check(&q->dev, &check, err))
         return false;
     if (check.damage || check.leaks || check.errors)

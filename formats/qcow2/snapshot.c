@@ -86,10 +86,17 @@ bool qcow2_snapshots_scan(struct qcow2 *q, struct qcow2_snapshot_list *list, str
 {
     uint64_t start = q->h.snapshots_offset, at = start;
     *list = (struct qcow2_snapshot_list){0};
+    if (q->h.nb_snapshots && start % q->cluster_size)
+        return damaged(err, q->file, qcow2_header_off_snapshots_offset,
+                       "snapshots_offset: 0x%" PRIx64 " is not a valid offset", start);
     for (uint32_t i = 0; i < q->h.nb_snapshots; i++) {
         struct qcow2_snapshot snapshot = {0};
         bool ok = interrupt_check(err) &&
                   mem_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items, err);
+        if (ok && i >= MAX_SNAPSHOTS)
+            ok = damaged(err, q->file, qcow2_header_off_nb_snapshots,
+                         "nb_snapshots: %" PRIu32 " snapshots are too many (%u at most)", q->h.nb_snapshots,
+                         MAX_SNAPSHOTS);
         if (ok && at - start > MAX_SNAPSHOT_TABLE)
             ok = damaged(err, q->file, start, "the snapshot table is too large (64 MiB at most)");
         if (ok && at >= q->file->size)

@@ -85,8 +85,8 @@ static bool walk_refcounts(struct qcow2_walk *walk, struct error *err)
         return false;
     if (walk->block_count == 0) {
         walk->tables_unusable = true;
-        qcow2_walk_damage(walk, "refcount-table", qcow2_header_off_refcount_table_clusters,
-                          "there is no refcount table");
+        qcow2_walk_damage(walk, "refcount-table", qcow2_header_off_refcount_table_clusters, "%s",
+                          q->refused_for & REFUSED_REFTABLE ? q->refused : "there is no refcount table");
         return true;
     }
     if (!range_inside(q->h.refcount_table_offset, walk->block_count * 8,
@@ -368,7 +368,8 @@ static bool walk_snapshots(struct qcow2_walk *walk, struct error *err)
             *err = bad;
             return false;
         }
-        qcow2_walk_damage(walk, "snapshot-table", bad.offset, "%s", bad.message);
+        qcow2_walk_damage(walk, "snapshot-table", bad.offset, "%s",
+                          q->refused_for & REFUSED_SNAPSHOTS ? q->refused : bad.message);
     }
     uint64_t bytes = 0;
     bool ok = count_range(walk, q->h.snapshots_offset, list.bytes, 1, 0, "snapshot table", err);

@@ -417,13 +417,13 @@ static bool run_amend(const struct call *call, struct error *err)
 
 static bool run_rebase(const struct call *call, struct error *err)
 {
-    return call->tool->driver->set_backing(call->tool->disk, word(call, 1), word(call, 2), err);
+    return call->tool->driver->set_backing(call->tool->disk, word(call, 1), word(call, 2), true, err);
 }
 
 static bool run_compact(const struct call *call, struct error *err)
 {
     uint64_t freed = 0;
-    if (!call->tool->driver->compact(call->tool->disk, &freed, err))
+    if (!call->tool->driver->compact(call->tool->disk, word(call, 1) == NULL, &freed, err))
         return false;
     printf("%" PRIu64 "\n", freed);
     return true;

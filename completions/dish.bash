@@ -14,7 +14,7 @@ _dish()
     if ((i < COMP_CWORD)) && [[ $cur == -* ]]; then
         case $command in
         create) COMPREPLY=($(compgen -W '--format --backing --backing-format --options' -- "$cur"));;
-        open) COMPREPLY=($(compgen -W '--format' -- "$cur"));;
+        open) COMPREPLY=($(compgen -W '--format --check' -- "$cur"));;
         close) COMPREPLY=($(compgen -W '--discard' -- "$cur"));;
         info) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
         qcow2-info) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
@@ -23,7 +23,7 @@ _dish()
         bitmap) COMPREPLY=($(compgen -W '--granularity --disabled' -- "$cur"));;
         amend) COMPREPLY=($(compgen -W '--options' -- "$cur"));;
         rebase) COMPREPLY=($(compgen -W '--backing --backing-format --unsafe' -- "$cur"));;
-        check) COMPREPLY=($(compgen -W '--repair --data --container' -- "$cur"));;
+        check) COMPREPLY=($(compgen -W '--repair --data --container --qemu-status' -- "$cur"));;
         compare) COMPREPLY=($(compgen -W '--strict' -- "$cur"));;
         map) COMPREPLY=($(compgen -W '--svg --html' -- "$cur"));;
         measure) COMPREPLY=($(compgen -W '--format --source-format --options --snapshot' -- "$cur"));;
@@ -46,8 +46,8 @@ _dish()
         sum) COMPREPLY=($(compgen -W '--algorithm --check --quiet --status' -- "$cur"));;
         cmp) COMPREPLY=($(compgen -W '--recursive --attributes --silent --verbose --print-bytes --bytes --ignore-initial' -- "$cur"));;
         du) COMPREPLY=($(compgen -W '--summarize --human-readable --all --total --max-depth --bytes --apparent-size --block-size --count-links --dereference-args' -- "$cur"));;
-        put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
-        get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force' -- "$cur"));;
+        put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy --at --length' -- "$cur"));;
+        get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --at --length' -- "$cur"));;
         cp) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
         mirror) COMPREPLY=($(compgen -W '--dry-run --delete --verbose --lossy' -- "$cur"));;
         tar-in) COMPREPLY=($(compgen -W '--owner --mode --lossy' -- "$cur"));;
@@ -59,9 +59,9 @@ _dish()
         ln) COMPREPLY=($(compgen -W '--symbolic --force --no-dereference --no-target-directory --logical --verbose' -- "$cur"));;
         touch) COMPREPLY=($(compgen -W '--no-create --no-dereference --date --reference' -- "$cur"));;
         truncate) COMPREPLY=($(compgen -W '--size --reference --no-create' -- "$cur"));;
-        fallocate) COMPREPLY=($(compgen -W '--length --offset --keep-size --punch-hole' -- "$cur"));;
-        punch) COMPREPLY=($(compgen -W '--length --offset' -- "$cur"));;
-        write) COMPREPLY=($(compgen -W '--append --mode' -- "$cur"));;
+        fallocate) COMPREPLY=($(compgen -W '--length --offset --keep-size --punch-hole --zero-range' -- "$cur"));;
+        punch) COMPREPLY=($(compgen -W '--length --offset --zero' -- "$cur"));;
+        write) COMPREPLY=($(compgen -W '--append --mode --at --fill --length' -- "$cur"));;
         chown) COMPREPLY=($(compgen -W '--recursive --no-dereference' -- "$cur"));;
         chgrp) COMPREPLY=($(compgen -W '--recursive --no-dereference' -- "$cur"));;
         xattr) COMPREPLY=($(compgen -W '--name --value --remove --names --dump --encoding --no-dereference' -- "$cur"));;

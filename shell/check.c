@@ -1,4 +1,5 @@
 #include "bytes.h"
+#include "check_status.h"
 #include "findings.h"
 #include "place_arg.h"
 
@@ -8,6 +9,9 @@ static const struct flag flags[] = {
     {'r', "repair", "leaks|all", ARG_WORD, "mend: only leaked space, or everything"},
     {0, "data", NULL, ARG_WORD, "also read what is compressed or has checksums of its own"},
     {0, "container", NULL, ARG_WORD, "only the container, not what is inside"},
+    {0, "qemu-status", NULL, ARG_WORD,
+     "only the container, with the words and exit statuses of qemu-img check: 1 it could not be done, "
+     "2 errors, 3 only leaks, 63 the format has no check"},
     {0},
 };
 
@@ -156,9 +160,14 @@ static bool run_check(struct session *session, struct call *call, struct output 
         !begin(&findings, session, call, out, err))
         return false;
     struct error one = {0};
+    bool as_qemu = call_has(call, "qemu-status");
+    if (as_qemu && !findings.report)
+        return check_as_qemu(&findings, image, call, err);
     if (!check_container(&findings, image, &one, err))
         return false;
-    if (!call_has(call, "container") && one.kind != E_INTERRUPTED && image->refusal.kind == E_OK)
+    if (as_qemu)
+        check_qemu_status(call, image->container, &findings.check);
+    else if (!call_has(call, "container") && one.kind != E_INTERRUPTED && image->refusal.kind == E_OK)
         check_inside(&findings, image);
     if (one.kind == E_INTERRUPTED)
         return fail(err, E_INTERRUPTED, "interrupted");
@@ -173,9 +182,11 @@ const struct command check_command = {
     .details =
         "The container's reference counts and tables, the partition table and every filesystem are looked "
         "at. "
-        "The exit status is 4 when damage was found and not repaired. A repair is part of the transaction: "
-        "`diff` shows it, `undo` takes it back.",
-    .examples = "check\ncheck --repair=leaks\ncheck --repair=all --data",
+        "The exit status is 4 when damage was found and not repaired; --qemu-status is for scripts that "
+        "know qemu-img's. A repair is part of the transaction: `diff` shows it, `undo` takes it back, and "
+        "one "
+        "that leaves damage behind is not kept.",
+    .examples = "check\ncheck --repair=leaks\ncheck --repair=all --data\ncheck --qemu-status",
     .args = check_args,
     .flags = flags,
     .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | FINDS_DAMAGE | LOOKS,

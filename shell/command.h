@@ -142,6 +142,8 @@ bool call_has_input(const struct call *); /* a heredoc or < was given */
  */
 void call_complain(struct call *, const char *object, const struct error *);
 bool call_result(const struct call *, struct error *) DISH_CHECKED;
+/* When the command fails, the exit status is this. */
+void call_exit_status(struct call *, int status);
 /* A sentence on standard error that is not a failure ("3 owners could not be kept"). Silent with -q. */
 void call_note(struct call *, const char *fmt, ...) DISH_PRINTF(2, 3);
 /*

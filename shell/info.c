@@ -75,8 +75,10 @@ static bool info_judge(const struct image *image, struct report *report, struct 
     const struct container_driver *driver = image->container;
     if (image_usable(image, err))
         return true;
+    if (driver->refused(image->disk))
+        return false;
     report_text(report, "problem", image->refusal.message);
-    return image->refusal.kind == E_UNSUPPORTED && !driver->refused(image->disk);
+    return image->refusal.kind == E_UNSUPPORTED;
 }
 
 static bool run_info(struct session *session, struct call *call, struct output *out, struct error *err)

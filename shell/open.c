@@ -13,10 +13,12 @@ static const struct arg open_args[] = {
 
 static const struct flag open_flags[] = {
     {'f', "format", "FORMAT", ARG_CONTAINER, "do not probe the format"},
+    {0, "check", NULL, ARG_WORD, "open what is refused as far as check, info, show and poke can look at it"},
     {0},
 };
 
-static bool open_one(struct session *session, const char *text, const char *format, struct error *err)
+static bool open_one(struct session *session, const char *text, const char *format, bool to_check,
+                     struct error *err)
 {
     size_t n = strcspn(text, "=/");
     bool named = n > 0 && text[n] == '=';
@@ -24,7 +26,9 @@ static bool open_one(struct session *session, const char *text, const char *form
     struct image *image;
     if (named && !name)
         return false;
-    bool ok = session_open(session, name, named ? text + n + 1 : text, format, &image, err);
+    const char *path = named ? text + n + 1 : text;
+    bool ok = to_check ? session_open_to_check(session, name, path, format, &image, err)
+                       : session_open(session, name, path, format, &image, err);
     free(name);
     return ok;
 }
@@ -33,7 +37,7 @@ static bool run_open(struct session *session, struct call *call, struct output *
 {
     (void)out;
     for (int i = 0; i < call->argc; i++)
-        if (!open_one(session, call->args[i], call_value(call, "format"), err))
+        if (!open_one(session, call->args[i], call_value(call, "format"), call_has(call, "check"), err))
             return because(err, "%s", call->args[i]);
     return true;
 }
@@ -46,7 +50,6 @@ const struct command open_command = {
     .examples = "open disk.qcow2\nopen old=backup.img",
     .args = open_args,
     .flags = open_flags,
-    .needs = LOOKS,
     .run = run_open,
 };
 
@@ -106,7 +109,6 @@ const struct command images_command = {
     .name = "images",
     .group = "Images",
     .summary = "list the open images",
-    .needs = LOOKS,
     .run = run_images,
 };
 

@@ -25,6 +25,7 @@ struct frame {
     const char *pipe_text; /* NULL: none runs */
     const char *name;      /* for messages */
     int status;            /* of a host command that failed */
+    int verdict;           /* the exit status that the command itself asks for when it fails; 0: none */
     bool touched;          /* something that may change images ran */
     bool judged;           /* E_DAMAGED is a verdict, not an accident */
 };
@@ -133,7 +134,7 @@ static bool expand_words(struct shell *shell, struct arena *arena, const struct 
 static bool images_usable(struct shell *shell, const struct call *call, struct error *err)
 {
     const struct command *command = call->command;
-    shell->looked |= (command->needs & (LOOKS | NEEDS_IMAGE | NO_SAVEPOINT)) == (LOOKS | NEEDS_IMAGE);
+    shell->looked |= (command->needs & LOOKS) && !(command->needs & NO_SAVEPOINT);
     if (shell->interactive || (command->needs & LOOKS) || strcmp(command->group, "Session") == 0)
         return true;
     for (const struct image *image = shell->session->images; image; image = image->next)
@@ -359,6 +360,8 @@ static int status_of(const struct frame *frame, const struct error *err)
         return EXIT_INTERRUPT;
     if (err->kind == E_REFUSED)
         return EXIT_IMAGE;
+    if (frame->verdict > 0)
+        return frame->verdict;
     if (err->kind == E_DAMAGED && frame->judged)
         return EXIT_DAMAGE;
     return frame->status > 0 ? frame->status : EXIT_COMMAND;
@@ -413,11 +416,16 @@ static bool run_simple(struct shell *shell, const struct simple *simple)
         shell->status = EXIT_GOOD;
     else if (err.message[0] || shell->status == EXIT_GOOD || err.kind != E_FAILED)
         shell->status = status_of(&frame, &err);
-    shell->refused = !good && err.kind == E_REFUSED;
+    shell->own_status = !good && (err.kind == E_REFUSED || frame.verdict > 0);
     shell->changing = !good && frame.touched;
     shell->frame = outer;
     arena_free(&frame.arena);
     return good;
+}
+
+void call_exit_status(struct call *call, int status)
+{
+    call->shell->frame->verdict = status;
 }
 
 /* ---- lines ------------------------------------------------------------------------------------------- */
@@ -426,7 +434,7 @@ static bool run_simple(struct shell *shell, const struct simple *simple)
 static bool after_failure(struct shell *shell)
 {
     bool stop = shell->status == EXIT_INTERRUPT || signals_ending();
-    bool special = shell->status == EXIT_DAMAGE || shell->status == EXIT_INTERRUPT || shell->refused;
+    bool special = shell->status == EXIT_DAMAGE || shell->status == EXIT_INTERRUPT || shell->own_status;
     if (shell->exit_status == EXIT_GOOD || shell->status == EXIT_INTERRUPT)
         shell->exit_status = special ? shell->status : EXIT_COMMAND;
     return !stop && (shell->options.keep_going || (shell->interactive && shell->depth == 0));

@@ -64,6 +64,7 @@ struct setting {
 static const struct setting settings[] = {
     {"autocommit", "on|off", "commit after every command that changes something"},
     {"codepage", "N", "code page of FAT's short names, for volumes opened from now on"},
+    {"discard-no-unref", "on|off", "discarded clusters of qcow2 images keep their place in the file"},
     {"durability", "full|normal|off", "what a commit waits for"},
     {"echo", "on|off", "print each command before it runs"},
     {"editor", "emacs|vi", "keys of the line editor"},
@@ -76,13 +77,14 @@ static const struct setting settings[] = {
 
 static bool *switch_of(struct shell *shell, const char *name)
 {
-    return strcmp(name, "autocommit") == 0   ? &shell->autocommit
-           : strcmp(name, "echo") == 0       ? &shell->options.echo
-           : strcmp(name, "json") == 0       ? &shell->options.json
-           : strcmp(name, "keep-going") == 0 ? &shell->options.keep_going
-           : strcmp(name, "quiet") == 0      ? &shell->options.quiet
-           : strcmp(name, "verbose") == 0    ? &shell->options.verbose
-                                             : NULL;
+    return strcmp(name, "autocommit") == 0         ? &shell->autocommit
+           : strcmp(name, "discard-no-unref") == 0 ? &shell->session->options.keep_discarded
+           : strcmp(name, "echo") == 0             ? &shell->options.echo
+           : strcmp(name, "json") == 0             ? &shell->options.json
+           : strcmp(name, "keep-going") == 0       ? &shell->options.keep_going
+           : strcmp(name, "quiet") == 0            ? &shell->options.quiet
+           : strcmp(name, "verbose") == 0          ? &shell->options.verbose
+                                                   : NULL;
 }
 
 static const char *value_of(struct shell *shell, const char *name)

@@ -52,7 +52,7 @@ struct shell {
     struct named_text *aliases;   /* given by `alias` */
     struct editor *editor;        /* the line editor, when interactive */
     struct frame *frame;          /* of the running command; private to run.c */
-    bool refused;                 /* the command that failed last asked too much of an image that is refused */
+    bool own_status;              /* the status of the command that failed last is the program's, too */
     bool looked;                  /* a command that may look at such images has run */
     bool changing;                /* the command that failed last was one that changes images */
     char *previous_directory;     /* for `lcd -` */

@@ -332,7 +332,6 @@ const struct command explain_command = {
     .summary = "say what a structure or field means",
     .examples = "explain ext.super.s_magic\nexplain gpt.header",
     .args = explain_args,
-    .needs = LOOKS,
     .run = run_explain,
 };
 

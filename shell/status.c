@@ -97,6 +97,5 @@ const struct command status_command = {
     .summary = "list the commands that wait for a commit",
     .details = "The newest comes first: `undo` takes it back.",
     .flags = status_flags,
-    .needs = LOOKS,
     .run = run_status,
 };

@@ -1,13 +1,14 @@
 /*
  * Clusters are taken next-fit: the cursor moves up over free runs and is set back to the lowest cluster freed
  * when a commit makes that reusable. What was freed since the last commit is left alone, since an undo or a
- * rollback may want it back.
+ * rollback may want it back; only a file that cannot grow makes it be used again before, and then by writes
+ * that the commit protects.
  */
 #include "qcow2.h"
 
 #include <inttypes.h>
 
-/* The next free run that was not freed since the last commit. */
+/* The next free run that was not freed since the last commit; *count 0: there is none. */
 static bool find_run(struct qcow2 *q, uint64_t want, bool exact, uint64_t *first, uint64_t *count,
                      struct error *err)
 {
@@ -17,7 +18,7 @@ static bool find_run(struct qcow2 *q, uint64_t want, bool exact, uint64_t *first
         if (!qcow2_refcount_find_free(q, at, want, first, count, err))
             return false;
         if (*count == 0)
-            return fail(err, E_NOSPACE, "the image file is at its largest possible size");
+            return true;
         if (!searched && q->cursor_low == 0)
             q->cursor_low = *first;
         if (ranges_next(&q->freed, *first, &freed) && freed.start < *first + *count) {
@@ -43,24 +44,88 @@ static const char *purpose(enum qcow2_kind kind)
                              : "metadata";
 }
 
+/* Make the file hold the run, or shorten the run to what the file holds. *count 0: it cannot grow. */
+static bool fit(struct qcow2 *q, bool exact, uint64_t first, uint64_t *count, struct error *err)
+{
+    uint64_t there = q->file->size >> q->cluster_bits;
+    if (qcow2_file_grow(q, (first + *count) << q->cluster_bits, err))
+        return true;
+    if (err->kind != E_UNSUPPORTED && err->kind != E_NOSPACE)
+        return false;
+    *count = exact || first >= there ? 0 : there - first;
+    return true;
+}
+
+/* A run of free clusters with refcount blocks for them. *count 0: nothing is left; nothing has changed then.
+ */
+static bool find_space(struct qcow2 *q, uint64_t want, bool exact, uint64_t *first, uint64_t *count,
+                       struct error *err)
+{
+    fail(err, E_NOSPACE, "the image file is at its largest possible size");
+    for (bool changed = true; changed;) {
+        if (!find_run(q, want, exact, first, count, err) || (*count && !fit(q, exact, *first, count, err)))
+            return false;
+        if (*count == 0)
+            return true;
+        if (!qcow2_refcount_cover(q, *first, *count, &changed, err)) {
+            *count = 0;
+            return err->kind == E_NOSPACE;
+        }
+    }
+    return true;
+}
+
+/* The last resort: clusters that were freed since the last commit. */
+static bool find_freed(struct qcow2 *q, uint64_t want, bool exact, uint64_t *first, uint64_t *count,
+                       struct error *err)
+{
+    struct range range;
+    uint64_t refs;
+    for (uint64_t at = 0; ranges_next(&q->freed, at, &range); at = range.start + range.len) {
+        *count = 0;
+        for (uint64_t i = range.start; i < range.start + range.len && *count < want; i++) {
+            struct error look;
+            if (!interrupt_check(&look) || !qcow2_refcount_get(q, i, &refs, &look)) {
+                *err = look;
+                return false;
+            }
+            bool usable = refs == 0 && (i + 1) << q->cluster_bits <= q->file->size;
+            if (usable && (*count)++ == 0)
+                *first = i;
+            if (!usable && *count > 0 && !exact)
+                return true;
+            *count = usable ? *count : 0;
+        }
+        if (exact ? *count == want : *count > 0)
+            return true;
+    }
+    *count = 0;
+    return true;
+}
+
 bool qcow2_allocate(struct qcow2 *q, uint64_t want, bool exact, enum qcow2_kind kind, struct qcow2_space *out,
                     struct error *err)
 {
-    uint64_t first, count;
-    for (bool changed = true; changed;)
-        if (!find_run(q, want, exact, &first, &count, err) ||
-            !qcow2_refcount_cover(q, first, count, &changed, err))
+    uint64_t first, count, size = q->file->size;
+    bool last_resort = false;
+    if (!find_space(q, want, exact, &first, &count, err))
+        return false;
+    if (count == 0) {
+        last_resort = true;
+        if (!find_freed(q, want, exact, &first, &count, err) || count == 0)
             return false;
+    }
     *out = (struct qcow2_space){.off = first << q->cluster_bits, .clusters = count};
-    out->zeroed = out->off >= q->file->size;
+    out->zeroed = out->off >= size;
     uint64_t bytes = count << q->cluster_bits;
     if (!qcow2_overlap_check(q, out->off, bytes, 0, err))
         return because(err, "preventing invalid allocation of %s", purpose(kind));
-    if (!qcow2_refcount_add(q, first, count, 1, err) || !ranges_add(&q->fresh, first, count, err) ||
-        !qcow2_file_grow(q, out->off + bytes, err))
-        return false;
-    if (kind != KIND_DATA && !qcow2_index_add(q, out->off, count, kind, err))
-        return false;
+    bool ok = qcow2_refcount_add(q, first, count, 1, err) &&
+              (last_resort ? ranges_remove(&q->punch, first, count, err)
+                           : ranges_add(&q->fresh, first, count, err)) &&
+              (kind == KIND_DATA || qcow2_index_add(q, out->off, count, kind, err));
+    if (!ok || last_resort)
+        return ok;
     if (!exact || first == MAX_OF(q->cursor, 1))
         q->cursor = first + count;
     return true;

@@ -34,7 +34,7 @@ static void report_count(struct verdict *v, uint64_t cluster, uint64_t stored, u
 static void compare_one(struct verdict *v, uint64_t cluster, uint64_t stored)
 {
     uint64_t found = counts_get(&v->walk->counts, cluster);
-    if (stored)
+    if (stored || found)
         v->last_used = MAX_OF(v->last_used, cluster);
     if (stored != found)
         report_count(v, cluster, stored, found);

@@ -18,21 +18,32 @@ bool qcow2_file_grow(struct qcow2 *q, uint64_t size, struct error *err)
     return size <= q->file->size || device_resize(q->file, size, err);
 }
 
+/* The length of the part of n bytes from off on that lies in one of these ranges of clusters (*in), or in
+ * none. */
+static uint64_t part_in(const struct qcow2 *q, const struct ranges *ranges, uint64_t off, uint64_t n,
+                        bool *in)
+{
+    struct range range;
+    *in = false;
+    if (ranges->total == 0 || !ranges_next(ranges, off >> q->cluster_bits, &range))
+        return n;
+    uint64_t start = range.start << q->cluster_bits, end = (range.start + range.len) << q->cluster_bits;
+    *in = start <= off;
+    return MIN_OF(n, (*in ? end : start) - off);
+}
+
 /*
- * The length of the part from off on that shares one class: what the running command allocated is fresh,
- * whatever the layer above thinks of it.
+ * The length of the part from off on that shares one class: what the running command allocated is fresh, and
+ * what was in use at the last commit is not, whatever the layer above thinks of it.
  */
 static uint64_t class_run(const struct qcow2 *q, uint64_t off, uint64_t n, enum write_class *class)
 {
-    struct range range;
-    uint64_t cluster = off >> q->cluster_bits;
-    if (q->fresh.total == 0 || !ranges_next(&q->fresh, cluster, &range))
-        return n;
-    uint64_t start = range.start << q->cluster_bits, end = (range.start + range.len) << q->cluster_bits;
-    if (start > off)
-        return MIN_OF(n, start - off);
-    *class = WRITE_FRESH;
-    return MIN_OF(n, end - off);
+    bool fresh, freed = false;
+    n = part_in(q, &q->fresh, off, n, &fresh);
+    if (!fresh && *class == WRITE_FRESH)
+        n = part_in(q, &q->freed, off, n, &freed);
+    *class = fresh ? WRITE_FRESH : freed ? WRITE_UPDATE : *class;
+    return n;
 }
 
 bool qcow2_file_write(struct qcow2 *q, uint64_t off, const void *buf, size_t n, enum write_class class,

@@ -4,14 +4,23 @@
 /* One sweep over guest bytes that are whole subclusters; what to make of each entry. */
 enum sweep { SWEEP_ZERO, SWEEP_DISCARD, SWEEP_DROP };
 
+/* Version 2 cannot say that a cluster with a place holds zeros. */
+static bool keeps_discarded(const struct qcow2 *q, enum sweep sweep)
+{
+    return sweep == SWEEP_DISCARD && q->open.keep_discarded && *q->open.keep_discarded && q->h.version >= 3 &&
+           !qcow2_has_data_file(q);
+}
+
 /*
  * The entry after [mask] of its subclusters became zeros. Zeroing keeps a cluster that is ours, so that later
- * writes cannot fail for want of space; discarding gives it back. Dropping leaves nothing, not even zeros.
+ * writes cannot fail for want of space; discarding gives it back, unless the session keeps such clusters
+ * where they are. Dropping leaves nothing, not even zeros.
  */
 static struct qcow2_l2 swept_entry(const struct qcow2 *q, struct qcow2_l2 old, uint32_t mask,
                                    enum sweep sweep)
 {
-    bool keep = sweep == SWEEP_ZERO && !(old.entry & ENTRY_COMPRESSED) && old.entry & ENTRY_COPIED;
+    bool keep = (sweep == SWEEP_ZERO || keeps_discarded(q, sweep)) && !(old.entry & ENTRY_COMPRESSED) &&
+                old.entry & ENTRY_COPIED;
     if (qcow2_has_data_file(q) && old.entry & ENTRY_COPIED)
         keep = sweep != SWEEP_DROP;
     if (sweep == SWEEP_DROP)
@@ -30,7 +39,8 @@ static bool is_swept(const struct qcow2 *q, struct qcow2_l2 l2, uint32_t mask, u
     bool has_place = l2.entry & (ENTRY_OFFSET | ENTRY_COMPRESSED);
     if (sweep == SWEEP_DROP)
         return l2.entry == 0 && l2.bitmap == 0;
-    if (sweep == SWEEP_DISCARD && has_place && mask == UINT32_MAX)
+    bool kept = keeps_discarded(q, sweep) && l2.entry & ENTRY_COPIED;
+    if (sweep == SWEEP_DISCARD && has_place && mask == UINT32_MAX && !kept)
         return false;
     if (q->extended) {
         if (l2.entry & ENTRY_COMPRESSED)
@@ -71,6 +81,13 @@ static bool table_is_swept(struct qcow2 *q, uint64_t off, uint64_t end, enum swe
     return true;
 }
 
+/* The place is kept, its bytes go back to the host. */
+static bool discard_kept(struct qcow2 *q, uint64_t host, struct error *err)
+{
+    uint64_t end = MIN_OF(host + q->cluster_size, q->file->size);
+    return host >= end || device_discard(q->file, host, end - host, err);
+}
+
 /* One entry; [off, stop) lies in its cluster. */
 static bool sweep_entry(struct qcow2 *q, struct qcow2_slice *slice, uint32_t i, uint64_t off, uint64_t stop,
                         enum sweep sweep, struct error *err)
@@ -87,6 +104,8 @@ static bool sweep_entry(struct qcow2 *q, struct qcow2_slice *slice, uint32_t i, 
     struct qcow2_l2 now = swept_entry(q, old, mask, sweep);
     qcow2_slice_set(q, slice, i, now);
     bool kept = !(old.entry & ENTRY_COMPRESSED) && (now.entry & ENTRY_OFFSET) == (old.entry & ENTRY_OFFSET);
+    if (kept && keeps_discarded(q, sweep) && mask == UINT32_MAX && now.entry & ENTRY_OFFSET)
+        return discard_kept(q, now.entry & ENTRY_OFFSET, err);
     return kept || qcow2_free_entry(q, old, err);
 }
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+DISH = os.environ.get('DISH', 'dish')
 BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
 LONG = os.environ.get('LONG') == '1'
 
@@ -80,6 +81,22 @@ def repaired(image, size, step, what):
             raise SystemExit(f'{what}: guest offset {i * step:#x} still unreadable after the repair')
 
 
+def same_verdict(image, what):
+    """`check --qemu-status` has the exit status and the closing words of qemu-img check."""
+    mine, theirs = run(DISH, '-q', image, '--', 'check', '--qemu-status', check=False), run('qemu-img', 'check', image, check=False)
+    words = ''.join(line for line in mine.stdout.splitlines(True) if not line.startswith(('ERROR', 'Leaked')))
+    if (mine.returncode, words) != (theirs.returncode, theirs.stdout):
+        raise SystemExit(f'{what}: check --qemu-status: {mine.returncode}\n{mine.stdout}{mine.stderr}QEMU: {theirs.returncode}\n{theirs.stdout}')
+    lines = [sum(line.startswith(word) for line in mine.stdout.splitlines()) for word in ('ERROR', 'Leaked')]
+    json_mine = run(DISH, '-q', '--json', image, '--', 'check', '--qemu-status', check=False)
+    report = json.loads(json_mine.stdout)
+    if json_mine.returncode != theirs.returncode or lines != [report.get('corruptions', 0), report.get('leaks', 0)]:
+        raise SystemExit(f'{what}: check --qemu-status --json: {json_mine.returncode} {json_mine.stdout}{mine.stdout}')
+    plain = run(DISH, '-q', image, '--', 'check', '--container', check=False).returncode
+    if plain != (4 if theirs.returncode else 0):
+        raise SystemExit(f'{what}: check: {plain}')
+
+
 def known_faults(work):
     base = os.path.join(work, 't.qcow2')
     run('qemu-img', 'create', '-q', '-f', 'qcow2', base, '1M')
@@ -107,6 +124,7 @@ def known_faults(work):
         counts, text = ours(image)
         if found != expected or counts is None or counts[:2] != expected:
             raise SystemExit(f'{what}: expected {expected}, QEMU says {found}, we say {counts}\n{text}')
+        same_verdict(image, what)
         repaired(image, 1 << 20, 65536, what)
         header = open(image, 'rb').read(80)
         if header[79] != 0:
@@ -114,9 +132,14 @@ def known_faults(work):
     # Leaks only: repaired by the small repair, too.
     shutil.copy(base, image)
     poke(image, 0x40000, word(1))
-    ours(image, 'leaks')
-    if qemu(image)[1] != 0:
-        raise SystemExit('leaks: not mended by "leaks"')
+    said = run(DISH, '-q', image, '--', 'check', '--qemu-status', '--repair=leaks', check=False)
+    if said.returncode != 0 or '    1 leaked clusters\n    0 corruptions\n' not in said.stdout or qemu(image)[1] != 0:
+        raise SystemExit(f'leaks: not mended by "leaks": {said.stdout}{said.stderr}')
+    same_verdict(image, 'repaired')
+    raw = os.path.join(work, 'plain.raw')
+    run('qemu-img', 'create', '-q', '-f', 'raw', raw, '1M')
+    if run(DISH, raw, '--', 'check', '--qemu-status', check=False).returncode != 63:
+        raise SystemExit('a raw image is not refused with 63')
 
 
 VALUES = [0, 1, 2, 0x100, 0x200, 0x1000, 0x10000, 0x10001, 0x30000, 0x40000, 1 << 20, 1 << 40, 1 << 55, 1 << 56,

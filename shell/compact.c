@@ -62,7 +62,8 @@ static bool run(struct session *session, struct call *call, struct output *out, 
     for (size_t i = 0; i < image->volume_count; i++)
         if ((image->volumes[i]->number != 0 || !image->table) && !discard_free_space(image->volumes[i], err))
             return because(err, "volume %u", image->volumes[i]->number);
-    if (image->container->compact && !image->container->compact(image->disk, !call_has(call, "punch"), &freed, err))
+    if (image->container->compact &&
+        !image->container->compact(image->disk, !call_has(call, "punch"), &freed, err))
         return false;
     if (!count_stored(image->disk, &after, err))
         return false;
@@ -78,14 +79,23 @@ static const struct arg args[] = {
     {0},
 };
 
+static const struct flag flags[] = {
+    {0, "punch", NULL, ARG_WORD, "move nothing: only make holes"},
+    {0},
+};
+
 const struct command compact_command = {
     .name = "compact",
     .group = "Images",
     .summary = "give free space back to the host",
     .details =
-        "Free space of the filesystems is discarded, and clusters that hold only zeros are dropped. With the "
-        "commit the image file gets holes there.",
+        "Free space of the filesystems is discarded, and clusters that hold only zeros are dropped. What "
+        "lies "
+        "behind the gaps moves into them, and the image file becomes shorter with the commit; with --punch "
+        "nothing moves, and the file only gets holes.",
+    .examples = "compact\ncompact --punch",
     .args = args,
+    .flags = flags,
     .needs = NEEDS_IMAGE | CHANGES,
     .run = run,
 };

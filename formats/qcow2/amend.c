@@ -44,6 +44,7 @@ static bool require_clean(struct qcow2 *q, struct error *err)
 static bool set_refcount_bits(struct qcow2 *q, uint64_t bits, struct error *err)
 {
     struct qcow2_walk walk = {.q = q, .without_refcounts = true};
+    uint64_t end;
     if (!is_power_of_two(bits) || bits > 64)
         return fail(err, E_INVALID, "refcount_bits is a power of two from 1 to 64, not %" PRIu64, bits);
     if (bits == q->refcount_bits)
@@ -52,7 +53,7 @@ static bool set_refcount_bits(struct qcow2 *q, uint64_t bits, struct error *err)
         return fail(err, E_UNSUPPORTED, "refcount_bits other than 16 need compat=1.1");
     if (!require_clean(q, err))
         return false;
-    bool ok = qcow2_walk_run(&walk, err) && qcow2_rebuild_refcounts(q, &walk, log2_of(bits), err);
+    bool ok = qcow2_walk_run(&walk, err) && qcow2_rebuild_refcounts(q, &walk, log2_of(bits), walk.file_clusters, &end, err);
     qcow2_walk_free(&walk);
     q->prepared = false;
     q->cursor = q->cursor_low = 0;

@@ -74,9 +74,10 @@ const char *qcow2_entry_fault(const struct qcow2 *, struct qcow2_l2, uint64_t gu
 /* Mend what a check found; see repair.c. `data`: compressed clusters that cannot be inflated, too. */
 bool qcow2_repair_all(struct qcow2 *, bool data, struct error *) DISH_CHECKED;
 bool qcow2_repair_leaks(struct qcow2 *, struct qcow2_walk *, bool flags_too, struct error *) DISH_CHECKED;
-/* New refcount table and blocks with this width, holding the walk's counts (made without_refcounts). */
-bool qcow2_rebuild_refcounts(struct qcow2 *, struct qcow2_walk *, unsigned order,
-                             struct error *) DISH_CHECKED;
+/* New refcount table and blocks with this width, holding the walk's counts (made without_refcounts). They lie
+ * from cluster `base` on, behind everything that is counted; *end: the cluster behind them. */
+bool qcow2_rebuild_refcounts(struct qcow2 *, struct qcow2_walk *, unsigned order, uint64_t base,
+                             uint64_t *end, struct error *) DISH_CHECKED;
 /* Set the copied flags of the active tables as the refcounts demand. */
 bool qcow2_fix_flags(struct qcow2 *, struct error *) DISH_CHECKED;
 

@@ -1,5 +1,6 @@
 /* Giving space back: clusters that hold only zeros, tables that hold nothing, what nobody uses. */
 #include "alloc.h"
+#include "move.h"
 #include "write.h"
 
 #include <inttypes.h>
@@ -17,13 +18,24 @@ static bool is_zero_cluster(struct qcow2 *q, uint64_t guest, uint64_t len, bool 
     return true;
 }
 
+/* An L2 table that a snapshot shares would first have to be copied. */
+static bool table_is_own(struct qcow2 *q, uint64_t guest, bool *own, struct error *err)
+{
+    uint64_t entry;
+    if (!qcow2_l1_get(&q->active, guest / (q->cluster_size * q->l2_entries), &entry, err))
+        return false;
+    *own = entry & ENTRY_COPIED;
+    return true;
+}
+
 /* Discard the clusters of [off, end), all stored here, that hold only zeros. */
 static bool drop_zeros(struct qcow2 *q, uint64_t off, uint64_t end, struct error *err)
 {
     for (uint64_t at = round_down(off, q->cluster_size); at < end; at += q->cluster_size) {
         uint64_t len = MIN_OF(q->cluster_size, q->active.size - at);
-        bool zero;
-        if (!interrupt_check(err) || !is_zero_cluster(q, at, len, &zero, err))
+        bool zero = false, own;
+        if (!interrupt_check(err) || !table_is_own(q, at, &own, err) ||
+            (own && !is_zero_cluster(q, at, len, &zero, err)))
             return false;
         /* Without a backing file nothing at all says the same and needs no table. */
         if (zero && !qcow2_discard_data(q, at, len, !qcow2_backed(q, at), err))
@@ -38,7 +50,8 @@ static bool drop_all_zeros(struct qcow2 *q, struct error *err)
         struct qcow2_run run;
         if (!qcow2_run_at(&q->active, off, q->active.size - off, &run, err))
             return false;
-        bool stored = run.state != SUB_UNALLOCATED && (run.state != SUB_ZERO || !qcow2_backed(q, off));
+        bool stored = run.state != SUB_UNALLOCATED && (run.state != SUB_ZERO || !qcow2_backed(q, off)) &&
+                      (run.copied || !qcow2_state_has_host(run.state));
         uint64_t end = off + run.len;
         if (stored && !drop_zeros(q, off, end, err))
             return false;
@@ -93,16 +106,18 @@ static bool punch_free(struct qcow2 *q, struct error *err)
 bool qcow2_compact(struct device *dev, bool move, uint64_t *freed, struct error *err)
 {
     struct qcow2 *q = qcow2_of(dev);
-    (void)move;
     if (!qcow2_prepare(q, err) || !qcow2_bounce(q, err))
         return false;
-    uint64_t before = q->freed.total;
+    uint64_t before = q->freed.total, size = q->file->size;
     if (!qcow2_has_data_file(q) &&
         (!drop_all_zeros(q, err) ||
          !qcow2_each_entry(q, q->active.l1_offset, q->active.l1_size, drop_empty_table, NULL, err)))
         return false;
+    uint64_t dropped = (q->freed.total - before) << q->cluster_bits;
+    if (move && !qcow2_move_down(q, err))
+        return false;
     if (!punch_free(q, err) || !qcow2_trim(q, err))
         return false;
-    *freed += (q->freed.total - before) << q->cluster_bits;
+    *freed += MAX_OF(dropped, size - MIN_OF(size, q->file->size));
     return true;
 }

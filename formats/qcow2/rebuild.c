@@ -99,7 +99,10 @@ static bool write_area(const struct layout_plan *plan, struct error *err)
     struct qcow2 *q = plan->q;
     uint64_t clusters = plan->index_count + plan->table_clusters;
     uint64_t table = (plan->base + plan->index_count) << q->cluster_bits;
-    if (!ranges_add(&q->fresh, plan->base, clusters, err) ||
+    /* Inside the file something else may have been here at the last commit. */
+    bool new_space = plan->base << q->cluster_bits >= q->file->size;
+    if ((new_space && !ranges_add(&q->fresh, plan->base, clusters, err)) ||
+        !ranges_remove(&q->punch, plan->base, clusters, err) ||
         !qcow2_file_grow(q, (plan->base + clusters) << q->cluster_bits, err))
         return false;
     uint8_t *raw = mem_new(MAX_OF(q->cluster_size, plan->table_clusters << q->cluster_bits), err);
@@ -119,13 +122,14 @@ static bool write_area(const struct layout_plan *plan, struct error *err)
 }
 
 /* What only the old structure counted is free now. */
-static bool free_old(struct qcow2 *q, uint64_t table, uint64_t table_clusters, const struct qcow2_walk *walk,
-                     struct error *err)
+static bool free_old(const struct layout_plan *plan, uint64_t table, uint64_t table_clusters,
+                     const struct qcow2_walk *walk, struct error *err)
 {
+    struct qcow2 *q = plan->q;
     for (uint64_t i = 0; i < table_clusters + walk->block_count; i++) {
         uint64_t off = i < table_clusters ? table + (i << q->cluster_bits) : walk->blocks[i - table_clusters];
         uint64_t cluster = off >> q->cluster_bits;
-        if (off == 0 || cluster >= walk->file_clusters || counts_get(&walk->counts, cluster))
+        if (off == 0 || cluster >= walk->file_clusters || count_of(plan, cluster))
             continue;
         qcow2_forget_clusters(q, off, 1);
         if (!ranges_add(&q->freed, cluster, 1, err) || !ranges_add(&q->punch, cluster, 1, err))
@@ -134,14 +138,16 @@ static bool free_old(struct qcow2 *q, uint64_t table, uint64_t table_clusters, c
     return true;
 }
 
-bool qcow2_rebuild_refcounts(struct qcow2 *q, struct qcow2_walk *walk, unsigned order, struct error *err)
+bool qcow2_rebuild_refcounts(struct qcow2 *q, struct qcow2_walk *walk, unsigned order, uint64_t base,
+                             uint64_t *end, struct error *err)
 {
     struct layout_plan plan = {.q = q, .counts = &walk->counts, .order = order};
     uint64_t old_table = q->h.refcount_table_offset, old_clusters = q->h.refcount_table_clusters;
     plan.entries = q->cluster_size * 8 >> order;
-    plan.base = walk->file_clusters;
+    plan.base = base;
     bool ok = cache_flush(q->meta, err) && plan_used(&plan, err) && plan_area(&plan, err) &&
-              write_area(&plan, err) && free_old(q, old_table, old_clusters, walk, err);
+              write_area(&plan, err) && free_old(&plan, old_table, old_clusters, walk, err);
+    *end = base + plan.index_count + plan.table_clusters;
     free(plan.indices);
     if (ok)
         qcow2_set_geometry(q);

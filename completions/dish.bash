@@ -22,6 +22,7 @@ _dish()
         resize) COMPREPLY=($(compgen -W '--shrink' -- "$cur"));;
         bitmap) COMPREPLY=($(compgen -W '--granularity --disabled' -- "$cur"));;
         amend) COMPREPLY=($(compgen -W '--options' -- "$cur"));;
+        compact) COMPREPLY=($(compgen -W '--punch' -- "$cur"));;
         rebase) COMPREPLY=($(compgen -W '--backing --backing-format --unsafe' -- "$cur"));;
         check) COMPREPLY=($(compgen -W '--repair --data --container --qemu-status' -- "$cur"));;
         compare) COMPREPLY=($(compgen -W '--strict' -- "$cur"));;

@@ -60,6 +60,7 @@ complete -c dish -n '__dish_command bitmap' -a --disabled -d 'add: do not record
 complete -c dish -f -n __dish_at_command -a 'amend' -d 'change options of the image\'s format'
 complete -c dish -n '__dish_command amend' -a --options -d 'the same, as an option'
 complete -c dish -f -n __dish_at_command -a 'compact' -d 'give free space back to the host'
+complete -c dish -n '__dish_command compact' -a --punch -d 'move nothing: only make holes'
 complete -c dish -f -n __dish_at_command -a 'rebase' -d 'give an image another backing file, or none'
 complete -c dish -n '__dish_command rebase' -a --backing -d 'the new backing file; \'\' for none: the image then holds everything itself'
 complete -c dish -n '__dish_command rebase' -a --backing-format -d 'its format'

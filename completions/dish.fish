@@ -111,6 +111,7 @@ complete -c dish -n '__dish_command mkfs' -a --force -d 'also over an existing f
 complete -c dish -f -n __dish_at_command -a 'fsck' -d 'check a filesystem, and repair it'
 complete -c dish -n '__dish_command fsck' -a --repair -d 'mend what is damaged'
 complete -c dish -n '__dish_command fsck' -a --data -d 'also read what has checksums of its own'
+complete -c dish -n '__dish_command fsck' -a --superblock -d 'begin with the copy of the superblock in this block (ext: 32768)'
 complete -c dish -f -n __dish_at_command -a 'df' -d 'show the free space of the filesystems'
 complete -c dish -n '__dish_command df' -a --human-readable -d 'sizes as 1.5G'
 complete -c dish -n '__dish_command df' -a --inodes -d 'inodes instead of space'

@@ -33,6 +33,12 @@ struct owner {
     char text[160];    /* for a person: "block bitmap of group 3" */
 };
 
+/*
+ * The score of a format of which only remains are found: it is the last to be asked, it is not in the way of
+ * a new filesystem, and only the check of this very volume repairs it.
+ */
+enum { PROBE_REMAINS = 1 };
+
 /* A named, one-line answer list for Tab and `show`: what may follow "ext." with its arguments. */
 struct driver {
     const char *name;  /* "qcow2", "gpt", "ext", "fat": the prefix in `show` */
@@ -41,7 +47,8 @@ struct driver {
     enum driver_type type;
     /*
      * Bits of evidence that the device holds this format (0: none). Reads little. A damaged header that is
-     * clearly meant to be this format scores too; open() then says what is wrong.
+     * clearly meant to be this format scores too; open() then says what is wrong. PROBE_REMAINS: the header
+     * is gone, but copies of it are there.
      */
     unsigned (*probe)(struct device *);
     const struct option *make_options;   /* create -o, partition init, mkfs -O; NULL: none */
@@ -292,6 +299,7 @@ struct fs {
     fs_id root;
     const struct fs_limits *limits;
     enum fs_change change;
+    bool mendable;   /* check() with REPAIR_ALL takes away why it cannot be changed */
     char why[160];   /* why change is not FS_IN_PLACE: "unknown read-only-compatible feature 0x2000" */
     char note[200];  /* to be said once after open: "journal replayed in memory"; empty: nothing */
     char label[128]; /* UTF-8 */
@@ -317,6 +325,9 @@ struct fs_driver {
     bool (*mkfs)(struct device *, const struct mkfs_params *, struct error *);
     /* Opens; never writes unless the first change comes. Sets fs->note, change, why. */
     bool (*open)(struct device *, bool read_only, struct fs **, struct error *);
+    /* The same by the copy of its header in that block of the volume, whatever the header says; NULL: there
+     * are no copies. */
+    bool (*open_copy)(struct device *, bool read_only, uint64_t block, struct fs **, struct error *);
     bool (*statfs)(struct fs *, struct fs_stat *, struct error *);
     bool (*lookup)(struct fs *, fs_id dir, const char *name, fs_id *out, struct error *); /* E_NOENT */
     bool (*getattr)(struct fs *, fs_id, struct fs_attr *, struct error *);

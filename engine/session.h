@@ -51,6 +51,7 @@ struct volume {
     bool probed;                       /* fs_driver below is known */
     const struct fs_driver *fs_driver; /* NULL after probing: no filesystem that dish knows */
     const struct signature *foreign;   /* what it holds instead, if that is recognised */
+    bool remains;                      /* only remains of it are there (PROBE_REMAINS) */
     char *cwd;                         /* current directory, absolute; NULL: "/" */
     struct name_cache *names;          /* remembered lookups; belongs to names.c */
 };
@@ -172,6 +173,11 @@ bool volume_probe(struct volume *, const struct fs_driver **driver, struct error
 const struct signature *volume_foreign(struct volume *);
 /* Open its filesystem, once. */
 bool volume_fs(struct volume *, struct fs **, struct error *) DISH_CHECKED;
+/*
+ * The same, opened anew by the copy of its header in `block`; without a header to tell the format, by the
+ * first format that keeps copies. Until volume_release().
+ */
+bool volume_fs_copy(struct volume *, uint64_t block, struct fs **, struct error *) DISH_CHECKED;
 /* Flush and forget the opened filesystem (before mkfs, resize, raw writes to the device). */
 bool volume_release(struct volume *, struct error *) DISH_CHECKED;
 /* After the table was stored or the disk changed size: build the volumes anew; those that kept their place

@@ -167,11 +167,26 @@ static bool no_filesystem(const struct volume *volume, struct error *err)
     return fail(err, E_NOENT, "%s holds no filesystem that dish knows", subject);
 }
 
+/* Remains of a filesystem count when nothing better is there. */
+static bool all_remains(const struct image *image)
+{
+    for (size_t i = 0; i < image->volume_count; i++) {
+        struct volume *volume = image->volumes[i];
+        const struct fs_driver *driver;
+        struct error ignored;
+        if ((volume->number != 0 || !image->table) && volume_probe(volume, &driver, &ignored) && driver &&
+            !volume->remains)
+            return false;
+    }
+    return true;
+}
+
 bool image_lone_volume(struct image *image, struct volume **out, struct error *err)
 {
     char found[300] = "";
     size_t count = 0, plain = 0;
     struct volume *plain_one = NULL;
+    bool remains = all_remains(image);
     for (size_t i = 0; i < image->volume_count; i++) {
         struct volume *volume = image->volumes[i];
         const struct fs_driver *driver;
@@ -179,7 +194,7 @@ bool image_lone_volume(struct image *image, struct volume **out, struct error *e
             continue;
         if (!volume_probe(volume, &driver, err))
             return false;
-        if (!driver)
+        if (!driver || (volume->remains && !remains))
             continue;
         size_t used = strlen(found);
         snprintf(found + used, sizeof found - used, "%s%u: (%s)", count ? ", " : "", volume->number,
@@ -221,8 +236,11 @@ bool volume_probe(struct volume *volume, const struct fs_driver **out, struct er
                 volume->fs_driver = *driver;
             }
         }
-        if (!volume->fs_driver)
+        if (best <= PROBE_REMAINS)
             volume->foreign = signature_find(volume->image->session->drivers.signatures, volume->device);
+        if (volume->foreign) /* remains of something older do not count */
+            volume->fs_driver = NULL;
+        volume->remains = volume->fs_driver && best == PROBE_REMAINS;
         volume->probed = true;
     }
     *out = volume->fs_driver;
@@ -253,6 +271,31 @@ bool volume_fs(struct volume *volume, struct fs **out, struct error *err)
     }
     if (volume->fs->note[0])
         session_warn(volume->image->session, "volume %u: %s", volume->number, volume->fs->note);
+    *out = volume->fs;
+    return true;
+}
+
+bool volume_fs_copy(struct volume *volume, uint64_t block, struct fs **out, struct error *err)
+{
+    const struct fs_driver *driver;
+    struct error probing = {0};
+    if (!volume_release(volume, err))
+        return false;
+    if (!volume_probe(volume, &driver, &probing) || !driver)
+        driver = NULL;
+    for (const struct fs_driver *const *next = volume->image->session->drivers.filesystems; !driver && *next;
+         next++)
+        if ((*next)->open_copy)
+            driver = *next;
+    if (!driver || !driver->open_copy)
+        return fail(err, E_UNSUPPORTED, "%s keeps no copies of its header by block",
+                    driver ? driver->head.name : "the volume");
+    if (!driver->open_copy(volume->device, volume->device->read_only, block, &volume->fs, err)) {
+        volume->fs = NULL;
+        return false;
+    }
+    volume->fs_driver = driver;
+    volume->probed = true;
     *out = volume->fs;
     return true;
 }

@@ -18,6 +18,8 @@ static const struct flag flags[] = {
 static const struct flag fsck_flags[] = {
     {'r', "repair", NULL, ARG_WORD, "mend what is damaged"},
     {0, "data", NULL, ARG_WORD, "also read what has checksums of its own"},
+    {'b', "superblock", "BLOCK", ARG_WORD,
+     "begin with the copy of the superblock in this block (ext: 32768)"},
     {0},
 };
 
@@ -41,20 +43,36 @@ static void could_not(struct findings *findings, const struct error *err)
                 err->message);
 }
 
-static bool check_volume(struct findings *findings, struct volume *volume, struct error *err)
+static bool check_fs(struct findings *findings, struct volume *volume, struct fs *fs, struct error *err)
 {
-    struct fs *fs;
     char layer[80];
-    if (!volume_fs(volume, &fs, err))
-        return false;
+    enum repair repair = findings->check.repair;
     if (!fs->driver->check)
         return fail(err, E_UNSUPPORTED, "%s cannot be checked", fs->type);
-    if (findings->check.repair != REPAIR_NONE && fs->change != FS_IN_PLACE)
+    if (repair != REPAIR_NONE && fs->change != FS_IN_PLACE && !(fs->mendable && repair == REPAIR_ALL))
         return fail(err, E_READONLY, "volume %u cannot be repaired: %s", volume->number, fs->why);
     snprintf(layer, sizeof layer, "%u: %s", volume->number, fs->type);
     findings->layer = layer;
     bool ok = fs->driver->check(fs, &findings->check, err);
     findings->layer = "";
+    return ok;
+}
+
+static bool check_volume(struct findings *findings, struct volume *volume, struct error *err)
+{
+    struct fs *fs;
+    return volume_fs(volume, &fs, err) && check_fs(findings, volume, fs, err);
+}
+
+/* What is left of a filesystem in a volume that was given to something else must not be brought back unasked.
+ */
+static bool check_unasked(struct findings *findings, struct volume *volume, struct error *err)
+{
+    enum repair repair = findings->check.repair;
+    if (volume->remains)
+        findings->check.repair = REPAIR_NONE;
+    bool ok = check_volume(findings, volume, err);
+    findings->check.repair = repair;
     return ok;
 }
 
@@ -90,7 +108,7 @@ static void check_inside(struct findings *findings, struct image *image)
         if (volume->number == 0 && image->table)
             continue;
         findings->layer = "volume";
-        if (volume_probe(volume, &driver, &err) && (!driver || check_volume(findings, volume, &err)))
+        if (volume_probe(volume, &driver, &err) && (!driver || check_unasked(findings, volume, &err)))
             continue;
         could_not(findings, &err);
     }
@@ -193,6 +211,24 @@ const struct command check_command = {
     .run = run_check,
 };
 
+/* A volume that was only looked at by a copy of its header is opened as usual afterwards. */
+static bool fsck_volume(struct findings *findings, struct volume *volume, const struct call *call,
+                        struct error *err)
+{
+    const char *text = call_value(call, "superblock");
+    uint64_t block;
+    struct error ignored = {0};
+    struct fs *fs;
+    if (!text)
+        return check_volume(findings, volume, err);
+    if (!size_parse(text, &block, err) || !volume_fs_copy(volume, block, &fs, err))
+        return false;
+    bool ok = check_fs(findings, volume, fs, err);
+    if (findings->check.repair == REPAIR_NONE || !ok)
+        return volume_release(volume, ok ? err : &ignored) && ok;
+    return true;
+}
+
 static bool run_fsck(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     struct findings findings;
@@ -201,7 +237,7 @@ static bool run_fsck(struct session *session, struct call *call, struct output *
         !begin(&findings, session, call, out, err))
         return false;
     struct error one = {0};
-    if (!check_volume(&findings, volume, &one)) {
+    if (!fsck_volume(&findings, volume, call, &one)) {
         if (one.kind != E_DAMAGED) {
             *err = one;
             return false;
@@ -218,7 +254,7 @@ const struct command fsck_command = {
     .details =
         "The exit status is 4 when damage was found and not repaired. A repair is part of the transaction: "
         "`diff` shows it, `undo` takes it back.",
-    .examples = "fsck 2\nfsck --repair 2",
+    .examples = "fsck 2\nfsck --repair 2\nfsck --repair --superblock=32768 2",
     .args = fsck_args,
     .flags = fsck_flags,
     .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | FINDS_DAMAGE,

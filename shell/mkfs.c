@@ -37,7 +37,7 @@ static bool refuse_existing(struct volume *volume, struct error *err)
     const struct signature *foreign = volume_foreign(volume);
     if (foreign)
         return fail(err, E_EXIST, "volume %u holds %s; --force replaces it", volume->number, foreign->title);
-    if (volume_probe(volume, &old, &ignored) && !old)
+    if (volume_probe(volume, &old, &ignored) && (!old || volume->remains))
         return true;
     return fail(err, E_EXIST, "volume %u holds a filesystem (%s); --force replaces it", volume->number,
                 old ? old->head.name : ignored.message);

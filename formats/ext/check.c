@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "backup.h"
 #include "clock.h"
+#include "rescue.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -121,13 +122,38 @@ static void checker_free(struct ext_checker *c)
     free(c->scratch);
 }
 
+/* What was wrong before the volume could be read at all: taken from copies, now for good. */
+static bool check_rescue(struct ext_checker *c, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    const struct ext_rescue *rescue = ext->rescue;
+    struct range run;
+    bool mend = true;
+    if (rescue->copy)
+        mend = ext_problem(c, "superblock", rescue->why_off,
+                           "the superblock is damaged (%s); its copy in block %llu "
+                           "is sound",
+                           rescue->why, (unsigned long long)(rescue->copy >> rescue->copy_bits));
+    for (uint64_t at = 0; ranges_next(&rescue->groups, at, &run); at = run.start + 1) {
+        uint32_t group = (uint32_t)run.start, index = group / ext->descs_per_block;
+        uint64_t off = ext_offset(ext, ext_desc_block(ext, index)) +
+                       (uint64_t)(group % ext->descs_per_block) * ext->desc_size;
+        mend = ext_problem(c, "group-descriptor", off,
+                           "the descriptor of group %u is damaged; it has a sound copy", group) &&
+               mend;
+    }
+    if (c->stop || !mend)
+        return true;
+    return ext_rescue_store(ext, err) && ext_reload(ext, err) && ext_prepare(ext, err);
+}
+
 bool ext_check(struct fs *fs, struct check *check, struct error *err)
 {
     struct ext_checker c = {.ext = ext_of(fs),
                             .check = check,
                             .repair = check->repair == REPAIR_ALL,
                             .repair_leaks = check->repair != REPAIR_NONE};
-    if (c.repair_leaks && !ext_prepare(c.ext, err))
+    if (c.ext->rescue ? !check_rescue(&c, err) : c.repair_leaks && !ext_prepare(c.ext, err))
         return false;
     c.blocks = mem_array(c.ext->groups, sizeof *c.blocks, err);
     c.inodes = mem_array(c.ext->groups, sizeof *c.inodes, err);
@@ -141,6 +167,8 @@ bool ext_check(struct fs *fs, struct check *check, struct error *err)
     ok = ok && (c.stop || finish(&c, err));
     if (ok)
         summarize(&c);
+    if (c.unsaved)
+        cache_drop(c.ext->cache);
     checker_free(&c);
     return ok;
 }

@@ -50,6 +50,7 @@ struct ext_checker {
     bool stop;         /* the caller has seen enough */
     bool again;        /* something was found that makes another run necessary */
     bool changed;
+    bool unsaved;               /* the cache holds what is not to be written */
     bool copies;                /* superblock or descriptors changed in what their copies should share */
     struct ranges meta;         /* blocks of superblocks, descriptors, bitmaps, tables */
     uint8_t **blocks;           /* by group: bits of clusters in use; NULL: none; ext_check_full: all */

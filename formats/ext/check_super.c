@@ -3,6 +3,7 @@
 #include "check.h"
 #include "journal.h"
 #include "mkfs.h"
+#include "rescue.h"
 
 #include "alloc.h"
 
@@ -134,55 +135,6 @@ static bool check_journal(struct ext_checker *c, struct error *err)
 /* ---- descriptors ----------------------------------------------------------------------------------------
  */
 
-/* A part of a group must lie in the volume, without flex_bg in its own group, and on none of the copies. */
-static bool part_valid(const struct ext_checker *c, uint32_t group, uint64_t start, uint64_t len)
-{
-    const struct ext_fs *ext = c->ext;
-    uint64_t first = ext_group_first_block(ext, group);
-    if (!ext_blocks_valid(ext, start, len))
-        return false;
-    return ext_has(ext, EXT_FLEX_BG) ||
-           (start >= first && start + len <= first + ext_group_blocks(ext, group));
-}
-
-static const char *desc_fault(const struct ext_checker *c, uint32_t group, const uint8_t *desc)
-{
-    const struct ext_fs *ext = c->ext;
-    if (!part_valid(c, group, ext_group_inode_table(ext, desc), ext->table_blocks))
-        return "inode table";
-    if (!part_valid(c, group, ext_group_block_bitmap(ext, desc), 1))
-        return "block bitmap";
-    return part_valid(c, group, ext_group_inode_bitmap(ext, desc), 1) ? NULL : "inode bitmap";
-}
-
-struct restoring {
-    struct ext_checker *c;
-    struct ext_group *group;
-    bool done;
-};
-
-/* Take the descriptor from a copy of its block when it is sound there. */
-static bool restore_from(uint32_t in_group, uint64_t block, void *arg, struct error *err)
-{
-    (void)in_group;
-    struct restoring *r = arg;
-    struct ext_fs *ext = r->c->ext;
-    uint32_t index = r->group->number % ext->descs_per_block;
-    uint8_t desc[1024];
-    struct error ignored;
-    (void)err;
-    if (r->done || !device_read(ext->dev, ext_offset(ext, block) + (uint64_t)index * ext->desc_size, desc,
-                                ext->desc_size, &ignored))
-        return true;
-    bool sealed =
-        !ext->group_csum || ext_desc_bg_checksum(desc) == ext_desc_csum(ext, r->group->number, desc);
-    if (!sealed || desc_fault(r->c, r->group->number, desc))
-        return true;
-    memcpy(r->group->raw, desc, ext->desc_size);
-    r->done = true;
-    return true;
-}
-
 /*
  * No copy is left: mke2fs would have put things in certain places, and when the root directory's inode is
  * found there, they are.
@@ -212,42 +164,46 @@ static bool guess_desc(struct ext_checker *c, struct ext_group *group, bool *don
     return ok;
 }
 
-/* Neither the flags nor itable_unused of a descriptor that was damaged can be relied on. */
-static void distrust(struct ext_fs *ext, struct ext_group *group)
+/*
+ * The descriptor from its copy, or made up. Without repair it is so in memory only, for the rest of the
+ * check.
+ */
+static bool restore_desc(struct ext_checker *c, struct ext_group *group, struct error *err)
 {
-    ext_desc_set_bg_flags(group->raw, ext_desc_bg_flags(group->raw) &
-                                          ~(uint64_t)(EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT));
-    if (ext->group_csum)
-        ext_group_set_itable_unused(ext, group->raw, 0);
-    ext_group_dirty(ext, group);
+    struct ext_fs *ext = c->ext;
+    bool done = ext_desc_copy(ext, group->number, group->raw);
+    if (!done && !guess_desc(c, group, &done, err))
+        return false;
+    if (!done)
+        return fail(err, E_DAMAGED, "group %u: its descriptor is damaged, and so are all its copies",
+                    group->number);
+    ext_desc_distrust(ext, group->raw);
+    return true;
 }
 
 static bool check_desc(struct ext_checker *c, struct ext_group *group, struct error *err)
 {
     struct ext_fs *ext = c->ext;
     uint64_t off = group->block->off + (uint64_t)(group->raw - group->block->data);
-    const char *fault = desc_fault(c, group->number, group->raw);
+    const char *fault = ext_desc_fault(ext, group->number, group->raw);
     if (fault) {
-        struct restoring r = {c, group, false};
-        if (!ext_problem(c, "group-descriptor", off, "group %u: its %s lies outside", group->number, fault))
-            return c->repair ||
-                   fail(err, E_DAMAGED, "group %u: its %s lies outside; the rest cannot be checked",
-                        group->number, fault);
-        if (!ext_backup_each_desc(ext, group->number / ext->descs_per_block, restore_from, &r, err))
+        bool mend =
+            ext_problem(c, "group-descriptor", off, "group %u: its %s lies outside", group->number, fault);
+        if (!restore_desc(c, group, err))
             return false;
-        if (!r.done && !guess_desc(c, group, &r.done, err))
-            return false;
-        if (!r.done)
-            return fail(err, E_DAMAGED, "group %u: its descriptor is damaged, and so are all its copies",
-                        group->number);
-        distrust(ext, group);
+        if (mend)
+            ext_group_dirty(ext, group);
+        else
+            c->unsaved = true;
     } else if (ext->group_csum &&
                ext_desc_bg_checksum(group->raw) != ext_desc_csum(ext, group->number, group->raw)) {
         if (ext_problem(c, "group-checksum", off + ext_desc_off_bg_checksum,
                         "group %u: bg_checksum is 0x%04x, not 0x%04x", group->number,
                         (unsigned)ext_desc_bg_checksum(group->raw),
-                        (unsigned)ext_desc_csum(ext, group->number, group->raw)))
-            distrust(ext, group);
+                        (unsigned)ext_desc_csum(ext, group->number, group->raw))) {
+            ext_desc_distrust(ext, group->raw);
+            ext_group_dirty(ext, group);
+        }
     }
     return true;
 }

@@ -5,6 +5,7 @@
 #include "extent.h"
 #include "mount.h"
 #include "namei.h"
+#include "rescue.h"
 #include "xattr.h"
 
 #include <stdio.h>
@@ -18,9 +19,10 @@ static unsigned ext_probe(struct device *dev)
     uint8_t super[EXT_SUPER_SIZE];
     struct error ignored;
     if (dev->size < EXT_SUPER_OFFSET + EXT_SUPER_SIZE ||
-        !device_read(dev, EXT_SUPER_OFFSET, super, sizeof super, &ignored) ||
-        ext_super_s_magic(super) != EXT_MAGIC)
+        !device_read(dev, EXT_SUPER_OFFSET, super, sizeof super, &ignored))
         return 0;
+    if (ext_super_s_magic(super) != EXT_MAGIC)
+        return ext_rescue_probe(dev) ? PROBE_REMAINS : 0;
     unsigned bits = 16;
     bits += ext_super_s_log_block_size(super) <= 6 ? 8 : 0;
     bits += ext_super_s_rev_level(super) <= 1 ? 8 : 0;
@@ -67,6 +69,7 @@ static void ext_close(struct fs *fs)
     struct ext_fs *ext = ext_of(fs);
     cache_free(ext->cache);
     device_close(ext->overlay);
+    ext_rescue_forget(ext);
     ranges_clear(&ext->dirty_bitmaps[EXT_BLOCK_BITMAP]);
     ranges_clear(&ext->dirty_bitmaps[EXT_INODE_BITMAP]);
     ranges_clear(&ext->freed);
@@ -85,13 +88,14 @@ void ext_fs_close(struct fs *fs)
     ext_close(fs);
 }
 
-bool ext_open(struct device *dev, bool read_only, struct fs **out, struct error *err)
+bool ext_open_copy(struct device *dev, bool read_only, uint64_t block, struct fs **out, struct error *err)
 {
     struct ext_fs *ext = mem_new(sizeof *ext, err);
     if (!ext)
         return false;
     ext->fs = (struct fs){.driver = &ext_driver, .device = dev, .root = EXT_ROOT_INO, .limits = &ext->limits};
     ext->read_only = read_only || dev->read_only;
+    ext->copy_block = block;
     ext->scratch = mem_new(EXT_SCRATCH, err);
     if (!ext->scratch || !ext_start(ext, err)) {
         ext_close(&ext->fs);
@@ -100,6 +104,11 @@ bool ext_open(struct device *dev, bool read_only, struct fs **out, struct error 
     set_public(ext);
     *out = &ext->fs;
     return true;
+}
+
+bool ext_open(struct device *dev, bool read_only, struct fs **out, struct error *err)
+{
+    return ext_open_copy(dev, read_only, 0, out, err);
 }
 
 static bool ext_op_reload(struct fs *fs, struct error *err)
@@ -429,6 +438,7 @@ const struct fs_driver ext_driver = {
     .types = type_words,
     .mkfs = ext_mkfs,
     .open = ext_open,
+    .open_copy = ext_open_copy,
     .statfs = ext_statfs,
     .lookup = ext_op_lookup,
     .getattr = ext_op_getattr,

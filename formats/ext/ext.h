@@ -18,6 +18,7 @@
  *     xattr.c xattr_store.c xattr_inode.c acl.c inline.c   attributes, and data kept in them
  *     file.c dir.c dirindex.c inline_dir.c htree.c         contents; entries
  *     quota.c journal.c orphan.c       what must be kept right beside every change; what a crash left
+ *     rescue.c                         superblock and descriptors from their copies
  *     mount.c                          bringing a volume into use
  *     name.c namei.c create.c attr.c driver.c   operations on names; the table for the engine
  *     layouts.c places.c owner.c info.c undelete.c   `show`, `what`, `where`, deleted files
@@ -46,6 +47,7 @@ struct ext_quota;  /* quota.c */
 struct ext_dirs;   /* dirindex.c: what is remembered about directories */
 struct ext_owners; /* owner.c: the runs of all files */
 struct ext_shared; /* xattr_store.c: attribute blocks that may be shared */
+struct ext_rescue; /* rescue.c: what was taken from copies */
 
 struct ext_run {
     uint64_t start, len; /* blocks */
@@ -54,9 +56,11 @@ struct ext_run {
 struct ext_fs {
     struct fs fs; /* first */
     struct fs_limits limits;
-    struct device *dev;     /* what is read and written: fs.device, or the overlay above it */
-    struct device *overlay; /* the journal replayed in memory, above fs.device; NULL: none. Owned */
-    struct cache *cache;    /* of blocks of dev */
+    struct device *dev;        /* what is read and written: fs.device, or the overlay above it */
+    struct ext_rescue *rescue; /* superblock or descriptors come from their copies; NULL: they are sound */
+    uint64_t copy_block;       /* the block of the superblock copy that is to be used; 0: the primary one */
+    struct device *overlay;    /* the journal replayed in memory, above fs.device; NULL: none. Owned */
+    struct cache *cache;       /* of blocks of dev */
     bool read_only;
     bool prepared;    /* ext_prepare() has made the volume ready for changes */
     bool super_dirty; /* super has changed since it was written */
@@ -538,6 +542,7 @@ bool ext_tune(struct fs *, const struct options *, struct error *);
 /* driver.c */
 extern const struct fs_driver ext_driver;
 bool ext_open(struct device *, bool read_only, struct fs **, struct error *);
+bool ext_open_copy(struct device *, bool read_only, uint64_t block, struct fs **, struct error *);
 bool ext_fs_flush(struct fs *, struct error *);
 void ext_fs_close(struct fs *);
 

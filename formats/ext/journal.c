@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "checksum.h"
+#include "rescue.h"
 
 #include <stdlib.h>
 
@@ -172,7 +173,7 @@ static bool load_super(struct ext_journal *j, struct error *err)
 
 bool ext_journal_open(struct ext_fs *ext, struct ext_journal *j, struct error *err)
 {
-    *j = (struct ext_journal){.ext = ext, .base = ext->fs.device};
+    *j = (struct ext_journal){.ext = ext, .base = ext->rescue ? ext->rescue->overlay : ext->fs.device};
     j->block = mem_new(ext->block_size, err);
     return j->block && map_journal(j, err) && load_super(j, err);
 }

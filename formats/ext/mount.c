@@ -5,6 +5,7 @@
 #include "mount.h"
 
 #include "bytes.h"
+#include "rescue.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,10 +50,29 @@ static void judge_features(struct ext_fs *ext)
 static void judge_state(struct ext_fs *ext)
 {
     uint64_t state = ext_super_s_state(ext->super);
+    if (ext->rescue)
+        return;
     if (state & EXT_STATE_ERROR)
         snprintf(ext->fs.note, sizeof ext->fs.note, "the volume is marked as having errors: fsck is due");
     else if (!(state & EXT_STATE_VALID) && !ext_has(ext, EXT_HAS_JOURNAL))
         snprintf(ext->fs.note, sizeof ext->fs.note, "the volume was not unmounted cleanly: fsck is due");
+}
+
+/* A volume that is read with the help of copies is to be mended before anything else changes it. */
+static void judge_rescue(struct ext_fs *ext)
+{
+    const struct ext_rescue *rescue = ext->rescue;
+    struct range first;
+    if (!rescue)
+        return;
+    if (rescue->copy)
+        forbid(ext, "its superblock is damaged, the copy in block %llu is used; `fsck --repair` restores it",
+               (unsigned long long)(rescue->copy >> rescue->copy_bits));
+    else if (ranges_next(&rescue->groups, 0, &first))
+        forbid(ext, "the descriptor of group %llu is damaged, its copy is used; `fsck --repair` restores it",
+               (unsigned long long)first.start);
+    snprintf(ext->fs.note, sizeof ext->fs.note, "%s", ext->fs.why);
+    ext->fs.mendable = true;
 }
 
 /* ---- starting ---- */
@@ -64,6 +84,15 @@ static bool switch_device(struct ext_fs *ext, struct device *dev, struct error *
     ext->cache = NULL;
     ext->dev = dev;
     return ext_super_load(ext, err);
+}
+
+static bool use_primary(struct ext_fs *ext, struct error *err)
+{
+    if (ext->copy_block == 0)
+        return switch_device(ext, ext->fs.device, err);
+    cache_free(ext->cache);
+    ext->cache = NULL;
+    return fail(err, E_DAMAGED, "passed over, as asked");
 }
 
 static bool replay_in_memory(struct ext_fs *ext, struct error *err)
@@ -86,11 +115,16 @@ bool ext_start(struct ext_fs *ext, struct error *err)
 {
     device_close(ext->overlay);
     ext->overlay = NULL;
+    ext_rescue_forget(ext);
     ext->prepared = false;
+    ext->fs.mendable = false;
     ext->fs.change = FS_IN_PLACE;
     ext->fs.why[0] = ext->fs.note[0] = '\0';
-    if (!switch_device(ext, ext->fs.device, err))
+    if (!use_primary(ext, err) && (err->kind != E_DAMAGED || !ext_rescue_super(ext, err)))
         return false;
+    if (!ext_rescue_descs(ext, err))
+        return false;
+    judge_rescue(ext);
     judge_features(ext);
     judge_state(ext);
     return !ext_has(ext, EXT_NEEDS_RECOVERY) || replay_in_memory(ext, err);

@@ -171,8 +171,6 @@ bool ext_super_decode(struct ext_fs *ext, const uint8_t *super, struct error *er
     ext->compat = dynamic ? (uint32_t)ext_super_s_feature_compat(super) : 0;
     ext->incompat = dynamic ? (uint32_t)ext_super_s_feature_incompat(super) : 0;
     ext->ro_compat = dynamic ? (uint32_t)ext_super_s_feature_ro_compat(super) : 0;
-    if (!check_incompat(ext, err))
-        return false;
     ext->has_csum = ext_has(ext, EXT_METADATA_CSUM);
     ext->group_csum = ext->has_csum || ext_has(ext, EXT_GDT_CSUM);
     if (ext->has_csum && ext_super_s_checksum_type(super) != 1)
@@ -181,6 +179,8 @@ bool ext_super_decode(struct ext_fs *ext, const uint8_t *super, struct error *er
         return damaged(err, ext->dev, EXT_SUPER_OFFSET + ext_super_off_s_checksum,
                        "s_checksum is 0x%08llx, but the superblock's is 0x%08x",
                        (unsigned long long)ext_super_s_checksum(super), ext_super_csum(super));
+    if (!check_incompat(ext, err))
+        return false;
     ext->csum_seed = ext_has(ext, EXT_CSUM_SEED) ? (uint32_t)ext_super_s_checksum_seed(super)
                                                  : crc32c(~0u, ext_super_s_uuid(super), 16);
     ext->hash_unsigned = (ext_super_s_flags(super) & EXT_FLAGS_UNSIGNED_HASH) != 0;

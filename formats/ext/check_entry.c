@@ -67,6 +67,26 @@ static void cut_run(struct ext_run_check *r, uint32_t at, uint8_t *before)
 /* ---- `.` and `..` -----------------------------------------------------------------------------------------
  */
 
+/* What e2fsck asks of `.` and `..` besides: a NUL behind the name, and the type of a directory or none. */
+static void check_dot_form(struct ext_run_check *r, uint8_t *entry, const char *name)
+{
+    struct ext_dir_check *d = r->d;
+    uint8_t *end = entry + EXT_DIRENT_HEADER + strlen(name);
+    unsigned type = ext_file_type(d->c->ext, S_IFDIR);
+    if (*end != '\0' && ext_problem(d->c, "dot", entry_off(r, entry),
+                                    "directory %u: no NUL follows the name `%s`", d->dir->ino, name)) {
+        *end = '\0';
+        r->changed = true;
+    }
+    if (ext_de_file_type(entry) != type &&
+        ext_problem(d->c, "entry-type", entry_off(r, entry) + ext_de_off_file_type,
+                    "directory %u: the file type of `%s` is %u, not %u", d->dir->ino, name,
+                    (unsigned)ext_de_file_type(entry), type)) {
+        ext_de_set_file_type(entry, type);
+        r->changed = true;
+    }
+}
+
 /* The entry becomes NAME for ino; what it held before is lost, but for room that is cut off behind. */
 static void set_dot(struct ext_run_check *r, uint8_t *entry, const char *name, uint32_t ino)
 {
@@ -107,6 +127,7 @@ static bool check_dot(struct ext_run_check *r, uint8_t *entry, struct error *err
             set_dot(r, entry, ".", ino);
         }
     }
+    check_dot_form(r, entry, ".");
     return ext_check_add_link(d->c, ino, err);
 }
 
@@ -119,6 +140,7 @@ static bool check_dotdot(struct ext_run_check *r, uint8_t *entry, struct error *
             return true;
         set_dot(r, entry, "..", EXT_ROOT_INO); /* pass 3 knows the parent */
     }
+    check_dot_form(r, entry, "..");
     d->dir->dotdot = (uint32_t)ext_de_inode(entry);
     return ext_check_add_link(d->c, d->dir->dotdot, err);
 }

@@ -1,7 +1,7 @@
 /*
  * The index of a directory: a tree over the hashes of its names. Each leaf must be named exactly once and
- * hold only names whose hashes belong there. An index that is wrong is taken away: the directory stays,
- * without it.
+ * hold only names whose hashes belong there. An index that is wrong is taken away and made anew from the
+ * names (as e2fsck does in its pass 3A); where that cannot be, the directory stays without one.
  */
 #include "check_dir.h"
 
@@ -194,6 +194,15 @@ static bool flatten(struct ext_checker *c, struct ext_inode *dir, const uint64_t
     return true;
 }
 
+static bool make_anew(struct ext_checker *c, struct ext_inode *dir, struct error *err)
+{
+    struct error why = {0};
+    if (ext_dir_rehash(c->ext, dir, &why) || why.kind == E_NOSPACE || why.kind == E_UNSUPPORTED)
+        return true;
+    *err = why;
+    return false;
+}
+
 bool ext_check_unindex(struct ext_checker *c, struct ext_inode *dir, struct error *err)
 {
     uint64_t *blocks, count;
@@ -217,7 +226,7 @@ bool ext_check_htree(struct ext_checker *c, struct ext_inode *dir, struct error 
     if (ok && t.fault[0] != '\0' &&
         ext_problem(c, "directory-index", t.fault_off, "directory %u: its index is damaged: %s", dir->ino,
                     t.fault))
-        ok = flatten(c, dir, t.blocks, t.count, err);
+        ok = flatten(c, dir, t.blocks, t.count, err) && make_anew(c, dir, err);
     free(t.blocks);
     free(t.seen);
     return ok;

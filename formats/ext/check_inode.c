@@ -302,7 +302,7 @@ static void check_size(struct judged *j, const struct ext_walk *w)
         struct error ignored;
         uint64_t most =
             ext_inline_get(ext, j->inode, &data, &ignored) ? EXT_I_BLOCK_SIZE + data.tail_len : size;
-        right = directory ? most : MIN_OF(size, most);
+        right = directory ? most | ext_inode_i_size_high(j->inode->raw) << 32 : MIN_OF(size, most);
     } else if (directory) {
         uint64_t blocks = size >> ext->block_bits;
         if (size % ext->block_size || blocks != w->end)

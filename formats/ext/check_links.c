@@ -17,6 +17,19 @@ bool ext_check_delete(struct ext_checker *c, uint32_t ino, struct error *err)
     return ok;
 }
 
+/* A file with a name is no value: its flag is wrong. */
+static bool not_a_value(struct ext_checker *c, struct ext_inode *inode)
+{
+    if (ext_tally_find(&c->values, inode->ino) || ext_check_links(c, inode->ino) == 0)
+        return false;
+    if (ext_problem(c, "inode-flags", INODE_OFF(inode, i_flags),
+                    "inode %u has the flag of an attribute value, but is a file", inode->ino)) {
+        ext_inode_set_i_flags(inode->raw, ext_inode_i_flags(inode->raw) & ~(uint64_t)EXT_FL_EA_INODE);
+        ext_inode_dirty(c->ext, inode);
+    }
+    return true;
+}
+
 /* A value inode counts its references in ctime and version; its link is a formality. */
 static bool check_value(struct ext_checker *c, struct ext_inode *inode, struct error *err)
 {
@@ -58,7 +71,7 @@ static bool check_inode(struct ext_checker *c, uint32_t ino, struct error *err)
     if (!ext_check_inode(c, ino, &inode, err))
         return false;
     bool ok = true, gone = false;
-    if (ext_inode_flag(inode.raw, EXT_FL_EA_INODE)) {
+    if (ext_inode_flag(inode.raw, EXT_FL_EA_INODE) && !not_a_value(c, &inode)) {
         ok = check_value(c, &inode, err);
         ext_inode_put(ext, &inode);
         return ok;

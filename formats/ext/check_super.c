@@ -21,6 +21,34 @@ static uint64_t reserved_blocks(const struct ext_fs *ext)
     return ext_super_s_r_blocks_count_lo(ext->super) | high << 32;
 }
 
+/* Fields that follow from others, or that a feature gives a meaning. */
+static void check_cluster_fields(struct ext_checker *c)
+{
+    struct ext_fs *ext = c->ext;
+    uint8_t *s = ext->super;
+    uint64_t log_flex = ext_super_s_log_groups_per_flex(s);
+    bool clusters = ext_super_s_clusters_per_group(s) != ext->clusters_per_group;
+    if (!ext_has(ext, EXT_BIGALLOC))
+        clusters = clusters || ext_super_s_log_cluster_size(s) != ext_super_s_log_block_size(s);
+    if (clusters &&
+        ext_problem(c, "cluster-fields", SUPER_OFF(s_clusters_per_group),
+                    "s_log_cluster_size is %llu and s_clusters_per_group %llu, which does not fit",
+                    (unsigned long long)ext_super_s_log_cluster_size(s),
+                    (unsigned long long)ext_super_s_clusters_per_group(s))) {
+        ext_super_set_s_clusters_per_group(s, ext->clusters_per_group);
+        ext_super_set_s_log_cluster_size(s, ext_super_s_log_block_size(s) + ext->cluster_bits);
+        ext_super_changed(ext);
+        c->copies = true;
+    }
+    if (ext_has(ext, EXT_FLEX_BG) && log_flex >= 32 &&
+        ext_problem(c, "flex-size", SUPER_OFF(s_log_groups_per_flex), "s_log_groups_per_flex is %llu",
+                    (unsigned long long)log_flex)) {
+        ext_super_set_s_log_groups_per_flex(s, 4); /* as mke2fs has it */
+        ext_super_changed(ext);
+        c->copies = true;
+    }
+}
+
 static void check_fields(struct ext_checker *c)
 {
     struct ext_fs *ext = c->ext;
@@ -46,6 +74,7 @@ static void check_fields(struct ext_checker *c)
         ext_super_changed(ext);
         c->copies = true;
     }
+    check_cluster_fields(c);
     if (ext_super_s_state(s) & EXT_STATE_ERROR)
         check_found(c->check, FINDING_NOTE, "state", ext->dev, SUPER_OFF(s_state), c->repair,
                     "the kernel has noted %llu errors", (unsigned long long)ext_super_s_error_count(s));
@@ -107,6 +136,13 @@ static bool check_journal(struct ext_checker *c, struct error *err)
     }
     if (ino == 0 && ext_super_s_journal_dev(ext->super) != 0)
         return true;
+    uint8_t *uuid = ext_super_s_journal_uuid(ext->super);
+    if (ino != 0 && !all_zero(uuid, 16) &&
+        ext_problem(c, "journal", SUPER_OFF(s_journal_uuid),
+                    "the superblock has the UUID of an external journal, but the journal is inside")) {
+        memset(uuid, 0, 16);
+        ext_super_changed(ext);
+    }
     bool ok = ino == 0 ? fail(&why, E_DAMAGED, "s_journal_inum is 0") : ext_journal_open(ext, &j, &why);
     if (ino != 0)
         ext_journal_close(&j);
@@ -181,6 +217,20 @@ static bool restore_desc(struct ext_checker *c, struct ext_group *group, struct 
     return true;
 }
 
+/* Flags say what is uninitialised, which only checksums of descriptors allow. */
+static void check_desc_flags(struct ext_checker *c, struct ext_group *group)
+{
+    const uint64_t uninit = EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT;
+    uint64_t flags = ext_desc_bg_flags(group->raw);
+    uint64_t off = group->block->off + (uint64_t)(group->raw - group->block->data);
+    if (!c->ext->group_csum && (flags & uninit) &&
+        ext_problem(c, "group-flags", off + ext_desc_off_bg_flags,
+                    "group %u is marked as uninitialised without the feature uninit_bg", group->number)) {
+        ext_desc_set_bg_flags(group->raw, flags & ~uninit);
+        ext_group_dirty(c->ext, group);
+    }
+}
+
 static bool check_desc(struct ext_checker *c, struct ext_group *group, struct error *err)
 {
     struct ext_fs *ext = c->ext;
@@ -203,8 +253,13 @@ static bool check_desc(struct ext_checker *c, struct ext_group *group, struct er
                         (unsigned)ext_desc_csum(ext, group->number, group->raw))) {
             ext_desc_distrust(ext, group->raw);
             ext_group_dirty(ext, group);
+        } else { /* else nothing could be read that this group holds */
+            ext_desc_distrust(ext, group->raw);
+            ext_desc_set_bg_checksum(group->raw, ext_desc_csum(ext, group->number, group->raw));
+            c->unsaved = true;
         }
     }
+    check_desc_flags(c, group);
     return true;
 }
 

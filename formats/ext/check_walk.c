@@ -135,6 +135,24 @@ static void drop_entry(struct ext_walk *w, const struct node *n, uint32_t i)
     node_changed(w, n);
 }
 
+/* The first block after the last one that an extent may map: a directory has at most 2 GiB, unless large_dir.
+ */
+static uint64_t end_of_map(const struct ext_walk *w)
+{
+    const struct ext_fs *ext = w->c->ext;
+    return w->directory && !ext_has(ext, EXT_LARGE_DIR) ? UINT64_C(1) << (31 - ext->block_bits)
+                                                        : (uint64_t)1 << 32;
+}
+
+/* An extent that reaches over the next one, which by itself would be in order, is the wrong one of the two.
+ */
+static bool over_next(const struct node *n, const uint8_t *entry, uint64_t low, uint64_t end)
+{
+    const uint8_t *next = entry + EXT_EXTENT_ENTRY;
+    const uint8_t *behind = n->raw + EXT_EXTENT_ENTRY * (ext_eh_eh_entries(n->raw) + 1);
+    return next < behind && ext_ee_ee_block(next) >= low && ext_ee_ee_block(next) < end;
+}
+
 /* A leaf's entry. *drop: it is wrong and is to go; *sound: it may be visited. */
 static bool check_extent(struct ext_walk *w, const struct node *n, uint8_t *entry, uint64_t *low,
                          uint64_t high, bool *drop, struct error *err)
@@ -144,7 +162,7 @@ static bool check_extent(struct ext_walk *w, const struct node *n, uint8_t *entr
     uint64_t start = ext_ee_ee_start_lo(entry) | ext_ee_ee_start_hi(entry) << 32;
     bool unwritten = len > EXT_EXTENT_INIT_MAX;
     len -= unwritten ? EXT_EXTENT_INIT_MAX : 0;
-    if (len == 0 || block < *low || block + len > high) {
+    if (len == 0 || block < *low || block + len > high || over_next(n, entry, *low, block + len)) {
         *drop = problem(w, "extent-order", off,
                         "the extent of file block %llu has length %llu, out of order or place",
                         (unsigned long long)block, (unsigned long long)len);
@@ -268,7 +286,7 @@ static bool walk_extents(struct ext_walk *w, struct error *err)
     const char *fault = header_fault(root, EXT_I_BLOCK_SIZE / EXT_EXTENT_ENTRY - 1, n.depth);
     if (!fault && n.depth > EXT_EXTENT_MAX_DEPTH)
         fault = "eh_depth is more than 5";
-    if (!fault && !walk_node(w, &n, 0, (uint64_t)1 << 32, err))
+    if (!fault && !walk_node(w, &n, 0, end_of_map(w), err))
         return false;
     bool emptied = !fault && n.depth > 0 && ext_eh_eh_entries(root) == 0 && w->claim && w->c->repair;
     if (emptied || (fault && problem(w, "extent-header", n.off, "extent tree: %s", fault))) {

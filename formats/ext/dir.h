@@ -54,6 +54,21 @@ bool ext_htree_add(struct ext_fs *, struct ext_inode *dir, const char *name, siz
 /* Turn a directory of one full block into one with an index. */
 bool ext_htree_create(struct ext_fs *, struct ext_inode *dir, struct error *) DISH_CHECKED;
 
+/* Pairs that fit into a block of the index after its first `start` bytes, the pair of limit and count
+ * included. */
+unsigned ext_htree_capacity(const struct ext_fs *, unsigned start);
+/* The root of an index with one leaf, block 1. */
+void ext_htree_init_root(const struct ext_fs *, struct cache_block *, uint32_t ino, uint32_t parent);
+
+/* ---- rehash.c ---- */
+
+/*
+ * Lay a directory without an index out anew: names sorted by hash, blocks filled, an index above them when
+ * they are more than one and the volume has the feature; blocks that are not needed any more are given back.
+ * Nothing has been written after E_NOSPACE or E_UNSUPPORTED (names that cannot be hashed).
+ */
+bool ext_dir_rehash(struct ext_fs *, struct ext_inode *dir, struct error *) DISH_CHECKED;
+
 /* ---- inline_dir.c ---- */
 
 bool ext_inline_dir_each(struct ext_fs *, const struct ext_inode *dir, ext_dirent_fn *, void *arg,

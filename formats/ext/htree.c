@@ -65,7 +65,7 @@ static void insert_pair(struct ext_fs *ext, struct frame *frame, uint32_t hash, 
     ext_block_dirty(ext, frame->block);
 }
 
-static unsigned capacity(const struct ext_fs *ext, unsigned start)
+unsigned ext_htree_capacity(const struct ext_fs *ext, unsigned start)
 {
     return (ext->block_size - start - (ext->has_csum ? EXT_DX_TAIL_SIZE : 0)) / EXT_DX_ENTRY_SIZE;
 }
@@ -91,7 +91,7 @@ static bool open_frame(struct ext_fs *ext, const struct ext_inode *dir, uint64_t
     frame->pairs = frame->block->data + start;
     frame->limit = load_le16(frame->pairs);
     frame->count = load_le16(frame->pairs + 2);
-    if (frame->limit != capacity(ext, start))
+    if (frame->limit != ext_htree_capacity(ext, start))
         return bad_index(ext, dir, frame->block, "limit is not what fits into the block", err);
     if (frame->count == 0 || frame->count > frame->limit)
         return bad_index(ext, dir, frame->block, "count is 0 or more than limit", err);
@@ -228,7 +228,7 @@ static bool new_node(struct ext_fs *ext, struct ext_inode *dir, uint64_t *number
         return false;
     ext_set_rec_len(frame->block->data, ext->block_size);
     frame->pairs = frame->block->data + EXT_DX_NODE_ENTRIES;
-    frame->limit = capacity(ext, EXT_DX_NODE_ENTRIES);
+    frame->limit = ext_htree_capacity(ext, EXT_DX_NODE_ENTRIES);
     store_le16(frame->pairs, (uint16_t)frame->limit);
     return true;
 }
@@ -412,7 +412,7 @@ bool ext_htree_add(struct ext_fs *ext, struct ext_inode *dir, const char *name, 
 
 /* ---- the first index ---- */
 
-static void init_root(const struct ext_fs *ext, struct cache_block *block, uint32_t ino, uint32_t parent)
+void ext_htree_init_root(const struct ext_fs *ext, struct cache_block *block, uint32_t ino, uint32_t parent)
 {
     uint8_t *root = block->data;
     unsigned version = (unsigned)ext_super_s_def_hash_version(ext->super);
@@ -430,7 +430,7 @@ static void init_root(const struct ext_fs *ext, struct cache_block *block, uint3
     memcpy(ext_dxr_dotdot_name(root), "..", 2);
     ext_dxr_set_hash_version(root, version <= EXT_HASH_TEA ? version : EXT_HASH_HALF_MD4);
     ext_dxr_set_info_length(root, 8);
-    ext_dxr_set_limit(root, capacity(ext, EXT_DX_ROOT_ENTRIES));
+    ext_dxr_set_limit(root, ext_htree_capacity(ext, EXT_DX_ROOT_ENTRIES));
     ext_dxr_set_count(root, 1);
     ext_dxr_set_block(root, 1);
     block->tag = EXT_TAG_INDEX;
@@ -465,7 +465,7 @@ bool ext_htree_create(struct ext_fs *ext, struct ext_inode *dir, struct error *e
     }
     if (used > 0)
         ext_set_rec_len(to.base + last, to.len - last);
-    init_root(ext, root, dir->ino, parent);
+    ext_htree_init_root(ext, root, dir->ino, parent);
     ext_block_dirty(ext, root);
     ext_block_put(ext, root);
     ext_block_put(ext, leaf);

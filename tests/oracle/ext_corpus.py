@@ -187,12 +187,14 @@ def one(name, volume, seed, path):
     bad = failures
     judge, judge_text, _ = run("e2fsck", "-fn", path + ".judge")
     code, out, err = run(DISH, path, "--", "fsck")
+    # Some faults that it leaves alone do not change its status; clocks are nobody's damage.
+    sound = judge == 0 and "? no" not in re.sub(r"is in the future\.\s+Fix\? no", "", judge_text)
     if judge & 8:
         # Not opened, or given up: dish may do better, but must not call it sound and must not crash.
         if code not in (1, 3, 4):
             fail(f"{label}\n     e2fsck gives up ({e2fsck_words(judge_text)}), dish says {code}: {first_findings(out + err)}")
         return
-    if (judge != 0) != (code != 0) or code not in (0, 4):
+    if sound != (code == 0) or code not in (0, 4):
         fail(f"{label}\n     e2fsck {judge}: {e2fsck_words(judge_text)}\n     dish {code}: {first_findings(out + err)}")
     code, out, err = run(DISH, path, "--", "fsck", "--repair")
     if code != 0:

@@ -58,7 +58,8 @@ uint64_t ext_inode_goal(const struct ext_fs *ext, uint32_t ino, uint32_t mode)
 }
 
 /* Set the bits of some blocks in a copy of the bitmap. */
-static const uint8_t *hide(struct ext_fs *ext, const struct ranges *blocks, uint32_t group, const uint8_t *bits)
+static const uint8_t *hide(struct ext_fs *ext, const struct ranges *blocks, uint32_t group,
+                           const uint8_t *bits)
 {
     uint64_t first = ext_group_first_block(ext, group), end = first + ext_group_blocks(ext, group);
     struct range run;

@@ -5,6 +5,7 @@
 #include "backup.h"
 #include "clock.h"
 #include "rescue.h"
+#include "tune.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -77,6 +78,23 @@ static bool run_passes(struct ext_checker *c, struct error *err)
     return true;
 }
 
+/* What could not be kept is made anew, now that free space is known; a volume without room does without. */
+static bool make_anew(struct ext_checker *c, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    struct error why = {0};
+    if (c->new_mmp && ext_super_s_mmp_block(ext->super) == 0 && !ext_tune_mmp(ext, true, &why))
+        ext_set_feature(ext, EXT_MMP, false);
+    if (c->new_journal && why.kind == E_OK && ext_tune_add_journal(ext, c->new_journal, &why))
+        ext_set_feature(ext, EXT_FAST_COMMIT, c->fast_commit);
+    c->copies = c->copies || c->new_mmp || c->new_journal;
+    if (why.kind != E_OK && why.kind != E_NOSPACE) {
+        *err = why;
+        return false;
+    }
+    return true;
+}
+
 /* A volume that was put right is clean: no errors noted, just checked. */
 static bool finish(struct ext_checker *c, struct error *err)
 {
@@ -85,6 +103,8 @@ static bool finish(struct ext_checker *c, struct error *err)
     uint64_t now = (uint64_t)clock_now().sec;
     if (!c->changed || c->check->damage > c->check->damage_fixed)
         return true;
+    if (!make_anew(c, err))
+        return false;
     ext_super_set_s_state(s, (ext_super_s_state(s) & ~(uint64_t)EXT_STATE_ERROR) | EXT_STATE_VALID);
     memset(s + ext_super_off_s_error_count, 0, ext_super_off_s_mount_opts - ext_super_off_s_error_count);
     ext_super_set_s_lastcheck(s, (uint32_t)now);
@@ -153,6 +173,8 @@ bool ext_check(struct fs *fs, struct check *check, struct error *err)
                             .check = check,
                             .repair = check->repair == REPAIR_ALL,
                             .repair_leaks = check->repair != REPAIR_NONE};
+    if (!c.ext->rescue && !ext_check_mmp(&c, err))
+        return false;
     if (c.ext->rescue ? !check_rescue(&c, err) : c.repair_leaks && !ext_prepare(c.ext, err))
         return false;
     c.blocks = mem_array(c.ext->groups, sizeof *c.blocks, err);

@@ -50,6 +50,9 @@ struct ext_checker {
     bool stop;         /* the caller has seen enough */
     bool again;        /* something was found that makes another run necessary */
     bool changed;
+    uint64_t new_journal;       /* blocks of the journal that is to be made at the end; 0: none */
+    bool fast_commit;           /* with this feature */
+    bool new_mmp;               /* an MMP block is to be made at the end */
     bool unsaved;               /* the cache holds what is not to be written */
     bool copies;                /* superblock or descriptors changed in what their copies should share */
     struct ranges meta;         /* blocks of superblocks, descriptors, bitmaps, tables */
@@ -144,6 +147,10 @@ bool ext_resize_inode_write(struct ext_fs *, uint64_t dind, struct error *) DISH
 
 /* ---- the passes ---- */
 
+/* Whether the MMP block is one: asked before the volume is made ready for changes. */
+bool ext_check_mmp(struct ext_checker *, struct error *) DISH_CHECKED;
+/* The volume has no MMP block until the end of the check. */
+void ext_check_drop_mmp(struct ext_checker *);
 bool ext_check_super(struct ext_checker *, struct error *) DISH_CHECKED;
 bool ext_check_inodes(struct ext_checker *, struct error *) DISH_CHECKED;
 /* *clusters: what attributes add to the inode's i_blocks. */

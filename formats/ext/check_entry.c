@@ -239,6 +239,16 @@ static bool check_type(struct ext_run_check *r, uint8_t *entry, struct error *er
         type = ext_file_type(c->ext, (uint32_t)ext_inode_i_mode(inode.raw));
         ext_inode_put(c->ext, &inode);
     }
+    if (type != 0 && ext_de_file_type(entry) == 0) { /* allowed, only slower to read */
+        check_found(c->check, FINDING_NOTE, "entry-type", c->ext->dev,
+                    entry_off(r, entry) + ext_de_off_file_type, c->repair,
+                    "directory %u: '%s' has no file type", r->d->dir->ino, shown(entry, name, sizeof name));
+        if (c->repair) {
+            ext_de_set_file_type(entry, type);
+            r->changed = true;
+        }
+        return true;
+    }
     if (ext_de_file_type(entry) != type &&
         ext_problem(c, "entry-type", entry_off(r, entry) + ext_de_off_file_type,
                     "directory %u: the file type of '%s' is %u, not %u", r->d->dir->ino,

@@ -194,10 +194,34 @@ static bool flatten(struct ext_checker *c, struct ext_inode *dir, const uint64_t
     return true;
 }
 
+struct doubled {
+    struct ext_checker *c;
+    struct ext_inode *dir;
+};
+
+/* In different leaves; what loses its only name goes to lost+found. */
+static void drop_twice(void *arg, uint32_t ino, const char *name, size_t len)
+{
+    struct doubled *d = arg;
+    struct ext_check_dir *dir = ext_check_find_dir(d->c, ino);
+    char shown[80];
+    size_t n = MIN_OF(len, sizeof shown - 1);
+    for (size_t i = 0; i < n; i++)
+        shown[i] = name[i] >= ' ' && name[i] < 0x7F ? name[i] : '?';
+    shown[n] = '\0';
+    ext_problem(d->c, "entry-equal", ext_check_inode_off(d->dir), "directory %u: '%s' is there twice",
+                d->dir->ino, shown);
+    ext_check_drop_link(d->c, ino);
+    if (dir)
+        dir->parent = 0;
+}
+
 static bool make_anew(struct ext_checker *c, struct ext_inode *dir, struct error *err)
 {
+    struct doubled doubled = {c, dir};
     struct error why = {0};
-    if (ext_dir_rehash(c->ext, dir, &why) || why.kind == E_NOSPACE || why.kind == E_UNSUPPORTED)
+    if (ext_dir_rehash(c->ext, dir, drop_twice, &doubled, &why) || why.kind == E_NOSPACE ||
+        why.kind == E_UNSUPPORTED)
         return true;
     *err = why;
     return false;

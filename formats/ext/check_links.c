@@ -22,7 +22,8 @@ static bool not_a_value(struct ext_checker *c, struct ext_inode *inode)
 {
     if (ext_tally_find(&c->values, inode->ino) || ext_check_links(c, inode->ino) == 0)
         return false;
-    if (ext_problem(c, "inode-flags", INODE_OFF(inode, i_flags),
+    if (ext_has(c->ext, EXT_EA_INODE) && /* else pass 1 has said so */
+        ext_problem(c, "inode-flags", INODE_OFF(inode, i_flags),
                     "inode %u has the flag of an attribute value, but is a file", inode->ino)) {
         ext_inode_set_i_flags(inode->raw, ext_inode_i_flags(inode->raw) & ~(uint64_t)EXT_FL_EA_INODE);
         ext_inode_dirty(c->ext, inode);

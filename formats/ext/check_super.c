@@ -80,6 +80,39 @@ static void check_fields(struct ext_checker *c)
                     "the kernel has noted %llu errors", (unsigned long long)ext_super_s_error_count(s));
 }
 
+/* ---- MMP ------------------------------------------------------------------------------------------------
+ */
+
+void ext_check_drop_mmp(struct ext_checker *c)
+{
+    ext_super_set_s_mmp_block(c->ext->super, 0);
+    ext_super_changed(c->ext);
+    c->new_mmp = true;
+}
+
+bool ext_check_mmp(struct ext_checker *c, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    struct cache_block *block;
+    uint64_t at = ext_super_s_mmp_block(ext->super);
+    if (!ext_has(ext, EXT_MMP) || at == 0)
+        return true;
+    bool sound = ext_blocks_valid(ext, at, 1);
+    if (sound) {
+        if (!ext_block_get(ext, at, EXT_TAG_MMP, 0, &block, err))
+            return false;
+        sound = ext_mmp_mmp_magic(block->data) == EXT_MMP_MAGIC &&
+                (!ext->has_csum ||
+                 ext_mmp_mmp_checksum(block->data) == ext_csum(ext, block->data, ext_mmp_off_mmp_checksum));
+        ext_block_put(ext, block);
+    }
+    if (sound || !ext_problem(c, "mmp", SUPER_OFF(s_mmp_block), "block %llu does not hold the MMP block",
+                              (unsigned long long)at))
+        return true;
+    ext_check_drop_mmp(c);
+    return ext_super_store(ext, err);
+}
+
 /* ---- journal --------------------------------------------------------------------------------------------
  */
 
@@ -119,12 +152,40 @@ static bool restore_journal_inode(struct ext_checker *c, uint32_t ino, struct er
     return true;
 }
 
+/* Blocks of the journal as its inode, or the copy of that in the superblock, has them; 0: neither makes
+ * sense. */
+static uint64_t journal_blocks(struct ext_checker *c, uint32_t ino)
+{
+    const struct ext_fs *ext = c->ext;
+    const uint8_t *copy = ext_super_s_jnl_blocks(ext->super) + EXT_I_BLOCK_SIZE;
+    uint64_t sizes[2] = {0, (uint64_t)load_le32(copy) << 32 | load_le32(copy + 4)};
+    struct ext_inode inode;
+    struct error ignored;
+    if (ino != 0 && ext_check_inode(c, ino, &inode, &ignored)) {
+        sizes[0] = ext_inode_i_size_lo(inode.raw) | ext_inode_i_size_high(inode.raw) << 32;
+        ext_inode_put(c->ext, &inode);
+    }
+    for (int i = 0; i < 2; i++) {
+        uint64_t blocks = sizes[i] >> ext->block_bits;
+        if (sizes[i] % ext->block_size == 0 && blocks >= JBD_MIN_BLOCKS && blocks < ext->blocks)
+            return blocks;
+    }
+    return 0;
+}
+
 static bool check_journal(struct ext_checker *c, struct error *err)
 {
     struct ext_fs *ext = c->ext;
     struct ext_journal j;
     struct error why = {0};
     uint32_t ino = (uint32_t)ext_super_s_journal_inum(ext->super);
+    uint8_t *uuid = ext_super_s_journal_uuid(ext->super);
+    if ((ino != 0 || !ext_has(ext, EXT_HAS_JOURNAL)) && !all_zero(uuid, 16) &&
+        ext_problem(c, "journal", SUPER_OFF(s_journal_uuid),
+                    "the superblock has the UUID of an external journal, but uses none")) {
+        memset(uuid, 0, 16);
+        ext_super_changed(ext);
+    }
     if (!ext_has(ext, EXT_HAS_JOURNAL)) {
         bool stray = ino != 0 || ext_has(ext, EXT_NEEDS_RECOVERY);
         if (stray && ext_problem(c, "journal", SUPER_OFF(s_journal_inum),
@@ -136,13 +197,6 @@ static bool check_journal(struct ext_checker *c, struct error *err)
     }
     if (ino == 0 && ext_super_s_journal_dev(ext->super) != 0)
         return true;
-    uint8_t *uuid = ext_super_s_journal_uuid(ext->super);
-    if (ino != 0 && !all_zero(uuid, 16) &&
-        ext_problem(c, "journal", SUPER_OFF(s_journal_uuid),
-                    "the superblock has the UUID of an external journal, but the journal is inside")) {
-        memset(uuid, 0, 16);
-        ext_super_changed(ext);
-    }
     bool ok = ino == 0 ? fail(&why, E_DAMAGED, "s_journal_inum is 0") : ext_journal_open(ext, &j, &why);
     if (ino != 0)
         ext_journal_close(&j);
@@ -155,6 +209,9 @@ static bool check_journal(struct ext_checker *c, struct error *err)
     if (ext_problem(c, "journal", why.device ? why.offset : SUPER_OFF(s_journal_inum), "journal: %s",
                     why.message)) {
         struct ext_inode inode;
+        uint64_t blocks = journal_blocks(c, ino);
+        c->new_journal = blocks ? blocks : ext_default_journal_blocks(ext->blocks);
+        c->fast_commit = ext_has(ext, EXT_FAST_COMMIT);
         drop_journal(ext);
         c->copies = true;
         if (ino == 0 || ino >= ext->first_ino)
@@ -223,10 +280,12 @@ static void check_desc_flags(struct ext_checker *c, struct ext_group *group)
     const uint64_t uninit = EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT;
     uint64_t flags = ext_desc_bg_flags(group->raw);
     uint64_t off = group->block->off + (uint64_t)(group->raw - group->block->data);
-    if (!c->ext->group_csum && (flags & uninit) &&
+    uint64_t unused = ext_group_itable_unused(c->ext, group->raw);
+    if (!c->ext->group_csum && ((flags & uninit) || unused) &&
         ext_problem(c, "group-flags", off + ext_desc_off_bg_flags,
                     "group %u is marked as uninitialised without the feature uninit_bg", group->number)) {
         ext_desc_set_bg_flags(group->raw, flags & ~uninit);
+        ext_group_set_itable_unused(c->ext, group->raw, 0);
         ext_group_dirty(c->ext, group);
     }
 }
@@ -374,10 +433,11 @@ bool ext_check_super(struct ext_checker *c, struct error *err)
     if (!map_copies(c, err) || !map_groups(c, err) || !check_journal(c, err) || !collect_orphans(c, err))
         return false;
     uint64_t mmp = ext_has(ext, EXT_MMP) ? ext_super_s_mmp_block(ext->super) : 0;
-    if (mmp && !ext_check_may_own(c, mmp, 1))
-        ext_unfixable(c, "mmp", SUPER_OFF(s_mmp_block), "s_mmp_block is %llu, no block for it",
-                      (unsigned long long)mmp);
-    else if (mmp && !add_meta(c, mmp, 1, err))
+    if (mmp && !ext_check_may_own(c, mmp, 1)) {
+        if (ext_problem(c, "mmp", SUPER_OFF(s_mmp_block), "s_mmp_block is %llu, no block for it",
+                        (unsigned long long)mmp))
+            ext_check_drop_mmp(c);
+    } else if (mmp && !add_meta(c, mmp, 1, err))
         return false;
     return true;
 }

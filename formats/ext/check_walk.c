@@ -47,18 +47,23 @@ static bool claim_run(struct ext_walk *w, uint64_t start, uint64_t len, struct e
     return ext_check_claim(w->c, from, end - from, err);
 }
 
+/* A file's block must lie in its cluster where it lies in the file's. */
+static bool misaligned(struct ext_walk *w, uint64_t block, uint64_t start, uint64_t off, bool *drop)
+{
+    uint64_t mask = ((uint64_t)1 << w->c->ext->cluster_bits) - 1;
+    if (((block ^ start) & mask) == 0)
+        return false;
+    *drop =
+        problem(w, "cluster-alignment", off, "file block %llu lies elsewhere in its cluster than in the file",
+                (unsigned long long)block);
+    return true;
+}
+
 static bool visit_run(struct ext_walk *w, uint64_t block, uint64_t start, uint64_t len, bool unwritten,
                       struct error *err)
 {
-    uint64_t mask = ((uint64_t)1 << w->c->ext->cluster_bits) - 1;
-    if (w->claim) {
-        if (((block ^ start) & mask) != 0)
-            ext_unfixable(w->c, "cluster-alignment", ext_offset(w->c->ext, start),
-                          "inode %u: file block %llu lies elsewhere in its cluster than in the file",
-                          w->inode->ino, (unsigned long long)block);
-        if (!claim_run(w, start, len, err))
-            return false;
-    }
+    if (w->claim && !claim_run(w, start, len, err))
+        return false;
     w->runs++;
     w->end = block + len;
     if (!unwritten)
@@ -174,6 +179,8 @@ static bool check_extent(struct ext_walk *w, const struct node *n, uint8_t *entr
                         (unsigned long long)block, (unsigned long long)start);
         return true;
     }
+    if (misaligned(w, block, start, off, drop))
+        return true;
     if (unwritten && w->directory &&
         problem(w, "extent-unwritten", off, "directory block %llu was never written",
                 (unsigned long long)block)) {
@@ -326,6 +333,8 @@ static bool walk_pointer(struct map *m, uint64_t at, uint64_t block, unsigned de
                              (unsigned long long)block, (unsigned long long)at);
             return true;
         }
+        if (misaligned(w, block, at, slot_off, clear))
+            return true;
         if (m->len && m->start + m->len == at && m->block + m->len == block) {
             m->len++;
             return true;

@@ -90,6 +90,43 @@ static bool count_values(struct ext_checker *c, const struct ext_xattr_area *are
     }
 }
 
+static bool entry_sound(struct ext_checker *c, const struct ext_xattr_area *area, const uint8_t *entry,
+                        struct taken *taken)
+{
+    uint64_t len = ext_xe_e_value_size(entry), at = ext_xe_e_value_offs(entry);
+    uint32_t inum = (uint32_t)ext_xe_e_value_inum(entry);
+    if (inum)
+        return len <= EXT_XATTR_VALUE_MAX && value_inode_ok(c, inum);
+    if (len && (!range_inside(at, len, (uint64_t)(area->end - area->base)) || !take(taken, at, len)))
+        return false;
+    return hash_ok(entry, area->base, true);
+}
+
+/* Only what is damaged goes: all entries keep their values where they are, the rest move up. */
+static void drop_entries(struct ext_checker *c, const struct ext_xattr_area *area, struct taken *taken)
+{
+    uint8_t *last = area->first;
+    memset(taken, 0, sizeof *taken);
+    while (area->end - last >= EXT_XATTR_ENTRY_SIZE && load_le32(last) != 0) {
+        size_t size = (size_t)round_up(EXT_XATTR_ENTRY_SIZE + ext_xe_e_name_len(last), 4);
+        if (size > (size_t)(area->end - last) || !take(taken, (uint64_t)(last - area->base), size))
+            break;
+        last += size;
+    }
+    memset(last, 0, MIN_OF((size_t)(area->end - last), 4));
+    take(taken, (uint64_t)(last - area->base), 4);
+    for (uint8_t *entry = area->first; entry < last;) {
+        size_t size = (size_t)round_up(EXT_XATTR_ENTRY_SIZE + ext_xe_e_name_len(entry), 4);
+        if (entry_sound(c, area, entry, taken)) {
+            entry += size;
+            continue;
+        }
+        memmove(entry, entry + size, (size_t)(last - entry) - size);
+        memset(last - size, 0, size);
+        last -= size;
+    }
+}
+
 static bool check_body(struct ext_checker *c, struct ext_inode *inode, uint64_t *clusters,
                        struct taken *taken, struct error *err)
 {
@@ -102,8 +139,9 @@ static bool check_body(struct ext_checker *c, struct ext_inode *inode, uint64_t 
     uint64_t off = ext_check_inode_off(inode) + (uint64_t)(area.base - 4 - inode->raw);
     if (ext_problem(c, "xattr-inode", off, "inode %u: its extended attributes are damaged: %s", inode->ino,
                     fault)) {
-        memset(area.base - 4, 0, (size_t)(area.end - area.base) + 4);
+        drop_entries(c, &area, taken);
         ext_inode_dirty(c->ext, inode);
+        return count_values(c, &area, clusters, err);
     }
     return true;
 }

@@ -62,12 +62,16 @@ void ext_htree_init_root(const struct ext_fs *, struct cache_block *, uint32_t i
 
 /* ---- rehash.c ---- */
 
+/* A name that was found twice: the second one is left out. */
+typedef void ext_twice_fn(void *arg, uint32_t ino, const char *name, size_t len);
 /*
  * Lay a directory without an index out anew: names sorted by hash, blocks filled, an index above them when
  * they are more than one and the volume has the feature; blocks that are not needed any more are given back.
  * Nothing has been written after E_NOSPACE or E_UNSUPPORTED (names that cannot be hashed).
+ * twice NULL: E_DAMAGED when a name is there twice.
  */
-bool ext_dir_rehash(struct ext_fs *, struct ext_inode *dir, struct error *) DISH_CHECKED;
+bool ext_dir_rehash(struct ext_fs *, struct ext_inode *dir, ext_twice_fn *twice, void *arg,
+                    struct error *) DISH_CHECKED;
 
 /* ---- inline_dir.c ---- */
 

@@ -12,6 +12,8 @@
 
 #define JBD_MAGIC 0xC03B3998u
 
+enum { JBD_MIN_BLOCKS = 1024 }; /* of a whole journal */
+
 enum jbd_block_type {
     JBD_DESCRIPTOR = 1,
     JBD_COMMIT = 2,

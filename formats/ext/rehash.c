@@ -14,7 +14,8 @@ enum { MAX_NODE_LEVELS = 2, SLACK_PARTS = 5 /* a fifth of a leaf stays free for 
 
 struct name {
     struct ext_name_hash hash;
-    size_t off; /* of its entry in `text` */
+    size_t off;           /* of its entry in `text` */
+    const uint8_t *entry; /* the same, when all are there */
 };
 
 struct leaf {
@@ -25,6 +26,8 @@ struct leaf {
 struct rehash {
     struct ext_fs *ext;
     struct ext_inode *dir;
+    ext_twice_fn *twice;
+    void *arg;
     uint32_t parent;
     unsigned version;
     bool index; /* there is to be one */
@@ -59,7 +62,7 @@ static bool take_name(struct rehash *l, const uint8_t *entry, struct error *err)
         !mem_grow(&l->names, &l->capacity, l->count + 1, sizeof *l->names, err))
         return false;
     memcpy(l->text + l->text_len, entry, size);
-    l->names[l->count++] = (struct name){hash, l->text_len};
+    l->names[l->count++] = (struct name){hash, l->text_len, NULL};
     l->text_len += size;
     return true;
 }
@@ -85,6 +88,13 @@ static bool take_names(struct rehash *l, struct error *err)
     return true;
 }
 
+static int by_text(const uint8_t *x, const uint8_t *y)
+{
+    size_t n = MIN_OF(ext_de_name_len(x), ext_de_name_len(y));
+    int order = memcmp(x + EXT_DIRENT_HEADER, y + EXT_DIRENT_HEADER, n);
+    return order != 0 ? order : (int)ext_de_name_len(x) - (int)ext_de_name_len(y);
+}
+
 static int by_hash(const void *a, const void *b)
 {
     const struct name *x = a, *y = b;
@@ -92,14 +102,38 @@ static int by_hash(const void *a, const void *b)
         return x->hash.major < y->hash.major ? -1 : 1;
     if (x->hash.minor != y->hash.minor)
         return x->hash.minor < y->hash.minor ? -1 : 1;
-    return x->off < y->off ? -1 : x->off > y->off;
+    int order = by_text(x->entry, y->entry);
+    return order != 0 ? order : x->off < y->off ? -1 : x->off > y->off;
+}
+
+/* Sort them; of those that are there twice the first stays. */
+static bool sort_names(struct rehash *l, struct error *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->count; i++)
+        l->names[i].entry = l->text + l->names[i].off;
+    if (!l->index || l->count == 0)
+        return true;
+    qsort(l->names, l->count, sizeof *l->names, by_hash);
+    for (size_t i = 0; i < l->count; i++) {
+        const uint8_t *entry = l->names[i].entry;
+        if (kept == 0 || by_text(l->names[kept - 1].entry, entry) != 0)
+            l->names[kept++] = l->names[i];
+        else if (!l->twice)
+            return fail(err, E_DAMAGED, "directory %u has a name twice", l->dir->ino);
+        else
+            l->twice(l->arg, (uint32_t)ext_de_inode(entry), (const char *)entry + EXT_DIRENT_HEADER,
+                     (size_t)ext_de_name_len(entry));
+    }
+    l->count = kept;
+    return true;
 }
 
 /* ---- dividing them ---- */
 
 static uint32_t size_at(const struct rehash *l, size_t i)
 {
-    return ext_entry_size((size_t)ext_de_name_len(l->text + l->names[i].off));
+    return ext_entry_size((size_t)ext_de_name_len(l->names[i].entry));
 }
 
 static uint32_t leaf_room(const struct rehash *l)
@@ -151,13 +185,12 @@ static bool plan(struct rehash *l, struct error *err)
 {
     uint64_t have = ext_dir_blocks(l->ext, l->dir);
     uint32_t room = leaf_room(l);
-    if (!divide(l, room, true, err))
+    if (!sort_names(l, err) || !divide(l, room, true, err))
         return false;
     if (l->leaf_count == 1 || !l->index) {
         l->index = false;
         return true;
     }
-    qsort(l->names, l->count, sizeof *l->names, by_hash);
     if (!divide(l, MAX_OF(room - room / SLACK_PARTS, EXT_NAME_MAX + EXT_DIRENT_HEADER + 1), false, err) ||
         !plan_nodes(l, err))
         return false;
@@ -189,7 +222,7 @@ static void fill_leaf(const struct rehash *l, const struct leaf *leaf, struct ex
                       uint32_t before)
 {
     for (size_t i = leaf->first; i < leaf->first + leaf->count; i++) {
-        const uint8_t *entry = l->text + l->names[i].off;
+        const uint8_t *entry = l->names[i].entry;
         memcpy(to.base + at, entry, EXT_DIRENT_HEADER + (size_t)ext_de_name_len(entry));
         ext_set_rec_len(to.base + at, size_at(l, i));
         before = at;
@@ -320,9 +353,10 @@ static bool write_all(struct rehash *l, struct error *err)
     return true;
 }
 
-bool ext_dir_rehash(struct ext_fs *ext, struct ext_inode *dir, struct error *err)
+bool ext_dir_rehash(struct ext_fs *ext, struct ext_inode *dir, ext_twice_fn *twice, void *arg,
+                    struct error *err)
 {
-    struct rehash l = {.ext = ext, .dir = dir};
+    struct rehash l = {.ext = ext, .dir = dir, .twice = twice, .arg = arg};
     l.version = (unsigned)ext_super_s_def_hash_version(ext->super);
     l.version = l.version <= EXT_HASH_TEA ? l.version : EXT_HASH_HALF_MD4;
     l.version += ext->hash_unsigned ? EXT_HASH_UNSIGNED : 0;

@@ -13,6 +13,7 @@ bool ext_tune_feature(struct ext_fs *, const char *name, bool on, struct error *
 /* ---- tune_structs.c: features that bring structures of their own ---- */
 
 bool ext_tune_journal(struct ext_fs *, bool on, struct error *);
+bool ext_tune_add_journal(struct ext_fs *, uint64_t blocks, struct error *) DISH_CHECKED;
 bool ext_tune_fast_commit(struct ext_fs *, bool on, struct error *);
 bool ext_tune_orphan_file(struct ext_fs *, bool on, struct error *);
 bool ext_tune_resize_inode(struct ext_fs *, bool on, struct error *); /* off only */

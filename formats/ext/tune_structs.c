@@ -110,10 +110,9 @@ static bool write_journal_super(struct ext_fs *ext, const struct ext_inode *inod
     return ok;
 }
 
-static bool add_journal(struct ext_fs *ext, struct error *err)
+bool ext_tune_add_journal(struct ext_fs *ext, uint64_t blocks, struct error *err)
 {
     struct ext_inode inode;
-    uint64_t blocks = ext_default_journal_blocks(ext->blocks);
     if (blocks == 0)
         return fail(err, E_NOSPACE, "the volume is too small for a journal");
     if (!ext_inode_get_raw(ext, EXT_JOURNAL_INO, &inode, err))
@@ -133,7 +132,8 @@ static bool add_journal(struct ext_fs *ext, struct error *err)
 
 bool ext_tune_journal(struct ext_fs *ext, bool on, struct error *err)
 {
-    return on ? add_journal(ext, err) : remove_journal(ext, err);
+    return on ? ext_tune_add_journal(ext, ext_default_journal_blocks(ext->blocks), err)
+              : remove_journal(ext, err);
 }
 
 /* The kernel makes the area when it first uses it; taking it away needs an empty journal, which it is. */

@@ -59,6 +59,7 @@ BASES = {
     "bigalloc": ["-t", "ext4", "-b", "1024", "-O", "bigalloc"],
     "quota": ["-t", "ext4", "-b", "1024", "-O", "quota,project"],
     "uninit": ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,uninit_bg"],
+    "mmp": ["-t", "ext4", "-b", "1024", "-O", "mmp,fast_commit"],
     "metabg": ["-t", "ext4", "-b", "1024", "-O", "^resize_inode,meta_bg,^flex_bg"],
 }
 
@@ -100,6 +101,11 @@ class Image:
         text = self.ask(f"imap <{ino}>")
         found = re.search(r"located at block (\d+), offset (0x[0-9a-f]+)", text)
         return int(found.group(1)) * self.block_size() + int(found.group(2), 16)
+
+    def attribute(self, path, name):
+        """The entry of an attribute inside the inode."""
+        at = self.inode_off(self.ino(path))
+        return at + self.peek(at, 256).index(name, 0xA0) - 16
 
     def has(self, feature):
         return feature in run("dumpe2fs", "-h", self.path)[1].split("features:")[1].split("\n")[0]
@@ -206,10 +212,10 @@ def damages():
         def damage(i):
             if "inline_data" in i.ask(f"stat {path}") or "0x10000000" in i.ask(f"stat {path}"):
                 return False
-            blocks = i.blocks(path)
-            if len(blocks) <= which:
+            block = int(i.ask(f"bmap {path} {which}") or 0)
+            if block == 0:
                 return False
-            i.poke(blocks[which] * i.block_size() + at, data)
+            i.poke(block * i.block_size() + at, data)
         return damage
     table["dot-inode"] = dir_block("/dir/sub", 0, struct.pack("<I", 11))
     table["dot-name"] = dir_block("/dir/sub", 8, b"x")
@@ -249,6 +255,18 @@ def damages():
     table["xattr-magic"] = lambda i: i.poke(i.inode_off(i.ino("/big")) + 0xA0,
                                             struct.pack("<I", 0xEA020000) + b"\x40\x01\xff\xff" + b"\x01" * 30)
 
+    table["xattr-value"] = lambda i: i.poke(i.attribute("/big", b"two") + 2, b"\xff\xff")
+    table["xattr-order"] = lambda i: i.poke(i.attribute("/big", b"three") + 8, b"\x90\0\0\0")
+
+    def journal_super(i):
+        if not i.has("has_journal"):
+            return False
+        i.poke(i.blocks("<8>")[0] * i.block_size(), bytes(12))
+    table["journal-super"] = journal_super
+    table["mmp-block"] = lambda i: i.debugfs("ssv mmp_block 99999999") if i.has("mmp") else False
+    table["mmp-magic"] = lambda i: i.poke(int(i.sb("MMP block number")) * i.block_size(), b"none") \
+        if i.has("mmp") else False
+
     def loop(i):
         a, b = i.ino("/dir"), i.ino("/dir/sub")
         i.debugfs("unlink /dir", f"ln <{a}> /dir/sub/up")
@@ -285,6 +303,30 @@ def damages():
     return table
 
 
+def kept(name, damage):
+    """What a repair must not have taken away: None, or what is missing."""
+    i = Image(name)
+    if damage.startswith("htree-"):
+        if not i.has("dir_index"):
+            return None
+        flags = int(re.search(r"Flags: (0x[0-9a-f]+)", i.ask("stat /many")).group(1), 16)
+        files = run(DISH, "-r", name, "--", "ls", "/many")[1].split()
+        return None if flags & 0x1000 and len(files) == 400 else f"the index or files of /many ({len(files)})"
+    if damage in ("clear-journal", "journal-super"):
+        if not i.has("has_journal"):
+            return "the journal"
+        size = re.search(r"Total journal blocks:\s+(\d+)", run("dumpe2fs", "-h", name)[1])
+        return None if size and size.group(1) in ("4096", "4160") else f"the size of the journal: {size and size.group(1)}"
+    if damage in ("mmp-block", "mmp-magic"):
+        return None if i.has("mmp") and int(i.sb("MMP block number")) else "the MMP block"
+    if damage in ("xattr-value", "xattr-order"):
+        found = run(DISH, "-r", name, "--", "xattr", "/big")[1]
+        lost = "two" if damage == "xattr-value" else "three"
+        rest = [n for n in ("one", "two", "three") if n != lost and f"user.{n}" not in found]
+        return f"attributes {rest}: {found}" if rest or f"user.{lost}" in found else None
+    return None
+
+
 def make_base(folder, name, options):
     path = f"{folder}/{name}.base"
     with open(path, "wb") as f:
@@ -295,6 +337,9 @@ def make_base(folder, name, options):
     if rc:
         fail(f"{name}: mke2fs: {err}")
         return None
+    if "ext2" not in options and "ext3" not in options:
+        run(DISH, path, stdin=b"".join(b"xattr -n user.%s -v value /big\n" % name
+                                          for name in (b"one", b"two", b"three")))
     run("e2fsck", "-fyD", path)  # indexes, and right quota
     if run("e2fsck", "-fn", path)[0]:
         fail(f"{name}: the base is not clean")
@@ -323,6 +368,9 @@ def judge(folder, base, name, label):
     rc, told, _ = run("e2fsck", "-fn", name)
     if rc:
         fail(f"{label}: after the repair e2fsck says {rc}: {told[:900]}\n    dish: {out[:900]}")
+    missing = kept(name, label.split("/")[1])
+    if missing:
+        fail(f"{label}: the repair took away {missing}")
     rc, out, err = run(DISH, "-r", name, "-c", "fsck")
     if rc:
         fail(f"{label}: after the repair dish still finds: {out[:600]} {err[:300]}")

@@ -245,11 +245,17 @@ static bool walk_child(struct ext_walk *w, const struct node *n, uint8_t *entry,
         return false;
     child.raw = child.block->data;
     child.off = child.block->off;
-    const char *fault = header_fault(child.raw, room, child.depth);
-    bool ok = true;
+    const char *fault = header_fault(child.raw, room, (unsigned)ext_eh_eh_depth(child.raw));
+    bool ok = true, astray = !fault && ext_eh_eh_depth(child.raw) != child.depth;
+    if (astray && problem(w, "extent-header", child.off, "extent node: eh_depth is %u, not %u",
+                          (unsigned)ext_eh_eh_depth(child.raw), child.depth)) {
+        ext_eh_set_eh_depth(child.raw, child.depth);
+        ext_block_dirty(ext, child.block);
+        astray = false;
+    }
     if (fault)
         *drop = problem(w, "extent-header", child.off, "extent node: %s", fault);
-    else
+    else if (!astray)
         ok = check_child(w, n, entry, &child, low, high, drop, err);
     ext_block_put(ext, child.block);
     return ok;

@@ -294,7 +294,8 @@ static bool mend_block(struct ext_fs *ext, uint32_t index, uint8_t *bytes, struc
 
 bool ext_rescue_descs(struct ext_fs *ext, struct error *err)
 {
-    uint32_t blocks = (uint32_t)MIN_OF(ext->desc_blocks, MAX_OF(MAX_DESC_BYTES >> ext->block_bits, 1));
+    uint32_t blocks =
+        (uint32_t)MIN_OF(ext->desc_blocks, MAX_OF((uint32_t)MAX_DESC_BYTES >> ext->block_bits, 1u));
     uint8_t *bytes = mem_new(ext->block_size, err);
     bool ok = bytes != NULL;
     for (uint32_t i = 0; ok && i < blocks; i++)

@@ -215,3 +215,35 @@ bool acl_follow_mode(struct volume *volume, fs_id id, uint32_t mode, struct erro
     acl_free(&acl);
     return ok;
 }
+
+/* One class of the list against the bits that were asked for. */
+static void limit(struct acl_entry *entry, uint32_t bits, bool exact)
+{
+    entry->perm = (uint16_t)(exact ? bits & 7 : entry->perm & bits & 7);
+}
+
+static bool apply_default(struct volume *volume, fs_id id, struct acl *acl, uint32_t mode, bool exact,
+                          struct error *err)
+{
+    if (!acl_valid(acl, err) || (S_ISDIR(mode) && !store(volume, id, ACL_DEFAULT, acl, err)))
+        return false;
+    struct acl_entry *group = acl_find(acl, ACL_MASK, 0);
+    limit(acl_find(acl, ACL_USER_OBJ, 0), mode >> 6, exact);
+    limit(group ? group : acl_find(acl, ACL_GROUP_OBJ, 0), mode >> 3, exact);
+    limit(acl_find(acl, ACL_OTHER, 0), mode, exact);
+    struct fs_attr attr = {.mode = (mode & ~0777u) | acl_mode(acl)};
+    return file_setattr(volume, id, &attr, ATTR_MODE, err) &&
+           (!group || store(volume, id, ACL_ACCESS, acl, err));
+}
+
+bool acl_inherit(struct volume *volume, fs_id dir, fs_id id, uint32_t mode, bool exact, struct error *err)
+{
+    struct acl acl;
+    if (!volume->fs->limits->xattrs || S_ISLNK(mode))
+        return true;
+    if (!acl_read(volume, dir, ACL_DEFAULT, &acl, err))
+        return false;
+    bool ok = acl.count == 0 || apply_default(volume, id, &acl, mode, exact, err);
+    acl_free(&acl);
+    return ok;
+}

@@ -40,6 +40,14 @@ uint32_t acl_mode(const struct acl *);
 /* After a change of mode: the list's entries for owner, group class and others follow. */
 bool acl_follow_mode(struct volume *, fs_id, uint32_t mode, struct error *) DISH_CHECKED;
 
+/*
+ * A new file gets the default list of its directory, as the kernel does it: limited to `mode`, which then
+ * says no more than the list; a directory also hands the default list on. exact: the list follows the mode
+ * instead. Without a default list nothing changes.
+ */
+bool acl_inherit(struct volume *, fs_id dir, fs_id id, uint32_t mode, bool exact,
+                 struct error *) DISH_CHECKED;
+
 /* Sets or adds an entry; removes one (false: there was none). */
 bool acl_set(struct acl *, struct acl_entry, struct error *) DISH_CHECKED;
 bool acl_remove(struct acl *, uint16_t tag, uint32_t id);

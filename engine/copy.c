@@ -171,6 +171,7 @@ bool copy_stream(const struct copy_end *dest, const struct copy_options *options
         return false;
     }
     copy.source = &nowhere;
+    copy.target->asked = 0666;
     bool ok = name || fail(err, E_ISDIR, "is a directory");
     ok = ok && copy_target_attr(&copy, &item, &attr, err) &&
          copy.target->ops->begin(copy.target, name, &attr, err);

@@ -92,6 +92,7 @@ struct copy_target {
     bool unique_names;        /* what the source says */
     uint8_t *buffer;          /* the loop's, for take() */
     size_t buffer_size;
+    uint32_t asked;           /* permissions of a file without a source, as a program asks for them; else 0 */
 };
 
 /* ---- losses (copy_loss.c) ---- */

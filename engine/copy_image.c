@@ -1,6 +1,7 @@
 /* The image sides of a copy: a tree of a volume as source and as target. */
 #include "copy_ends.h"
 
+#include "acl.h"
 #include "alloc.h"
 #include "bytes.h"
 #include "path.h"
@@ -297,9 +298,16 @@ static bool image_stat(struct copy_target *base, const char *name, struct fs_att
 static bool create_here(struct image_target *target, const char *name, const struct fs_attr *attr,
                         const char *link, struct error *err)
 {
+    const struct copy_options *options = target->base.options;
+    fs_id dir = here(target)->id;
     here(target)->touched = true;
-    return file_create_with(target->volume, here(target)->id, name, attr, link, FILE_ABSENT | FILE_KEEP_TIMES,
-                            &target->current, err);
+    if (!file_create_with(target->volume, dir, name, attr, link, FILE_ABSENT | FILE_KEEP_TIMES,
+                          &target->current, err))
+        return false;
+    return options->archive ||
+           acl_inherit(target->volume, dir, target->current,
+                       !options->mode && target->base.asked ? S_IFREG | target->base.asked : attr->mode,
+                       options->mode, err);
 }
 
 static bool image_enter(struct copy_target *base, const char *name, const struct fs_attr *attr,

@@ -1,5 +1,6 @@
 #include "files.h"
 
+#include "acl.h"
 #include "alloc.h"
 #include "localtime.h"
 #include "mode.h"
@@ -64,7 +65,8 @@ bool file_arg_create(struct file_arg *arg, struct error *err)
     char name[1024];
     struct fs_attr attr = fresh_attr(S_IFREG | 0644);
     return path_parent(arg->volume, arg->path, &dir, name, sizeof name, err) &&
-           file_create(arg->volume, dir, name, &attr, NULL, &arg->id, err);
+           file_create(arg->volume, dir, name, &attr, NULL, &arg->id, err) &&
+           acl_inherit(arg->volume, dir, arg->id, S_IFREG | 0666, false, err);
 }
 
 void file_arg_close(struct file_arg *arg)

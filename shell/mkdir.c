@@ -1,4 +1,5 @@
 /* mkdir, mknod, ln, touch, and their like: things that come into being with a name. */
+#include "acl.h"
 #include "files.h"
 
 #include "alloc.h"
@@ -32,7 +33,9 @@ static bool make_directory(struct mkdir *mk, struct volume *volume, const char *
     if (last && mk->mode && !mode_apply(mk->mode, 0777, true, UMASK, &bits, err))
         return false;
     struct fs_attr attr = fresh_attr(S_IFDIR | bits);
-    if (!file_create(volume, dir, name, &attr, NULL, &id, err))
+    bool exact = last && mk->mode;
+    if (!file_create(volume, dir, name, &attr, NULL, &id, err) ||
+        !acl_inherit(volume, dir, id, S_IFDIR | (exact ? bits : 0777), exact, err))
         return false;
     if (call_has(mk->call, "v") && !output_json(mk->out)) {
         output_printf(mk->out, "created directory '");
@@ -139,7 +142,8 @@ static bool touch_new(struct touch *touch, struct file_arg *arg, struct error *e
     attr.atime = touch->atime;
     attr.mtime = touch->mtime;
     return path_parent(arg->volume, arg->path, &dir, name, sizeof name, err) &&
-           file_create(arg->volume, dir, name, &attr, NULL, &id, err);
+           file_create(arg->volume, dir, name, &attr, NULL, &id, err) &&
+           acl_inherit(arg->volume, dir, id, S_IFREG | 0666, false, err);
 }
 
 static bool touch_one(struct file_arg *arg, void *opaque, struct error *err)
@@ -242,7 +246,8 @@ static bool run_mknod(struct session *session, struct call *call, struct output 
     char name[1024];
     bool ok = file_arg_parse(session, call->args[0], &arg, err);
     if (ok && (!path_parent(arg.volume, arg.path, &dir, name, sizeof name, err) ||
-               !file_create(arg.volume, dir, name, &attr, NULL, &id, err)))
+               !file_create(arg.volume, dir, name, &attr, NULL, &id, err) ||
+               !acl_inherit(arg.volume, dir, id, mode ? attr.mode : (attr.mode & S_IFMT) | 0666, mode, err)))
         ok = because(err, "%s", arg.shown);
     file_arg_close(&arg);
     return ok;

@@ -167,7 +167,9 @@ bool ext_op_setattr(struct fs *fs, fs_id id, const struct fs_attr *attr, unsigne
     if (!ext_begin(ext, err) || !ext_open_inode(ext, id, &inode, err))
         return false;
     uint8_t *raw = inode.raw;
-    bool ok = change_owner(ext, &inode, attr, mask, err);
+    const unsigned guarded = ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_PROJECT;
+    bool ok = (mask & ATTR_FLAGS) || (mask & guarded ? ext_may_change : ext_may_add)(&inode, err);
+    ok = ok && change_owner(ext, &inode, attr, mask, err);
     if (ok) {
         if (mask & ATTR_MODE)
             ext_inode_set_i_mode(raw, (ext_inode_i_mode(raw) & S_IFMT) | (attr->mode & 07777));

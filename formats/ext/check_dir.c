@@ -102,9 +102,17 @@ static bool fill_hole(struct ext_dir_check *d, uint64_t index, struct error *err
         !ext_block_new(ext, m.start, EXT_TAG_DIR, ext_inode_owner(d->inode), &block, err))
         return false;
     ext_dir_format(ext, block->data);
+    struct ext_entries run = ext_dir_entries(ext, block->data);
+    bool ok = true;
+    if (index == 0) { /* pass 3 knows the parent */
+        ok = ext_entries_add(ext, &run, ".", 1, d->inode->ino, S_IFDIR) &&
+             ext_entries_add(ext, &run, "..", 2, EXT_ROOT_INO, S_IFDIR) &&
+             ext_check_add_link(d->c, d->inode->ino, err) && ext_check_add_link(d->c, EXT_ROOT_INO, err);
+        d->dir->dotdot = EXT_ROOT_INO;
+    }
     ext_block_dirty(ext, block);
     ext_block_put(ext, block);
-    return true;
+    return ok;
 }
 
 static bool enter_again(struct ext_dir_check *d, const struct ext_evicted *e, struct error *err)

@@ -92,6 +92,9 @@ static bool read_file(struct file *f, enum ext_quota_type type, struct error *er
         return false;
     if (ext_qh_dqh_magic(header) != ext_quota_magic(type) || ext_qh_dqh_version(header) != 1)
         return fail(err, E_DAMAGED, "its header is none of version 1");
+    if (ext_qh_dqi_blocks(header) > f->blocks || ext_qh_dqi_free_blk(header) >= ext_qh_dqi_blocks(header) ||
+        ext_qh_dqi_free_entry(header) >= ext_qh_dqi_blocks(header))
+        return fail(err, E_DAMAGED, "its header tells of blocks behind its end");
     f->visited = mem_new((size_t)f->blocks / 8 + 8, err);
     bool ok = f->visited && read_tree(f, 1, 4, err);
     free(f->visited);

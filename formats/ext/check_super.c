@@ -3,6 +3,7 @@
 #include "check.h"
 #include "journal.h"
 #include "mkfs.h"
+#include "quota.h"
 #include "rescue.h"
 
 #include "alloc.h"
@@ -49,6 +50,25 @@ static void check_cluster_fields(struct ext_checker *c)
     }
 }
 
+/* Quota files have the inodes 3 and 4, or one of those for files. */
+static void check_quota_fields(struct ext_checker *c)
+{
+    static const unsigned offs[EXT_QUOTA_TYPES] = {
+        ext_super_off_s_usr_quota_inum, ext_super_off_s_grp_quota_inum, ext_super_off_s_prj_quota_inum};
+    struct ext_fs *ext = c->ext;
+    for (unsigned type = 0; type < EXT_QUOTA_TYPES; type++) {
+        uint32_t ino = ext_quota_ino(ext->super, type);
+        bool own = (type == EXT_QUOTA_USER && ino == EXT_USER_QUOTA_INO) ||
+                   (type == EXT_QUOTA_GROUP && ino == EXT_GROUP_QUOTA_INO);
+        if (ino == 0 || own || (ino >= ext->first_ino && ino <= ext->inodes) ||
+            !ext_problem(c, "quota-inode", EXT_SUPER_OFFSET + offs[type],
+                         "the quota file %u is inode %u, which cannot be", type, ino))
+            continue;
+        ext_quota_set_ino(ext->super, type, 0);
+        ext_super_changed(ext);
+    }
+}
+
 static void check_fields(struct ext_checker *c)
 {
     struct ext_fs *ext = c->ext;
@@ -75,6 +95,7 @@ static void check_fields(struct ext_checker *c)
         c->copies = true;
     }
     check_cluster_fields(c);
+    check_quota_fields(c);
     if (ext_super_s_state(s) & EXT_STATE_ERROR)
         check_found(c->check, FINDING_NOTE, "state", ext->dev, SUPER_OFF(s_state), c->repair,
                     "the kernel has noted %llu errors", (unsigned long long)ext_super_s_error_count(s));

@@ -145,8 +145,7 @@ static void drop_entry(struct ext_walk *w, const struct node *n, uint32_t i)
 static uint64_t end_of_map(const struct ext_walk *w)
 {
     const struct ext_fs *ext = w->c->ext;
-    return w->directory && !ext_has(ext, EXT_LARGE_DIR) ? UINT64_C(1) << (31 - ext->block_bits)
-                                                        : (uint64_t)1 << 32;
+    return w->directory && !ext_has(ext, EXT_LARGE_DIR) ? UINT64_C(1) << (31 - ext->block_bits) : UINT32_MAX;
 }
 
 /* An extent that reaches over the next one, which by itself would be in order, is the wrong one of the two.

@@ -210,6 +210,8 @@ static bool changeable(const struct ext_inode *inode, struct error *err)
 {
     if (!ext_inode_is(inode->raw, S_IFREG))
         return fail(err, ext_inode_is(inode->raw, S_IFDIR) ? E_ISDIR : E_INVALID, "not a regular file");
+    if (!ext_may_add(inode, err))
+        return false;
     if (ext_inode_flag(inode->raw, EXT_FL_VERITY))
         return fail(err, E_UNSUPPORTED, "the file is protected by fs-verity and cannot be changed");
     return refuse_encrypted(inode, err);
@@ -329,7 +331,8 @@ static bool ext_op_write(struct fs *fs, fs_id id, uint64_t off, const void *buf,
     struct ext_inode inode;
     if (!begin_change(ext, id, &inode, err))
         return false;
-    bool ok = ext_file_write(ext, &inode, off, buf, n, err);
+    bool ok = (off >= ext_inode_size(ext, inode.raw) || ext_may_change(&inode, err)) &&
+              ext_file_write(ext, &inode, off, buf, n, err);
     ext_inode_put(ext, &inode);
     return ok;
 }
@@ -352,7 +355,7 @@ static bool ext_op_truncate(struct fs *fs, fs_id id, uint64_t size, struct error
     struct ext_inode inode;
     if (!begin_change(ext, id, &inode, err))
         return false;
-    bool ok = ext_file_truncate(ext, &inode, size, err);
+    bool ok = ext_may_change(&inode, err) && ext_file_truncate(ext, &inode, size, err);
     ext_inode_put(ext, &inode);
     return ok;
 }
@@ -375,7 +378,7 @@ static bool ext_op_punch(struct fs *fs, fs_id id, uint64_t off, uint64_t len, st
     struct ext_inode inode;
     if (!begin_change(ext, id, &inode, err))
         return false;
-    bool ok = ext_file_punch(ext, &inode, off, len, err);
+    bool ok = ext_may_change(&inode, err) && ext_file_punch(ext, &inode, off, len, err);
     ext_inode_put(ext, &inode);
     return ok;
 }
@@ -413,7 +416,7 @@ static bool ext_op_xattr_set(struct fs *fs, fs_id id, const char *name, const vo
     struct ext_inode inode;
     if (!ext_begin(ext, err) || !ext_open_inode(ext, id, &inode, err))
         return false;
-    bool ok = ext_xattr_set(ext, &inode, name, value, len, err);
+    bool ok = ext_may_change(&inode, err) && ext_xattr_set(ext, &inode, name, value, len, err);
     ext_inode_put(ext, &inode);
     return ok;
 }

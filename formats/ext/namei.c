@@ -46,6 +46,22 @@ bool ext_dir_writable(const struct ext_fs *ext, const struct ext_inode *dir, str
     return true;
 }
 
+bool ext_may_add(const struct ext_inode *dir, struct error *err)
+{
+    return !ext_inode_flag(dir->raw, EXT_FL_IMMUTABLE) ||
+           fail(err, E_READONLY, "operation not permitted: %s is immutable (`attr -i` takes that away)",
+                ext_inode_is(dir->raw, S_IFDIR) ? "the directory" : "the file");
+}
+
+bool ext_may_change(const struct ext_inode *inode, struct error *err)
+{
+    if (!ext_may_add(inode, err))
+        return false;
+    return !ext_inode_flag(inode->raw, EXT_FL_APPEND) ||
+           fail(err, E_READONLY, "operation not permitted: %s is append-only (`attr -a` takes that away)",
+                ext_inode_is(inode->raw, S_IFDIR) ? "the directory" : "the file");
+}
+
 /* ---- links ---- */
 
 bool ext_links_add(struct ext_fs *ext, struct ext_inode *inode, struct error *err)
@@ -157,8 +173,8 @@ bool ext_op_link(struct fs *fs, fs_id id, fs_id dir_id, const char *name, struct
         ext_inode_put(ext, &dir);
         return false;
     }
-    bool ok = ext_dir_writable(ext, &dir, err) && ext_name_stored(&dir, name, &stored, err) &&
-              ext_links_add(ext, &inode, err) &&
+    bool ok = ext_may_change(&inode, err) && ext_may_add(&dir, err) && ext_dir_writable(ext, &dir, err) &&
+              ext_name_stored(&dir, name, &stored, err) && ext_links_add(ext, &inode, err) &&
               ext_dir_add(ext, &dir, stored.bytes, stored.len, inode.ino,
                           (uint32_t)ext_inode_i_mode(inode.raw), err);
     ext_inode_put(ext, &inode);
@@ -188,7 +204,8 @@ static bool remove_name(struct ext_fs *ext, struct ext_inode *dir, const struct 
         return fail(err, E_DAMAGED, "the name belongs to the reserved inode %u", ino);
     if (!ext_open_inode(ext, ino, &inode, err))
         return false;
-    bool ok = !ext_inode_is(inode.raw, S_IFDIR) || ext_dir_is_empty(ext, &inode, &empty, err);
+    bool ok = ext_may_change(dir, err) && ext_may_change(&inode, err) &&
+              (!ext_inode_is(inode.raw, S_IFDIR) || ext_dir_is_empty(ext, &inode, &empty, err));
     if (ok && !empty)
         ok = fail(err, E_NOTEMPTY, "the directory is not empty");
     ok = ok && ext_dir_remove(ext, dir, name->bytes, name->len, err) && drop_inode(ext, dir, &inode, err);
@@ -247,12 +264,14 @@ bool ext_op_rename(struct fs *fs, fs_id from, const char *name, fs_id to, const 
     struct move move = {0};
     uint32_t ino;
     bool ok = ext_begin(ext, err) && ext_open_dir(ext, from, &move.from, err) &&
-              ext_open_dir(ext, to, &move.to, err) && ext_dir_writable(ext, &move.from, err) &&
+              ext_open_dir(ext, to, &move.to, err) && ext_may_change(&move.from, err) &&
+              ext_may_add(&move.to, err) && ext_dir_writable(ext, &move.from, err) &&
               ext_dir_writable(ext, &move.to, err) &&
               ext_name_stored(&move.from, name, &move.old_name, err) &&
               ext_name_stored(&move.to, new_name, &move.new_name, err) &&
               ext_name_find(ext, &move.from, &move.old_name, &ino, err) &&
-              ext_open_inode(ext, ino, &move.inode, err) && move_name(ext, &move, err);
+              ext_open_inode(ext, ino, &move.inode, err) && ext_may_change(&move.inode, err) &&
+              move_name(ext, &move, err);
     if (ok)
         *out = ino;
     ext_inode_put(ext, &move.inode);

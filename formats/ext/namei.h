@@ -24,6 +24,12 @@ bool ext_open_dir(struct ext_fs *, fs_id, struct ext_inode *, struct error *) DI
 bool ext_begin(struct ext_fs *, struct error *) DISH_CHECKED;
 /* Refuses directories whose entries cannot be made rightly: encrypted, casefolded. */
 bool ext_dir_writable(const struct ext_fs *, const struct ext_inode *dir, struct error *) DISH_CHECKED;
+/*
+ * What the kernel does not do, not even for root: change an immutable file or the names in such a directory,
+ * or anything but the end of what is append-only. E_READONLY.
+ */
+bool ext_may_change(const struct ext_inode *, struct error *) DISH_CHECKED; /* attributes, names, contents */
+bool ext_may_add(const struct ext_inode *dir, struct error *) DISH_CHECKED; /* names in a directory */
 /* One name more (or less) for a file. */
 bool ext_links_add(struct ext_fs *, struct ext_inode *, struct error *) DISH_CHECKED;
 void ext_links_drop(struct ext_fs *, struct ext_inode *);

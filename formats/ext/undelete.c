@@ -227,7 +227,8 @@ bool ext_undelete(struct fs *fs, fs_id id, fs_id dir_id, const char *name, struc
         ext_inode_put(ext, &dir);
         return false;
     }
-    bool ok = revive(ext, &inode, err) || because(err, "its blocks cannot be had back");
+    bool ok =
+        ext_may_add(&dir, err) && (revive(ext, &inode, err) || because(err, "its blocks cannot be had back"));
     ok = ok && enter(ext, &inode, &dir, name, err);
     ext_inode_put(ext, &inode);
     ext_inode_put(ext, &dir);

@@ -316,7 +316,7 @@ def kept(name, damage):
         if not i.has("has_journal"):
             return "the journal"
         size = re.search(r"Total journal blocks:\s+(\d+)", run("dumpe2fs", "-h", name)[1])
-        return None if size and size.group(1) in ("4096", "4160") else f"the size of the journal: {size and size.group(1)}"
+        return None if size and size.group(1) in ("1024", "4096", "4160") else f"the size of the journal: {size and size.group(1)}"
     if damage in ("mmp-block", "mmp-magic"):
         return None if i.has("mmp") and int(i.sb("MMP block number")) else "the MMP block"
     if damage in ("xattr-value", "xattr-order"):

@@ -47,6 +47,23 @@ static bool mark_dir_block(struct owned *o, uint64_t block, struct error *err)
     return true;
 }
 
+/* Without checksums the place of this one is zero. */
+static bool mark_orphan_block(struct owned *o, uint64_t block, struct error *err)
+{
+    struct reseal *r = o->r;
+    struct cache_block *b;
+    if (!mark(r, block, EXT_TAG_ORPHANS, ext_inode_owner(o->inode), err))
+        return false;
+    if (r->now->has_csum)
+        return true;
+    if (!ext_block_get(r->now, block, EXT_TAG_ORPHANS, ext_inode_owner(o->inode), &b, err))
+        return false;
+    ext_ob_set_ob_checksum(b->data + r->now->block_size - EXT_ORPHAN_TAIL_SIZE, 0);
+    ext_block_dirty(r->now, b);
+    ext_block_put(r->now, b);
+    return true;
+}
+
 static bool mark_owned(const struct ext_map_visit *visit, void *arg, struct error *err)
 {
     struct owned *o = arg;
@@ -58,8 +75,7 @@ static bool mark_owned(const struct ext_map_visit *visit, void *arg, struct erro
         return !ext_inode_flag(o->inode->raw, EXT_FL_EXTENTS) ||
                mark(o->r, m->start, EXT_TAG_EXTENTS, owner, err);
     for (uint64_t i = 0; (o->directory || o->orphans) && i < m->len; i++)
-        if (o->directory ? !mark_dir_block(o, m->start + i, err)
-                         : !mark(o->r, m->start + i, EXT_TAG_ORPHANS, owner, err))
+        if (o->directory ? !mark_dir_block(o, m->start + i, err) : !mark_orphan_block(o, m->start + i, err))
             return false;
     return true;
 }

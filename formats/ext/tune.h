@@ -19,6 +19,16 @@ bool ext_tune_orphan_file(struct ext_fs *, bool on, struct error *);
 bool ext_tune_resize_inode(struct ext_fs *, bool on, struct error *); /* off only */
 bool ext_tune_mmp(struct ext_fs *, bool on, struct error *);
 bool ext_tune_quota(struct ext_fs *, bool on, struct error *);
-bool ext_tune_project(struct ext_fs *, bool on, struct error *); /* on only */
+bool ext_tune_project(struct ext_fs *, bool on, struct error *);
+
+/* ---- tune_scan.c: features that all inodes or directories must agree with ---- */
+
+/* Switch off what no inode needs; E_UNSUPPORTED names one that does. */
+bool ext_tune_unneeded(struct ext_fs *, uint64_t feature, struct error *);
+bool ext_tune_dir_index(struct ext_fs *, bool on, struct error *); /* off: directories become linear */
+bool ext_tune_filetype(struct ext_fs *, bool on, struct error *);  /* in every entry */
+bool ext_tune_flex_bg(struct ext_fs *, bool on,
+                      struct error *); /* off: when all tables lie in their groups */
+bool ext_tune_sparse_super(struct ext_fs *, bool on, struct error *); /* on only */
 
 #endif

@@ -119,10 +119,36 @@ static bool switch_encrypt(struct ext_fs *ext, bool on, struct error *err)
 
 static bool switch_casefold(struct ext_fs *ext, bool on, struct error *err)
 {
-    (void)on;
-    (void)err;
+    if (!on)
+        return ext_tune_unneeded(ext, EXT_CASEFOLD, err);
     ext_super_set_s_encoding(ext->super, 1);
     ext_set_feature(ext, EXT_CASEFOLD, true);
+    return true;
+}
+
+static bool switch_large_file(struct ext_fs *ext, bool on, struct error *err)
+{
+    ext_set_feature(ext, EXT_LARGE_FILE, true);
+    return on || ext_tune_unneeded(ext, EXT_LARGE_FILE, err);
+}
+
+static bool switch_huge_file(struct ext_fs *ext, bool on, struct error *err)
+{
+    ext_set_feature(ext, EXT_HUGE_FILE, true);
+    return on || ext_tune_unneeded(ext, EXT_HUGE_FILE, err);
+}
+
+static bool switch_dir_nlink(struct ext_fs *ext, bool on, struct error *err)
+{
+    ext_set_feature(ext, EXT_DIR_NLINK, true);
+    return on || ext_tune_unneeded(ext, EXT_DIR_NLINK, err);
+}
+
+static bool switch_extra_isize(struct ext_fs *ext, bool on, struct error *err)
+{
+    (void)err;
+    ext_super_set_s_min_extra_isize(ext->super, 0);
+    ext_set_feature(ext, EXT_EXTRA_ISIZE, on);
     return true;
 }
 
@@ -139,20 +165,22 @@ static const struct switchable {
     bool on, off;  /* can be switched on, off */
     switch_fn *fn; /* NULL: it is only a bit */
 } switchables[] = {
-    {EXT_DIR_INDEX, true, false, NULL},
+    {EXT_DIR_INDEX, true, true, ext_tune_dir_index},
+    {EXT_FILETYPE, true, true, ext_tune_filetype},
+    {EXT_SPARSE_SUPER, true, false, ext_tune_sparse_super},
     {EXT_EXT_ATTR, true, false, NULL},
     {EXT_STABLE_INODES, true, false, NULL},
     {EXT_EXTENTS, true, false, NULL},
-    {EXT_FLEX_BG, true, false, NULL},
+    {EXT_FLEX_BG, true, true, ext_tune_flex_bg},
     {EXT_EA_INODE, true, false, NULL},
     {EXT_LARGE_DIR, true, false, NULL},
-    {EXT_LARGE_FILE, true, false, NULL},
-    {EXT_HUGE_FILE, true, false, NULL},
-    {EXT_DIR_NLINK, true, false, NULL},
-    {EXT_EXTRA_ISIZE, true, false, NULL},
+    {EXT_LARGE_FILE, true, true, switch_large_file},
+    {EXT_HUGE_FILE, true, true, switch_huge_file},
+    {EXT_DIR_NLINK, true, true, switch_dir_nlink},
+    {EXT_EXTRA_ISIZE, true, true, switch_extra_isize},
     {EXT_READONLY, true, true, NULL},
     {EXT_ENCRYPT, true, false, switch_encrypt},
-    {EXT_CASEFOLD, true, false, switch_casefold},
+    {EXT_CASEFOLD, true, true, switch_casefold},
     {EXT_VERITY, true, false, switch_verity},
     {EXT_CSUM_SEED, true, true, switch_csum_seed},
     {EXT_GDT_CSUM, true, true, switch_group_csum},
@@ -163,7 +191,7 @@ static const struct switchable {
     {EXT_RESIZE_INODE, false, true, ext_tune_resize_inode},
     {EXT_MMP, true, true, ext_tune_mmp},
     {EXT_QUOTA, true, true, ext_tune_quota},
-    {EXT_PROJECT, true, false, ext_tune_project},
+    {EXT_PROJECT, true, true, ext_tune_project},
 };
 
 static uint64_t feature_find(const char *name)

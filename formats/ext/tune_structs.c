@@ -307,9 +307,29 @@ bool ext_tune_quota(struct ext_fs *ext, bool on, struct error *err)
     return true;
 }
 
+/* The quota file goes; inodes keep their ids, which nobody reads then. */
+static bool remove_project(struct ext_fs *ext, struct error *err)
+{
+    uint32_t ino = ext_quota_ino(ext->super, EXT_QUOTA_PROJECT);
+    bool quota = ext_has(ext, EXT_QUOTA);
+    if (ino != 0) {
+        if (!ext_quota_flush(ext, err))
+            return false;
+        ext_quota_drop(ext);
+        ext_set_feature(ext, EXT_QUOTA, false);
+        if (!delete_inode(ext, ino, err))
+            return false;
+        ext_quota_set_ino(ext->super, EXT_QUOTA_PROJECT, 0);
+        ext_set_feature(ext, EXT_QUOTA, quota);
+    }
+    ext_set_feature(ext, EXT_PROJECT, false);
+    return true;
+}
+
 bool ext_tune_project(struct ext_fs *ext, bool on, struct error *err)
 {
-    (void)on;
+    if (!on)
+        return remove_project(ext, err);
     if (ext->inode_size <= EXT_GOOD_OLD_INODE_SIZE)
         return fail(err, E_UNSUPPORTED, "it needs inodes of 256 bytes or more");
     ext_set_feature(ext, EXT_PROJECT, true);

@@ -105,7 +105,8 @@ class Image:
     def attribute(self, path, name):
         """The entry of an attribute inside the inode."""
         at = self.inode_off(self.ino(path))
-        return at + self.peek(at, 256).index(name, 0xA0) - 16
+        found = self.peek(at, 256).find(name, 0xA0)
+        return at + found - 16 if found > 0 else None
 
     def has(self, feature):
         return feature in run("dumpe2fs", "-h", self.path)[1].split("features:")[1].split("\n")[0]
@@ -255,8 +256,13 @@ def damages():
     table["xattr-magic"] = lambda i: i.poke(i.inode_off(i.ino("/big")) + 0xA0,
                                             struct.pack("<I", 0xEA020000) + b"\x40\x01\xff\xff" + b"\x01" * 30)
 
-    table["xattr-value"] = lambda i: i.poke(i.attribute("/big", b"two") + 2, b"\xff\xff")
-    table["xattr-order"] = lambda i: i.poke(i.attribute("/big", b"three") + 8, b"\x90\0\0\0")
+    def attribute(name, at, data):
+        def damage(i):
+            entry = i.attribute("/big", name)
+            return False if entry is None else i.poke(entry + at, data)
+        return damage
+    table["xattr-value"] = attribute(b"two", 2, b"\xff\xff")
+    table["xattr-order"] = attribute(b"three", 8, b"\x90\0\0\0")
 
     def journal_super(i):
         if not i.has("has_journal"):

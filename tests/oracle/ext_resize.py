@@ -94,11 +94,14 @@ BASES = {
     "inline": ["-t", "ext4", "-b", "1024", "-O", "inline_data,orphan_file,metadata_csum_seed,mmp"],
     "quota": ["-t", "ext4", "-b", "1024", "-O", "quota,project,^metadata_csum,uninit_bg"],
     "packed": ["-t", "ext4", "-b", "1024", "-N", "2000"],
+    "nosparse": ["-t", "ext2", "-b", "1024", "-O", "^sparse_super,^resize_inode"],
 }
 
 
 def resize_all(folder, tree):
     for name, options in BASES.items():
+        if name == "nosparse":
+            continue
         image = f"{folder}/{name}.img"
         with open(image, "wb") as f:
             f.truncate(96 * MiB)
@@ -144,6 +147,10 @@ TUNES = [
     ("ext2", "tune 0 uninit_bg"), ("quota", "tune 0 metadata_csum"), ("quota", "tune 0 ^uninit_bg"),
     ("ext3", "tune 0 extent,large_dir,ea_inode,huge_file,dir_nlink"), ("ext4-4k", "tune 0 ^metadata_csum,^has_journal"),
     ("bigalloc", "tune 0 ^has_journal"), ("bigalloc", "tune 0 ^resize_inode"), ("ext4", "tune 0 casefold,encrypt,verity"),
+    ("ext4", "tune 0 ^dir_index"), ("ext3", "tune 0 ^dir_index; tune 0 dir_index"), ("ext2", "tune 0 ^filetype"),
+    ("ext3", "tune 0 ^filetype; tune 0 filetype"), ("inline", "tune 0 ^metadata_csum; tune 0 ^filetype; tune 0 filetype"),
+    ("ext4", "tune 0 ^large_file,^huge_file,^dir_nlink,^extra_isize"), ("ext4", "tune 0 casefold; tune 0 ^casefold"),
+    ("quota", "tune 0 ^project"), ("ext2", "tune 0 flex_bg; tune 0 ^flex_bg"), ("nosparse", "tune 0 sparse_super"),
 ]
 
 

@@ -30,6 +30,8 @@ bool ext_resize_geometry(struct ext_resize *, struct error *) DISH_CHECKED;
 bool ext_resize_counts(struct ext_fs *, struct error *) DISH_CHECKED;
 
 bool ext_resize_shrink(struct ext_resize *, struct error *) DISH_CHECKED;
+/* Bad blocks that are doomed leave the list. */
+bool ext_resize_bad_blocks(struct ext_resize *, struct error *) DISH_CHECKED;
 /* Move every block of an inode that is doomed; new ones are taken outside. */
 bool ext_resize_move_blocks(struct ext_resize *, struct error *) DISH_CHECKED;
 /* Move every inode of groups that go. */

@@ -38,16 +38,6 @@ static bool find_doomed(struct ext_resize *r, struct error *err)
     return true;
 }
 
-static bool refuse_bad_blocks(struct ext_fs *ext, struct error *err)
-{
-    struct ext_inode inode;
-    if (!ext_inode_get(ext, EXT_BAD_INO, &inode, err))
-        return false;
-    bool none = all_zero(ext_inode_i_block(inode.raw), EXT_I_BLOCK_SIZE);
-    ext_inode_put(ext, &inode);
-    return none || fail(err, E_UNSUPPORTED, "the volume has a list of bad blocks, which cannot be shrunk");
-}
-
 /* Free inodes and blocks must do, before anything is moved. */
 static bool check_room(const struct ext_resize *r, struct error *err)
 {
@@ -271,7 +261,7 @@ static bool cut_off(struct ext_resize *r, const struct ranges *parts, struct err
 bool ext_resize_shrink(struct ext_resize *r, struct error *err)
 {
     struct ext_fs *ext = r->ext;
-    bool ok = refuse_bad_blocks(ext, err) && check_room(r, err) && find_doomed(r, err) &&
+    bool ok = check_room(r, err) && find_doomed(r, err) && ext_resize_bad_blocks(r, err) &&
               (r->groups == ext->groups || (ext_resize_move_inodes(r, err) && give_up_tables(r, err))) &&
               ext_resize_move_blocks(r, err);
     struct ranges parts = {0};

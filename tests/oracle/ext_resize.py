@@ -180,6 +180,27 @@ def tune_all(folder, tree):
         os.unlink(image)
 
 
+def bad_blocks(folder, tree):
+    """The list of bad blocks follows: those behind the end leave it, the others stay out of use."""
+    image, bad = f"{folder}/bad.img", [*range(20000, 20400), *range(60000, 61000, 3), *range(45000, 45011)]
+    with open(f"{folder}/bad", "w") as f:
+        f.write("".join(f"{b}\n" for b in bad))
+    for options in (["-t", "ext4"], ["-t", "ext2"]):
+        with open(image, "wb") as f:
+            f.truncate(64 * MiB)
+        rc, _, err = run("mke2fs", "-q", "-F", *options, "-b", "1024", "-l", f"{folder}/bad", "-d", tree, image)
+        before = tree_of(image, folder)
+        for size in (40, 30, 64):
+            rc, _, err = run(DISH, image, "-c", f"resizefs 0 {size}M")
+            if rc:
+                fail(f"bad blocks, {options}, {size}: {err}")
+            judge(f"bad blocks, {options}, {size}", image, folder, before)
+            kept = run("dumpe2fs", "-b", image)[1].split()
+            if kept != [str(b) for b in bad if b <= 20400]:
+                fail(f"bad blocks, {options}, {size}: {len(kept)} are in the list")
+        os.unlink(image)
+
+
 def main():
     folder = tempfile.mkdtemp()
     only = sys.argv[1:]
@@ -192,6 +213,8 @@ def main():
             TUNES[:] = [t for t in TUNES if t[0] in only]
         resize_all(folder, folder + "/tree")
         tune_all(folder, folder + "/tree")
+        if not only:
+            bad_blocks(folder, folder + "/tree")
     finally:
         shutil.rmtree(folder)
     sys.exit(1 if failures else 0)

@@ -130,10 +130,11 @@ def given_away(path):
     os.replace(path + ".copy", path)
     code, _, err = run(DISH, path, "--", "partition", "init", "gpt")
     expect(code == 0, f"partition init over remains: {err}")
-    for offset, signature in ((0, b"LUKS\xba\xbe"), (0, b"XFSB"), (4086, b"SWAPSPACE2"), (0x218 - 24, b"LABELONE")):
+    for offset, signature in ((0, b"LUKS\xba\xbe"), (0, b"XFSB"), (4086, b"SWAPSPACE2"),
+                              (512, b"LABELONE" + bytes(16) + b"LVM2 001")):
         make(path, 40 * MiB, "-b", "1024")
         zero(path, 0, 2048)
-        poke(path, offset if signature != b"LABELONE" else 512, signature)
+        poke(path, offset, signature)
         code, out, err = run(DISH, path, "--", "fsck", "--repair")
         expect(code == 1 and "cannot open" in err, f"{signature}: {code} {out}{err}")
     make(path, 40 * MiB, "-b", "1024")

@@ -95,7 +95,7 @@ struct fs_time session_now(void)
     return (struct fs_time){.sec = now.tv_sec, .nsec = (uint32_t)now.tv_nsec};
 }
 
-static bool not_broken(const struct session *session, struct error *err)
+bool session_usable(const struct session *session, struct error *err)
 {
     return !session->broken[0] ||
            fail(err, E_FAILED, "the session cannot go on: %s; close the image", session->broken);
@@ -194,7 +194,7 @@ static bool check_name(const struct session *session, const char *name, struct e
 static bool image_new(struct session *session, const char *name, const char *path, struct image **out,
                       struct error *err)
 {
-    if (!not_broken(session, err) || (name && !check_name(session, name, err)))
+    if (!session_usable(session, err) || (name && !check_name(session, name, err)))
         return false;
     struct image *image = mem_new(sizeof *image, err);
     if (!image)
@@ -441,7 +441,7 @@ static bool any_dirty(const struct session *session)
 
 bool session_savepoint(struct session *session, const char *command, struct error *err)
 {
-    if (!not_broken(session, err))
+    if (!session_usable(session, err))
         return false;
     for (struct image *image = session->images; image; image = image->next)
         if (!image->file->read_only && !image_flush(image, err))
@@ -533,7 +533,7 @@ static bool go(struct session *session, const struct undo_record *record, bool b
 static bool step_records(struct session *session, struct undo_record **from, struct undo_record **to,
                          unsigned count, bool back, struct error *err)
 {
-    if (!not_broken(session, err))
+    if (!session_usable(session, err))
         return false;
     unsigned available = 0;
     for (const struct undo_record *record = *from; record; record = record->next)
@@ -583,7 +583,7 @@ bool session_each_pending(const struct session *session, bool (*emit)(const char
 
 bool session_commit(struct session *session, struct error *err)
 {
-    if (!not_broken(session, err) || !session_savepoint(session, "commit", err))
+    if (!session_usable(session, err) || !session_savepoint(session, "commit", err))
         return false;
     if (session->options.dry_run)
         return true;

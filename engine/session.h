@@ -189,6 +189,9 @@ void volume_restructured(struct volume *);
 
 /* ---- commands as transactions ---- */
 
+/* False, with the reason, once an image could not be read again: what it has in memory must not be used. */
+bool session_usable(const struct session *, struct error *) DISH_CHECKED;
+
 /* After a command that changed something: flush all layers into the stages and make one savepoint of it. */
 bool session_savepoint(struct session *, const char *command, struct error *) DISH_CHECKED;
 /* After a command that failed: take its changes back and reload. */

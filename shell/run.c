@@ -150,6 +150,9 @@ static bool allowed(struct shell *shell, const struct call *call, struct error *
         return false;
     if ((needs & NEEDS_IMAGE) && !shell->session->images)
         return fail(err, E_NOENT, "no image is open; `open FILE` opens one, `create FILE SIZE` makes one");
+    if ((needs & (NEEDS_IMAGE | CHANGES | READS_INPUT)) && !(needs & NO_SAVEPOINT) &&
+        !session_usable(shell->session, err))
+        return false;
     if ((needs & CHANGES) && !(needs & ALSO_READS) && shell->session->images) {
         if (shell->session->options.force_share)
             return fail(err, E_READONLY, "the session is read-only (-U)");

@@ -158,12 +158,27 @@ void qcow2_forget_clusters(struct qcow2 *q, uint64_t off, uint64_t clusters)
         cache_forget(q->meta, off);
 }
 
+/* An entry of a damaged image may have named metadata as its data, which must not go with it. */
+static bool check_freed(struct qcow2 *q, const struct range *range, struct error *err)
+{
+    for (uint64_t i = 0; q->index && i < range->len; i++) {
+        uint64_t off = (range->start + i) << q->cluster_bits;
+        unsigned kinds = qcow2_index_kinds(q, off);
+        if (kinds)
+            return qcow2_corrupt(q, off, err, "preventing the loss of metadata: %s would be freed",
+                                 qcow2_kind_name(kinds));
+    }
+    return true;
+}
+
 bool qcow2_punch(struct qcow2 *q, struct error *err)
 {
     struct range range;
     for (uint64_t at = 0; ranges_next(&q->punch, at, &range); at = range.start + range.len) {
         uint64_t off = range.start << q->cluster_bits, end = (range.start + range.len) << q->cluster_bits;
         end = MIN_OF(end, q->file->size);
+        if (!check_freed(q, &range, err))
+            return false;
         if (off < end && !device_discard(q->file, off, end - off, err))
             return false;
     }

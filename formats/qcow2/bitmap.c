@@ -83,6 +83,13 @@ bool qcow2_bitmaps_load(struct qcow2 *q, struct qcow2_bitmap_list *list, struct 
         }
         list->items[list->count++] = bitmap;
     }
+    if (at != end) {
+        qcow2_bitmaps_free(list);
+        return damaged(err, q->file, q->bitmaps.directory_offset,
+                       "the bitmap directory has %" PRIu64 " bytes, but its %" PRIu32
+                       " bitmaps take %" PRIu64,
+                       q->bitmaps.directory_size, q->bitmaps.count, at - q->bitmaps.directory_offset);
+    }
     return true;
 }
 

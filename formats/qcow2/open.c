@@ -106,13 +106,10 @@ static bool load(struct qcow2 *q, struct error *err)
     return true;
 }
 
-static bool map(struct device *dev, uint64_t off, struct extent *out, struct error *err)
-{
-    return qcow2_disk_map(&qcow2_of(dev)->active, off, out, err);
-}
-
 static bool refuse_data(const struct qcow2 *q, struct error *err)
 {
+    if (!q->meta)
+        return fail(err, E_DAMAGED, "the image could not be read again; close it");
     if (q->refused[0])
         return fail(err, E_UNSUPPORTED, "%s", q->refused);
     if (q->h.crypt_method)
@@ -122,9 +119,15 @@ static bool refuse_data(const struct qcow2 *q, struct error *err)
                 q->data_name ? q->data_name : "");
 }
 
+static bool map(struct device *dev, uint64_t off, struct extent *out, struct error *err)
+{
+    struct qcow2 *q = qcow2_of(dev);
+    return q->meta ? qcow2_disk_map(&q->active, off, out, err) : refuse_data(q, err);
+}
+
 static bool guest_readable(const struct qcow2 *q)
 {
-    return !q->refused[0] && !q->h.crypt_method && q->data;
+    return q->meta && !q->refused[0] && !q->h.crypt_method && q->data;
 }
 
 static bool read_guest(struct device *dev, uint64_t off, void *buf, size_t n, struct error *err)
@@ -136,6 +139,8 @@ static bool read_guest(struct device *dev, uint64_t off, void *buf, size_t n, st
 bool qcow2_flush(struct device *dev, struct error *err)
 {
     struct qcow2 *q = qcow2_of(dev);
+    if (!q->meta)
+        return refuse_data(q, err);
     if (!qcow2_bitmaps_flush(q, err) || !cache_flush(q->meta, err) || !qcow2_punch(q, err))
         return false;
     ranges_clear(&q->fresh);

@@ -334,6 +334,8 @@ bool qcow2_refcount_add(struct qcow2 *, uint64_t cluster, uint64_t n, int delta,
 /* The first run of refcount 0 at or after `at`, at most `want` long. */
 bool qcow2_refcount_find_free(struct qcow2 *, uint64_t at, uint64_t want, uint64_t *first, uint64_t *count,
                               struct error *) DISH_CHECKED;
+/* The end of the last cluster before `end` whose refcount is not 0; 0: all are. */
+bool qcow2_refcount_used_end(struct qcow2 *, uint64_t end, uint64_t *used_end, struct error *) DISH_CHECKED;
 /* Make sure that refcounts for n clusters can be stored. *changed: blocks were added, free space moved. */
 bool qcow2_refcount_cover(struct qcow2 *, uint64_t cluster, uint64_t n, bool *changed,
                           struct error *) DISH_CHECKED;

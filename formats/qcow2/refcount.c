@@ -98,6 +98,27 @@ bool qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *count, stru
     return true;
 }
 
+bool qcow2_refcount_used_end(struct qcow2 *q, uint64_t end, uint64_t *used_end, struct error *err)
+{
+    for (end = MIN_OF(end, table_entries(q) * q->rb_entries); end > 0;) {
+        struct cache_block *block;
+        uint64_t last = end - 1, n = last % q->rb_slice + 1;
+        if (!interrupt_check(err) || !get_slice(q, last, &block, err))
+            return false;
+        if (!block)
+            n = last % q->rb_entries + 1;
+        uint64_t i = block ? n : 0;
+        while (i > 0 && qcow2_refcount_load(q->h.refcount_order, block->data, i - 1) == 0)
+            i--;
+        cache_release(q->meta, block);
+        end -= n - i;
+        if (i > 0)
+            break;
+    }
+    *used_end = end;
+    return true;
+}
+
 /* Clusters that became free: kept apart until the next commit, given back to the host at the next flush. */
 static bool note_freed(struct qcow2 *q, uint64_t cluster, uint64_t n, struct error *err)
 {

@@ -27,6 +27,8 @@ struct mending {
     struct qcow2 *q;
     struct qcow2_walk *walk; /* a walk that only counted: knows places and sharing */
     bool data;               /* compressed contents are tried, too */
+    uint64_t zero_table; /* an L2 table of zeros for what L1 entries covered that named none; 0: none yet */
+    uint64_t zero_uses;
 };
 
 /* Zeros instead of what cannot be kept. Version 2 has no entry for them: where a backing file would show they
@@ -189,7 +191,7 @@ static bool mend_table(struct mending *m, const struct l2_use *use, struct error
 }
 
 /* What an L1 entry covered that named no L2 table: zeros, which need a table where a backing file would show.
- */
+ * Many entries share one, as far as it can be counted. */
 static bool replace_table(struct mending *m, uint64_t *entry, struct error *err)
 {
     struct qcow2 *q = m->q;
@@ -198,13 +200,18 @@ static bool replace_table(struct mending *m, uint64_t *entry, struct error *err)
     *entry = 0;
     if (!q->backing_name || q->h.version < 3)
         return true;
-    if (!make_zero(m, &zeros, err) || !take_at_end(q, 1, entry, err))
-        return false;
-    store_be64(raw, zeros.entry);
-    store_be64(raw + 8, zeros.bitmap);
-    for (uint64_t at = 0; at < q->cluster_size; at += q->entry_size)
-        if (!qcow2_meta_write(q, *entry + at, raw, q->entry_size, err))
+    if (m->zero_table == 0 || m->zero_uses == q->refcount_max) {
+        if (!make_zero(m, &zeros, err) || !take_at_end(q, 1, &m->zero_table, err))
             return false;
+        store_be64(raw, zeros.entry);
+        store_be64(raw + 8, zeros.bitmap);
+        for (uint64_t at = 0; at < q->cluster_size; at += q->entry_size)
+            if (!qcow2_meta_write(q, m->zero_table + at, raw, q->entry_size, err))
+                return false;
+        m->zero_uses = 0;
+    }
+    m->zero_uses++;
+    *entry = m->zero_table;
     return true;
 }
 
@@ -212,6 +219,7 @@ static bool replace_table(struct mending *m, uint64_t *entry, struct error *err)
 struct l1_mending {
     struct mending *m;
     uint64_t off;
+    uint64_t needed; /* entries; the others cover nothing of the disk */
 };
 
 static bool mend_l1_entry(struct qcow2 *q, uint64_t index, uint64_t entry, void *arg, struct error *err)
@@ -219,11 +227,12 @@ static bool mend_l1_entry(struct qcow2 *q, uint64_t index, uint64_t entry, void 
     struct l1_mending *l1 = arg;
     uint64_t now = entry & ~L1_RESERVED, table = now & ENTRY_OFFSET;
     const char *why;
+    bool past_end = table % q->cluster_size == 0 && table >> q->cluster_bits >= l1->m->walk->file_clusters;
+    bool sound = table && qcow2_l2_place_ok(l1->m->walk, now, &why);
     /* A table past the end was read as one without entries. */
-    if (table == 0 ||
-        (table % q->cluster_size == 0 && table >> q->cluster_bits >= l1->m->walk->file_clusters))
+    if (table == 0 || past_end || (!sound && index >= l1->needed))
         now = 0;
-    else if (!qcow2_l2_place_ok(l1->m->walk, now, &why) && !replace_table(l1->m, &now, err))
+    else if (!sound && !replace_table(l1->m, &now, err))
         return false;
     return now == entry || qcow2_meta_put64(q, l1->off + index * 8, now, err);
 }
@@ -248,9 +257,9 @@ static bool move_l1(struct mending *m, uint64_t *off, uint32_t size, struct erro
     return ok;
 }
 
-static bool mend_l1(struct mending *m, uint64_t off, uint32_t size, struct error *err)
+static bool mend_l1(struct mending *m, uint64_t off, uint32_t size, uint64_t disk_size, struct error *err)
 {
-    struct l1_mending l1 = {m, off};
+    struct l1_mending l1 = {m, off, div_up(disk_size, m->q->cluster_size * m->q->l2_entries)};
     uint64_t there = off < m->q->file->size ? (m->q->file->size - off) / 8 : 0;
     return qcow2_each_entry(m->q, off, MIN_OF(size, there), mend_l1_entry, &l1, err);
 }
@@ -263,7 +272,7 @@ static bool mend_active_l1(struct mending *m, struct error *err)
         return false;
     q->active.l1_offset = off;
     return (off == q->h.l1_table_offset || QCOW2_HEADER_PUT(q, l1_table_offset, off, err)) &&
-           mend_l1(m, off, q->h.l1_size, err);
+           mend_l1(m, off, q->h.l1_size, q->h.size, err);
 }
 
 /* A table that cannot be read whole keeps its sound entries. */
@@ -277,7 +286,7 @@ static bool mend_snapshots(struct mending *m, struct error *err)
     for (size_t i = 0; i < list.count && ok; i++) {
         uint64_t off = list.items[i].l1_offset;
         ok = move_l1(m, &list.items[i].l1_offset, list.items[i].l1_size, err) &&
-             mend_l1(m, list.items[i].l1_offset, list.items[i].l1_size, err);
+             mend_l1(m, list.items[i].l1_offset, list.items[i].l1_size, list.items[i].disk_size, err);
         sound = sound && off == list.items[i].l1_offset;
         sound = sound && (q->h.version < 3 || list.items[i].extra_len >= SNAPSHOT_EXTRA_V3);
     }

@@ -93,13 +93,11 @@ static bool free_tables(struct qcow2 *q, uint64_t first, struct error *err)
 
 bool qcow2_trim(struct qcow2 *q, struct error *err)
 {
-    uint64_t end = div_up(q->file->size, q->cluster_size), refs = 0, start = end;
-    while (end > 1 && refs == 0) {
-        if (!interrupt_check(err) || !qcow2_refcount_get(q, end - 1, &refs, err))
-            return false;
-        end -= refs == 0;
-    }
-    if (end == start)
+    uint64_t start = div_up(q->file->size, q->cluster_size), end;
+    if (!qcow2_refcount_used_end(q, start, &end, err))
+        return false;
+    end = MAX_OF(end, 1);
+    if (end >= start)
         return true;
     /* What is cut off need not be punched any more. */
     return ranges_remove(&q->punch, end, start - end, err) &&

@@ -11,6 +11,8 @@
 
 static bool check_usable(struct qcow2 *q, struct error *err)
 {
+    if (!q->meta)
+        return fail(err, E_DAMAGED, "the image could not be read again; close it");
     if (q->refused[0])
         return fail(err, E_UNSUPPORTED, "%s", q->refused);
     if (q->h.crypt_method)

@@ -21,6 +21,7 @@
     F(archive_read_next_header)                                                                              \
     F(archive_read_data_block)                                                                               \
     F(archive_format)                                                                                        \
+    F(archive_filter_bytes)                                                                                  \
     F(archive_read_free)                                                                                     \
     F(archive_write_set_format_raw)                                                                          \
     F(archive_write_new)                                                                                     \

@@ -28,14 +28,19 @@ static const char *shown_end(const struct copy_end *end)
     return end->host ? end->host : end->shown;
 }
 
+bool copy_source_open(const struct copy_end *end, const struct copy_options *options,
+                      struct copy_source **out, struct error *err)
+{
+    return end->host ? copy_host_source(end->host, options, out, err)
+                     : copy_image_source(end, options, out, err);
+}
+
 static bool run_source(struct copy *copy, const struct copy_end *end, const char *base_name,
                        struct error *err)
 {
     char name[1024];
     copy->top_name = base_name ? base_name : copy->options->mirror ? "" : last_name(end, name, sizeof name);
-    bool opened = end->host ? copy_host_source(end->host, copy->options, &copy->source, err)
-                            : copy_image_source(end, copy->options, &copy->source, err);
-    if (!opened) {
+    if (!copy_source_open(end, copy->options, &copy->source, err)) {
         struct copy_item item = {.path = shown_end(end)};
         return copy_object_failed(copy, &item, false, err);
     }
@@ -146,6 +151,8 @@ bool copy_run(struct session *session, const struct copy_end *sources, size_t co
         ok = not_into_itself(&sources[i], dest, err);
     if (ok && copy.lacking && options->archive && !options->lossy && copy.target->driver)
         ok = scan(&copy, sources, count, base_name, err);
+    copy.what = count == 1 ? shown_end(&sources[0]) : "copied";
+    ok = ok && copy_measure(session, sources, count, options, &copy.total, err);
     for (size_t i = 0; ok && i < count; i++)
         ok = run_source(&copy, &sources[i], base_name, err);
     ok = ok && tell_end(&copy, err);

@@ -133,6 +133,19 @@ bool copy_image_target(struct volume *, const char *path, bool several, struct c
 bool copy_host_target(const char *path, bool several, struct copy_target **, char **base_name,
                       struct error *) DISH_CHECKED;
 
+/* ---- how much there is (copy_measure.c) ---- */
+
+/* What a file counts for in the progress of a copy: its data, not its holes. */
+uint64_t copy_weight(const struct copy_item *);
+/*
+ * The weight of everything the sources show, 0 when nobody is told of progress, or it takes longer than a
+ * moment to find out. What cannot be looked at counts nothing: the copy itself will say so.
+ */
+bool copy_measure(const struct session *, const struct copy_end *sources, size_t count,
+                  const struct copy_options *, uint64_t *total, struct error *) DISH_CHECKED;
+bool copy_source_open(const struct copy_end *, const struct copy_options *, struct copy_source **,
+                      struct error *) DISH_CHECKED;
+
 /* What both host sides need: attributes as an image has them, and a path for calls that take no directory. */
 struct stat;
 void copy_attr_of_stat(const struct stat *, struct fs_attr *);

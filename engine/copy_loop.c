@@ -223,10 +223,22 @@ static bool copy_piece(struct copy *copy, uint64_t off, uint64_t len, bool known
     return some == 0 || target->ops->write(target, off, copy->buffer, some, err);
 }
 
+/* off: in the present file, of whose data `done` bytes are copied. */
+static void show_progress(const struct copy *copy, const struct copy_item *item, uint64_t off, uint64_t done)
+{
+    if (copy->total)
+        session_progress(copy->session, copy->what,
+                         MIN_OF(copy->passed + MIN_OF(done, copy_weight(item)), copy->total), copy->total);
+    else if (item->attr.size >= LARGE_FILE)
+        session_progress(copy->session, item->path, off, item->attr.size);
+    else
+        session_progress(copy->session, "copied", copy->tally->bytes, 0);
+}
+
 static bool copy_contents(struct copy *copy, const struct copy_item *item, uint64_t *size, struct error *err)
 {
     struct copy_source *source = copy->source;
-    uint64_t off = 0, known = item->attr.size;
+    uint64_t off = 0, known = item->attr.size, before = copy->tally->bytes;
     bool hole = false;
     *size = UINT64_MAX;
     size_t wanted = known ? (size_t)MIN_OF(known, (uint64_t)COPY_BUFFER) : COPY_BUFFER / 16;
@@ -251,10 +263,7 @@ static bool copy_contents(struct copy *copy, const struct copy_item *item, uint6
             break; /* a pipe's end, or a file that became shorter while it was read */
         off += got;
         copy->tally->bytes += got;
-        if (known >= LARGE_FILE)
-            session_progress(copy->session, item->path, off, known);
-        else
-            session_progress(copy->session, "copied", copy->tally->bytes, 0);
+        show_progress(copy, item, off, copy->tally->bytes - before);
     }
     if (hole)
         *size = off;
@@ -595,6 +604,7 @@ bool copy_items(struct copy *copy, struct error *err)
             return true;
         case WALK_FILE:
             ok = copy_file(copy, item, err);
+            copy->passed += copy->scanning ? 0 : copy_weight(item);
             break;
         case WALK_DIR:
             ok = copy_dir(copy, item, err);

@@ -32,6 +32,9 @@ struct copy {
     struct copy_tally *tally;
     struct copy_source *source;
     struct copy_target *target;
+    const char *what;     /* for the progress display */
+    uint64_t total;       /* weight of everything to copy (copy_measure.c); 0: not known */
+    uint64_t passed;      /* weight of the files that are done */
     const char *top_name; /* what the current source is called in the target */
     bool scanning;        /* only looking for losses */
     bool lacking;         /* the target may lose something */

@@ -28,6 +28,8 @@ struct unpack {
     struct session *session;
     const struct archive_lib *lib;
     struct archive *archive;
+    const char *name;      /* of the archive, when it is a file */
+    uint64_t archive_size; /* 0: not known */
     struct volume *volume;
     const struct copy_options *options;
     struct copy_tally *tally;
@@ -322,6 +324,18 @@ static bool set_xattrs(struct unpack *unpack, struct archive_entry *entry, fs_id
 /* ---- entries --------------------------------------------------------------------------------------------
  */
 
+/* How far the archive is read tells more than the name of the file at which it is; a stream has no end. */
+static void show_progress(struct unpack *unpack, const char *path)
+{
+    if (unpack->archive_size)
+        session_progress(
+            unpack->session, unpack->name,
+            MIN_OF((uint64_t)unpack->lib->archive_filter_bytes(unpack->archive, -1), unpack->archive_size),
+            unpack->archive_size);
+    else
+        session_progress(unpack->session, path, unpack->tally->bytes, 0);
+}
+
 static bool unpack_data(struct unpack *unpack, const struct fs_attr *attr, fs_id id, const char *path,
                         struct error *err)
 {
@@ -339,7 +353,7 @@ static bool unpack_data(struct unpack *unpack, const struct fs_attr *attr, fs_id
             return false;
         end = (uint64_t)off + len;
         unpack->tally->bytes += len;
-        session_progress(unpack->session, path, unpack->tally->bytes, 0);
+        show_progress(unpack, path);
     }
     return end >= attr->size || file_truncate(unpack->volume, id, attr->size, err);
 }
@@ -539,6 +553,10 @@ static la_ssize_t read_stream(struct archive *archive, void *arg, const void **b
 static bool open_archive(struct unpack *unpack, const char *host, struct error *err)
 {
     const struct archive_lib *lib = unpack->lib;
+    struct stat st;
+    unpack->name = host;
+    if (host && stat(host, &st) == 0 && S_ISREG(st.st_mode))
+        unpack->archive_size = (uint64_t)st.st_size;
     unpack->archive = lib->archive_read_new();
     unpack->chunk = mem_new(READ_CHUNK, err);
     if (!unpack->archive || !unpack->chunk)

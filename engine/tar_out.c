@@ -46,6 +46,9 @@ struct pack {
     archive_write_fn *write;
     void *write_arg;
     struct archive_out *library; /* NULL: a tar that is not compressed */
+    const char *what;            /* for the progress display, with a total that is known */
+    uint64_t total, passed;      /* weight of all there is, and of the files that are done */
+    uint64_t before;             /* bytes told of when the present item began */
     bool is_tar;
     bool broken; /* the archive ends in the middle of a file: nothing can follow */
 };
@@ -154,6 +157,15 @@ static bool find_runs(struct pack *pack, const struct copy_item *item, struct er
     return true;
 }
 
+static void show_progress(const struct pack *pack)
+{
+    uint64_t here = MIN_OF(pack->tally->bytes - pack->before, copy_weight(pack->item));
+    if (pack->total)
+        session_progress(pack->session, pack->what, MIN_OF(pack->passed + here, pack->total), pack->total);
+    else
+        session_progress(pack->session, pack->item->path, pack->tally->bytes, 0);
+}
+
 static bool pack_run(struct pack *pack, uint64_t off, uint64_t len, bool hole, struct error *err)
 {
     size_t got;
@@ -171,7 +183,7 @@ static bool pack_run(struct pack *pack, uint64_t off, uint64_t len, bool hole, s
                            : archive_out_data(pack->library, pack->buffer, got, err)))
             return false;
         pack->tally->bytes += got;
-        session_progress(pack->session, pack->item->path, pack->tally->bytes, 0);
+        show_progress(pack);
     }
     return true;
 }
@@ -236,6 +248,7 @@ static bool pack_item(struct pack *pack, struct copy_item *item, struct error *e
     struct copy_source *source = pack->source;
     bool regular = S_ISREG(item->attr.mode), directory = S_ISDIR(item->attr.mode);
     pack->item = item;
+    pack->before = pack->tally->bytes;
     if (regular && item->attr.size > max_size)
         return fail(err, E_TOOBIG, "%llu bytes are too much for an archive",
                     (unsigned long long)item->attr.size);
@@ -279,12 +292,14 @@ static bool pack_items(struct pack *pack, struct error *err)
             *err = item->fault;
         if ((item->event == WALK_FAULT || !pack_item(pack, item, err)) && !complain(pack, item->path, err))
             return err->kind == E_INTERRUPTED ? false : because(err, "%s", item->path);
+        pack->passed += item->event == WALK_FILE ? copy_weight(item) : 0;
     }
 }
 
+static const struct copy_options pack_options = {.recursive = true, .archive = true, .sorted = true};
+
 static bool pack_source(struct pack *pack, const struct copy_end *end, bool alone, struct error *err)
 {
-    const struct copy_options options = {.recursive = true, .archive = true, .sorted = true};
     char name[1024];
     struct fs_attr attr;
     fs_id id;
@@ -298,7 +313,7 @@ static bool pack_source(struct pack *pack, const struct copy_end *end, bool alon
         return because(err, "%s", end->shown);
     pack->base = (alone && S_ISDIR(attr.mode)) || end->contents || !*name ? "." : name;
     pack->root_len = strlen(end->shown);
-    if (!copy_image_source(end, &options, &pack->source, err))
+    if (!copy_image_source(end, &pack_options, &pack->source, err))
         return because(err, "%s", end->shown);
     bool ok = pack_items(pack, err);
     pack->source->ops->free(pack->source);
@@ -364,6 +379,9 @@ static bool pack_all(struct pack *pack, const struct copy_end *sources, size_t c
     if (!pack->buffer)
         return false;
     if (!plain && !archive_out_new(&pack->library, name, pack->is_tar, pack->write, pack->write_arg, err))
+        return false;
+    pack->what = count == 1 ? sources[0].shown : "packed";
+    if (!copy_measure(pack->session, sources, count, &pack_options, &pack->total, err))
         return false;
     for (size_t i = 0; i < count; i++)
         if (!pack_source(pack, &sources[i], count == 1, err))

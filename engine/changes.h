@@ -14,7 +14,19 @@ struct change {
     const struct field *field; /* NULL: the whole thing, see text */
     char old_value[200], new_value[200], old_meaning[300], new_meaning[300];
     uint64_t off, len; /* bytes in place.device */
-    char text[240];    /* "data of file #12, bytes 0-20", "block bitmap of group 0" */
+    char text[240];    /* "block bitmap of group 0"; empty for contents */
+    /* Contents: which bytes of which file, `len` of them; file 0: no contents. */
+    uint64_t file, file_off;
+    const char *path; /* NULL: not known */
+    /*
+     * More than 1: so many entries in a row, `stride` bytes each, whose field changed alike. The values above
+     * are those of the first, these of the last; in between they grow by the steps (modulo the field's
+     * width).
+     */
+    uint64_t count;
+    uint32_t stride;
+    uint64_t old_step, new_step;
+    char last_old_value[200], last_new_value[200];
 };
 
 typedef bool change_fn(const struct change *, void *arg, struct error *);

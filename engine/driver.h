@@ -349,6 +349,8 @@ struct fs_driver {
     bool (*xattr_get)(struct fs *, fs_id, const char *name, void **value, size_t *len, struct error *);
     /* For `where`: how the file is found (inode, table block, extent path) and the entry for off. */
     bool (*describe)(struct fs *, fs_id, uint64_t off, struct report *, struct error *);
+    /* The entry at off, which is known to lie in a directory. NULL: `owner` answers for directories itself. */
+    bool (*dir_owner)(struct fs *, uint64_t off, struct owner *, struct error *);
     /* Deleted entries of a directory (dir not 0), or all deleted inodes that can be seen (dir 0). */
     bool (*deleted)(struct fs *, fs_id dir, fs_entry_fn *emit, void *arg, struct error *);
     bool (*undelete)(struct fs *, fs_id, fs_id dir, const char *name, struct error *);

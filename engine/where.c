@@ -282,6 +282,15 @@ bool path_of_file(struct volume *volume, fs_id id, char **path, struct error *er
     return search.found || fail(err, E_NOENT, "no name leads to file %" PRIu64, id);
 }
 
+/* Bytes of a directory are an entry, where the driver can tell it. */
+static bool in_directory(struct volume *volume, uint64_t off, fs_id id, struct owner *owner,
+                         struct error *err)
+{
+    struct fs_attr attr;
+    return file_attr(volume, id, &attr, err) &&
+           (!S_ISDIR(attr.mode) || volume->fs->driver->dir_owner(volume->fs, off, owner, err));
+}
+
 bool what_in_volume(struct volume *volume, uint64_t off, struct owner *owner, char **path, struct error *err)
 {
     struct fs *fs;
@@ -301,6 +310,8 @@ bool what_in_volume(struct volume *volume, uint64_t off, struct owner *owner, ch
             owner->file_off = search.found_off;
             owner->len = search.found_len;
             *path = search.found_path;
+            if (fs->driver->dir_owner && !in_directory(volume, off, search.found_id, owner, err))
+                return false;
         }
     } else if (owner->kind == OWNER_DATA || owner->kind == OWNER_SLACK) {
         struct error ignored = {0};

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct printer {
     struct output *out;
@@ -26,7 +27,19 @@ static void print_place(struct printer *printer, const struct change *change)
     if (device->below && off < device->size && device_map_to_bottom(device, off, &host, &ignored) &&
         host.device && !(host.flags & EXTENT_HOLE) && host.off != off)
         output_printf(printer->out, ", file 0x%" PRIx64, host.off);
+    if (change->count > 1)
+        output_printf(printer->out, ", %" PRIu64 " in a row", change->count);
     output_printf(printer->out, ")");
+}
+
+static void print_contents(struct output *out, const struct change *change)
+{
+    output_printf(out, "contents of ");
+    if (change->path)
+        output_name(out, change->path);
+    else
+        output_printf(out, "file %" PRIu64, change->file);
+    output_printf(out, ", bytes %" PRIu64 "-%" PRIu64, change->file_off, change->file_off + change->len - 1);
 }
 
 static void print_heading(struct printer *printer, const struct change *change)
@@ -39,10 +52,31 @@ static void print_heading(struct printer *printer, const struct change *change)
     output_printf(printer->out, "%s: ", change->layer);
     if (place->layout)
         output_name(printer->out, place->title[0] ? place->title : place->layout->title);
+    else if (change->file)
+        print_contents(printer->out, change);
     else
         output_name(printer->out, change->text);
     print_place(printer, change);
     output_printf(printer->out, "\n");
+}
+
+/* How far the values of entries in a row lie apart. */
+static int64_t signed_step(const struct change *change, uint64_t step)
+{
+    unsigned bits = change->field->width < 8 ? change->field->width * 8 : 64;
+    uint64_t sign = (uint64_t)1 << (bits - 1);
+    return (int64_t)((step ^ sign) - sign);
+}
+
+static void print_step(struct output *out, const struct change *change, uint64_t step, const char *last)
+{
+    int64_t by = signed_step(change, step);
+    uint64_t size = by < 0 ? 0 - (uint64_t)by : (uint64_t)by;
+    if (!step)
+        return;
+    output_printf(out, " to %s, each ", last);
+    output_printf(out, strncmp(last, "0x", 2) == 0 ? "0x%" PRIx64 : "%" PRIu64, size);
+    output_printf(out, by < 0 ? " less" : " more");
 }
 
 static void print_value(struct output *out, const char *value, const char *meaning)
@@ -68,13 +102,28 @@ static bool print_change(const struct change *change, void *arg, struct error *e
     if (change->field) {
         output_printf(printer->out, "    %s: ", change->field->name);
         print_value(printer->out, change->old_value, change->old_meaning);
+        print_step(printer->out, change, change->old_step, change->last_old_value);
         output_printf(printer->out, " -> ");
         print_value(printer->out, change->new_value, change->new_meaning);
+        print_step(printer->out, change, change->new_step, change->last_new_value);
         output_printf(printer->out, "\n");
     } else if (place->layout) {
         output_printf(printer->out, "    %s\n", change->text);
     }
     return !output_closed(printer->out) || fail(err, E_INTERRUPTED, "the reader went away");
+}
+
+/* Entries in a row: the values above are those of the first. */
+static void report_run(struct report *report, const struct change *change)
+{
+    if (change->count < 2)
+        return;
+    report_number(report, "count", change->count);
+    report_number(report, "stride", change->stride);
+    report_text(report, "last-old", change->last_old_value);
+    report_text(report, "last-new", change->last_new_value);
+    report_signed(report, "old-step", signed_step(change, change->old_step));
+    report_signed(report, "new-step", signed_step(change, change->new_step));
 }
 
 static bool report_change(const struct change *change, void *arg, struct error *err)
@@ -97,6 +146,12 @@ static bool report_change(const struct change *change, void *arg, struct error *
         report_text(report, "field", change->field->name);
         report_text(report, "old", change->old_value);
         report_text(report, "new", change->new_value);
+        report_run(report, change);
+    } else if (change->file) {
+        report_number(report, "file", change->file);
+        if (change->path)
+            report_text(report, "path", change->path);
+        report_number(report, "file-offset", change->file_off);
     } else {
         report_text(report, "text", change->text);
     }
@@ -138,7 +193,10 @@ const struct command diff_command = {
     .name = "diff",
     .group = "Images",
     .summary = "list what changed on disk since the last commit",
-    .details = "Structure by structure and field by field, in every layer, old value and new one.",
+    .details =
+        "Structure by structure and field by field, in every layer, old value and new one. Entries of a "
+        "table that change alike one after the other are told once, with their number.",
+    .examples = "mv /etc/motd /etc/motd.old\ndiff\ndiff -1",
     .flags = flags,
     .needs = NEEDS_IMAGE | LOOKS,
     .run = run,

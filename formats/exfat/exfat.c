@@ -273,6 +273,7 @@ const struct fs_driver exfat_driver = {
     .map = exfat_map,
     .read = exfat_read,
     .describe = exfat_describe,
+    .dir_owner = exfat_dir_owner,
     .deleted = exfat_deleted,
     .undelete = exfat_undelete,
     .free_runs = exfat_free_runs,

@@ -454,6 +454,7 @@ bool exfat_check(struct fs *, struct check *, struct error *);
 extern const struct layout *const exfat_layouts[];
 bool exfat_locate(void *opened, const char *structure, const char *args, struct place *, struct error *);
 bool exfat_owner(void *opened, uint64_t off, struct owner *, struct error *);
+bool exfat_dir_owner(struct fs *, uint64_t off, struct owner *, struct error *);
 bool exfat_describe(struct fs *, fs_id, uint64_t off, struct report *, struct error *);
 bool exfat_info(struct fs *, bool verbose, struct report *, struct error *);
 

@@ -2,6 +2,7 @@
 #include "exfat.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define EXFAT_FAT(F, T) F(T, 0, 4, LE, next, exfat_kind_next, "what follows this cluster")
 
@@ -299,6 +300,60 @@ bool exfat_owner(void *opened, uint64_t off, struct owner *owner, struct error *
     bool is_free = space_is_free(&exfat->space, cluster);
     own(owner, is_free ? OWNER_FREE : OWNER_DATA, run, "");
     snprintf(owner->text, sizeof owner->text, "%scluster %u", is_free ? "free " : "", cluster);
+    return true;
+}
+
+/* The set that the entry at `off` is of; false: of none that begins in this cluster. */
+static bool find_set(struct exfat *exfat, const uint8_t *cluster, uint64_t off, uint64_t *start,
+                     uint32_t *count)
+{
+    uint64_t slot = (off - exfat->g.heap_off) % exfat->g.cluster_size / ENTRY_SIZE;
+    uint64_t slots = exfat->g.cluster_size / ENTRY_SIZE;
+    for (uint64_t back = 0; back <= slot && back < SET_SIZE / ENTRY_SIZE; back++) {
+        const uint8_t *raw = cluster + (slot - back) * ENTRY_SIZE;
+        if ((raw[0] | TYPE_IN_USE) != TYPE_FILE)
+            continue;
+        *start = off - off % ENTRY_SIZE - back * ENTRY_SIZE;
+        *count = 1u + raw[1];
+        return back < *count && slot - back + *count <= slots && *count <= SET_SIZE / ENTRY_SIZE;
+    }
+    return false;
+}
+
+bool exfat_dir_owner(struct fs *fs, uint64_t off, struct owner *owner, struct error *err)
+{
+    static const struct {
+        uint8_t type;
+        const struct layout *layout;
+    } others[] = {{TYPE_BITMAP, &bitmap_layout},
+                  {TYPE_UPCASE, &upcase_layout},
+                  {TYPE_LABEL, &label_layout},
+                  {TYPE_GUID, &guid_layout}};
+    struct exfat *exfat = exfat_of(fs);
+    uint64_t inside = (off - exfat->g.heap_off) % exfat->g.cluster_size;
+    uint8_t *cluster = mem_new(exfat->g.cluster_size, err);
+    uint32_t count;
+    if (!cluster || !device_read(fs->device, off - inside, cluster, exfat->g.cluster_size, err)) {
+        free(cluster);
+        return false;
+    }
+    struct place *place = &owner->place;
+    *place = (struct place){.device = fs->device, .owner = exfat, .size = ENTRY_SIZE};
+    place->off = off - inside % ENTRY_SIZE;
+    snprintf(place->title, sizeof place->title, "directory entry");
+    uint8_t type = cluster[inside - inside % ENTRY_SIZE];
+    if (find_set(exfat, cluster, off, &place->off, &count)) {
+        place->layout = &set_layout;
+        place->size = count * ENTRY_SIZE;
+        snprintf(place->title, sizeof place->title, "entry set");
+    }
+    for (size_t i = 0; !place->layout && i < ARRAY_LEN(others); i++)
+        if ((type | TYPE_IN_USE) == others[i].type) {
+            place->layout = others[i].layout;
+            snprintf(place->title, sizeof place->title, "%s", place->layout->title);
+        }
+    free(cluster);
+    own(owner, OWNER_STRUCTURE, place->off + place->size - off, place->title);
     return true;
 }
 

@@ -219,6 +219,7 @@ const struct fs_driver fat_driver = {
     .map = fat_map,
     .read = fat_read,
     .describe = fat_describe,
+    .dir_owner = fat_dir_owner,
     .deleted = fat_deleted,
     .undelete = fat_undelete,
     .free_runs = fat_free_runs,

@@ -454,6 +454,7 @@ bool fat_check(struct fs *, struct check *, struct error *);
 extern const struct layout *const fat_layouts[];
 bool fat_locate(void *opened, const char *structure, const char *args, struct place *, struct error *);
 bool fat_owner(void *opened, uint64_t off, struct owner *, struct error *);
+bool fat_dir_owner(struct fs *, uint64_t off, struct owner *, struct error *);
 bool fat_describe(struct fs *, fs_id, uint64_t off, struct report *, struct error *);
 bool fat_info(struct fs *, bool verbose, struct report *, struct error *);
 

@@ -250,20 +250,25 @@ static void table_owner(struct fat *fat, uint64_t off, struct owner *owner)
                  (unsigned long long)n, copy);
 }
 
-static bool root_owner(struct fat *fat, uint64_t off, struct owner *owner, struct error *err)
+bool fat_dir_owner(struct fs *fs, uint64_t off, struct owner *owner, struct error *err)
 {
+    struct fat *fat = fat_of(fs);
     uint8_t raw[ENTRY_SIZE];
-    uint64_t inside = (off - fat->g.root_off) % ENTRY_SIZE;
-    if (off >= fat->g.root_off + fat->g.root_len) {
-        own(owner, OWNER_RESERVED, fat->g.data_off - off, "padding behind the root directory");
-        return true;
-    }
+    uint64_t inside = off % ENTRY_SIZE;
     if (!device_read(fat->fs.device, off - inside, raw, sizeof raw, err))
         return false;
     bool is_long = (fat_entry_DIR_Attr(raw) & FAT_LONG_MASK) == FAT_LONG_NAME;
     owner->place = (struct place){.device = fat->fs.device, .owner = fat};
     entry_place(off / ENTRY_SIZE, is_long ? &long_layout : &entry_layout, &owner->place);
-    own(owner, OWNER_STRUCTURE, ENTRY_SIZE - inside, "entry of the root directory");
+    own(owner, OWNER_STRUCTURE, ENTRY_SIZE - inside, owner->place.title);
+    return true;
+}
+
+static bool root_owner(struct fat *fat, uint64_t off, struct owner *owner, struct error *err)
+{
+    if (off < fat->g.root_off + fat->g.root_len)
+        return fat_dir_owner(&fat->fs, off, owner, err);
+    own(owner, OWNER_RESERVED, fat->g.data_off - off, "padding behind the root directory");
     return true;
 }
 

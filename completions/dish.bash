@@ -34,7 +34,7 @@ _dish()
         mkfs) COMPREPLY=($(compgen -W '--label --uuid --options --directory --force' -- "$cur"));;
         fsck) COMPREPLY=($(compgen -W '--repair --data --superblock' -- "$cur"));;
         df) COMPREPLY=($(compgen -W '--human-readable --inodes' -- "$cur"));;
-        ls) COMPREPLY=($(compgen -W '--all --almost-all --recursive --human-readable --inode --reverse --numeric-uid-gid --directory --classify --size --no-group --quote-name --dereference --sort --full-time --time-style --group-directories-first' -- "$cur"));;
+        ls) COMPREPLY=($(compgen -W '--all --almost-all --recursive --human-readable --inode --reverse --numeric-uid-gid --directory --classify --size --no-group --quote-name --escape --hide-control-chars --literal --ignore-backups --ignore --kibibytes --width --dereference --si --file-type --indicator-style --color --time --sort --full-time --time-style --group-directories-first' -- "$cur"));;
         tree) COMPREPLY=($(compgen -W '--all --level --ascii --pattern' -- "$cur"));;
         stat) COMPREPLY=($(compgen -W '--dereference --format --printf' -- "$cur"));;
         cat) COMPREPLY=($(compgen -W '--number --number-nonblank --squeeze-blank --show-all --show-ends --show-tabs --show-nonprinting' -- "$cur"));;

@@ -163,7 +163,7 @@ static bool take_long(struct sorting *sorting, const char *word, struct error *e
         return near ? fail(err, E_USAGE, "unknown option %s; did you mean --%s?", shown, near)
                     : usage_error(command, err, "unknown option %s", shown);
     }
-    if (flag->value)
+    if (flag->value && (value || flag->value[0] != '['))
         return take_value(sorting, flag, value, shown, err);
     return value ? usage_error(command, err, "%s takes no value", shown)
                  : add_given(sorting, flag, NULL, err);

@@ -63,7 +63,7 @@ struct verb_args {
 struct flag {
     char letter;        /* 0: only long */
     const char *name;   /* long, without dashes; NULL: only short */
-    const char *value;  /* name of its argument, upper case; NULL: takes none */
+    const char *value;  /* name of its argument, upper case; NULL: takes none; "[=WHEN]": may have one */
     enum arg_type type; /* of the argument */
     const char *help;
 };

@@ -94,6 +94,11 @@ const char *command_suggest(const char *name)
 
 /* ---- usage ------------------------------------------------------------------------------------------- */
 
+const char *flag_glue(const struct flag *flag)
+{
+    return flag->value && flag->value[0] != '[' ? "=" : "";
+}
+
 void command_usage(const struct command *command, struct text *out)
 {
     bool grouped = false;
@@ -109,8 +114,7 @@ void command_usage(const struct command *command, struct text *out)
         if (flag->letter && flag->value)
             text_printf(out, " [-%c %s]", flag->letter, flag->value);
         else if (!flag->letter)
-            text_printf(out, " [--%s%s%s]", flag->name, flag->value ? "=" : "",
-                        flag->value ? flag->value : "");
+            text_printf(out, " [--%s%s%s]", flag->name, flag_glue(flag), flag->value ? flag->value : "");
     }
     for (const struct arg *row = command->args; row && row->name; row++) {
         static const char *const shapes[] = {

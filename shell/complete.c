@@ -190,7 +190,7 @@ static const struct flag *open_option(const struct command *command, char **word
         } else if (*options && word[0] == '-' && word[1] == '-') {
             const struct flag *flag =
                 strchr(word, '=') ? NULL : flag_long(command, word + 2, strlen(word + 2));
-            waiting = flag && flag->value ? flag : NULL;
+            waiting = flag && flag->value && flag->value[0] != '[' ? flag : NULL;
         } else if (*options && word[0] == '-' && word[1]) {
             for (const char *c = word + 1; *c; c++) {
                 const struct flag *flag = flag_short(command, *c);
@@ -211,8 +211,7 @@ static void complete_options(const struct command *command, struct candidates *f
     bool only_long = found->typed_len >= 2;
     for (const struct flag *flag = command->flags; flag && flag->help; flag++) {
         if (flag->name)
-            candidate_printf(found, flag->help, flag->value != NULL, "--%s%s", flag->name,
-                             flag->value ? "=" : "");
+            candidate_printf(found, flag->help, *flag_glue(flag), "--%s%s", flag->name, flag_glue(flag));
         else if (!only_long)
             candidate_printf(found, flag->help, false, "-%c", flag->letter);
     }

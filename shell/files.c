@@ -165,7 +165,8 @@ void time_format(struct fs_time time, const char *format, char *out, size_t size
     expanded[used] = 0;
     time_t seconds = (time_t)time.sec;
     struct tm parts;
-    if (!localtime_r(&seconds, &parts) || strftime(out, size, expanded, &parts) == 0)
+    out[0] = 0;
+    if (!localtime_r(&seconds, &parts) || (strftime(out, size, expanded, &parts) == 0 && expanded[0]))
         snprintf(out, size, "%" PRId64, time.sec);
 }
 

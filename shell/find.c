@@ -7,59 +7,40 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* One entry at its turn; *prune: do not go in. */
-static bool visit(struct find *find, const struct file_arg *start, struct walk *walk,
-                  const struct walk_entry *entry, struct error *err)
+bool find_visit(struct find *find, struct walk *walk, struct find_file *file, struct error *err)
 {
-    struct find_file file = {.start = start, .entry = entry};
-    bool yes;
-    bool directory = entry->event == WALK_DIR,
-         turn = entry->event != (find->depth_first ? WALK_DIR : WALK_LEAVE);
-    if (directory && entry->depth >= find->max_depth)
+    enum walk_event event = file->entry->event;
+    bool yes, directory = event == WALK_DIR, turn = event != (find->depth_first ? WALK_DIR : WALK_LEAVE);
+    if (directory && file->depth >= find->max_depth)
         walk_skip(walk);
     /* Directories that are not gone into are not left either: with -depth this is their turn. */
-    bool at_limit = directory && find->depth_first && entry->depth >= find->max_depth;
-    if ((!turn && !at_limit) || entry->depth < find->min_depth || entry->depth > find->max_depth)
+    bool at_limit = directory && find->depth_first && file->depth >= find->max_depth;
+    if ((!turn && !at_limit) || file->depth < find->min_depth || file->depth > find->max_depth)
         return true;
-    bool ok = find_eval(find, find->root, &file, &yes, err);
-    if (file.prune && directory && !find->depth_first)
+    bool ok = find_eval(find, find->root, file, &yes, err);
+    if (file->prune && directory && !find->depth_first)
         walk_skip(walk);
-    if (file.removed && entry->depth)
+    if (file->removed && file->entry->depth)
         walk_removed(walk);
-    return ok;
-}
-
-static bool find_in(struct find *find, const struct file_arg *start, struct walk *walk, struct error *err)
-{
-    struct walk_entry *entry;
-    while (!find->quit && !output_closed(find->out)) {
-        if (!walk_next(walk, &entry, err))
-            return false;
-        if (entry->event == WALK_END)
-            break;
-        if (entry->event == WALK_FAULT) {
-            call_complain(find->call, entry->path, &entry->fault);
-            continue;
-        }
-        if (visit(find, start, walk, entry, err))
-            continue;
-        if (stops_everything(err->kind) || err->kind == E_USAGE)
-            return false;
-        call_complain(find->call, entry->path, err);
-    }
+    if (ok)
+        return true;
+    if (stops_everything(err->kind) || err->kind == E_USAGE)
+        return false;
+    call_complain(find->call, file->entry->path, err);
     return true;
 }
 
 static bool find_at(struct find *find, const char *text, struct error *err)
 {
     struct file_arg start;
-    struct walk *walk = NULL;
     /* A command run for a file may change its directory: that one is read whole beforehand. */
     unsigned flags = WALK_ATTR | (find->has_exec ? WALK_SORTED : 0);
-    bool ok = file_arg_open(find->session, text, false, &start, err) &&
-              walk_new(&walk, start.volume, start.typed, start.id, flags, err) &&
-              find_in(find, &start, walk, err);
-    walk_free(walk);
+    bool ok = file_arg_open(find->session, text, find->follow != 'P', &start, err);
+    if (!ok && find->follow != 'P' && err->kind == E_NOENT) { /* a link that leads nowhere is itself */
+        file_arg_close(&start);
+        ok = file_arg_open(find->session, text, false, &start, err);
+    }
+    ok = ok && find_walk(find, &start, flags, err);
     file_arg_close(&start);
     return ok;
 }
@@ -69,11 +50,16 @@ static bool begins_expression(const char *word)
     return word[0] == '-' || strcmp(word, "(") == 0 || strcmp(word, "!") == 0;
 }
 
-static bool find_everywhere(struct find *find, int paths, struct error *err)
+static bool is_follow_option(const char *word)
+{
+    return word[0] == '-' && word[1] && strchr("PHL", word[1]) && !word[2];
+}
+
+static bool find_everywhere(struct find *find, int first, int end, struct error *err)
 {
     static char here[] = ".";
-    for (int i = 0; i < MAX_OF(paths, 1) && !find->quit; i++) {
-        if (find_at(find, paths ? find->call->args[i] : here, err))
+    for (int i = first; i < MAX_OF(end, first + 1) && !find->quit; i++) {
+        if (find_at(find, end > first ? find->call->args[i] : here, err))
             continue;
         if (stops_everything(err->kind) || err->kind == E_USAGE)
             return false;
@@ -84,15 +70,23 @@ static bool find_everywhere(struct find *find, int paths, struct error *err)
 
 static bool run_find(struct session *session, struct call *call, struct output *out, struct error *err)
 {
-    struct find find = {
-        .session = session, .call = call, .out = out, .max_depth = UINT64_MAX, .now = session_now()};
-    int paths = 0;
+    struct find find = {.session = session,
+                        .call = call,
+                        .out = out,
+                        .max_depth = UINT64_MAX,
+                        .now = session_now(),
+                        .follow = 'P',
+                        .regex_flags = REG_EXTENDED};
+    int first = 0;
+    while (first < call->argc && is_follow_option(call->args[first]))
+        find.follow = call->args[first++][1];
+    int paths = first;
     while (paths < call->argc && !begins_expression(call->args[paths]))
         paths++;
     bool ok = find_parse(&find, paths, err);
     if (ok && output_json(out))
         find.list = output_report_list(out);
-    ok = ok && find_everywhere(&find, paths, err);
+    ok = ok && find_everywhere(&find, first, paths, err);
     find_free(&find);
     return ok && call_result(call, err);
 }
@@ -108,11 +102,16 @@ const struct command find_command = {
     .group = "Files",
     .summary = "find files by name, type, size, time, owner and more",
     .details =
-        "Tests: -name -iname -path -ipath GLOB, -regex -iregex ERE, -lname GLOB, -type bcdpfls, "
-        "-size [+-]N[cwbkMG], -empty, -perm [-/]MODE, -executable, -user -group NAME, -uid -gid N, -nouser "
-        "-nogroup, -links N, -inum N, -samefile FILE, -mtime -atime -ctime N (days), -mmin -amin -cmin N, "
-        "-newer -anewer -cnewer FILE, -newermt TIME, -true -false. Numbers: +N more, -N less.\n"
-        "Limits: -maxdepth N, -mindepth N, -depth, -prune, -quit.\n"
+        "Tests: -name -iname -path -ipath GLOB, -regex -iregex ERE, -lname -ilname GLOB, -type -xtype "
+        "bcdpfls, "
+        "-size [+-]N[cwbkMG], -empty, -perm [-/]MODE, -readable -writable -executable (for anybody), -user "
+        "-group NAME, -uid -gid N, -nouser -nogroup, -links N, -inum N, -samefile FILE, -fstype TYPE, -mtime "
+        "-atime -ctime -used N (days), -mmin -amin -cmin N, -newer -anewer -cnewer FILE, -newerXY FILE (X "
+        "and Y "
+        "of a B c m, or t for Y: TIME), -true -false. Numbers: +N more, -N less.\n"
+        "Options: -L follows symbolic links, -H those among the arguments (both before them); -maxdepth N, "
+        "-mindepth N, -depth, -prune, -quit, -daystart, -regextype posix-basic or posix-extended (the "
+        "default).\n"
         "Operators: ( ), ! or -not, -a, -o, a comma; quote ( ) and ; for the command language.\n"
         "Actions: -print, -print0, -printf FORMAT, -ls, -delete, -exec COMMAND {} \\; or {} +, where COMMAND "
         "is one of dish.",

@@ -16,7 +16,11 @@ struct find_node;
 /* What is looked at. */
 struct find_file {
     const struct file_arg *start;
-    const struct walk_entry *entry;
+    const struct walk_entry *entry; /* its name and path */
+    fs_id id;                       /* with -L: of what a link points to */
+    struct fs_attr attr;
+    unsigned depth;
+    bool link;    /* the name itself is a symbolic link */
     bool prune;   /* do not go into this directory */
     bool removed; /* -delete did it */
 };
@@ -42,7 +46,8 @@ struct find_node {
     char sign;     /* '+', '-', '/' in front of a number or mode, or 0 */
     uint64_t number, unit;
     struct fs_time time;
-    char which; /* m, a, c, B: whose time */
+    char which;     /* m, a, c, B: whose time */
+    bool day_start; /* -daystart was in front */
     regex_t *regex;
     struct volume *owner_of; /* for which number was looked up */
     bool flag;
@@ -56,9 +61,12 @@ struct find {
     struct find_node *root;
     struct find_node **nodes; /* all, for freeing */
     size_t node_count, node_capacity;
+    char follow; /* P: never; H: arguments; L: everywhere */
     bool depth_first, has_action, has_exec, quit;
+    int regex_flags; /* -regextype */
     uint64_t min_depth, max_depth;
     struct fs_time now;
+    bool day_start;
     struct owners *owners;
     struct volume *owners_of;
     /* -exec ... + : paths gathered for the end */
@@ -74,8 +82,26 @@ bool find_eval(struct find *, const struct find_node *, struct find_file *, bool
 /* NULL: no such word. */
 const struct find_word *find_word(const char *name);
 bool find_run_batch(struct find *, struct error *) DISH_CHECKED;
+/* find_follow.c: all of a tree, links followed as find->follow says. */
+bool find_walk(struct find *, const struct file_arg *start, unsigned walk_flags, struct error *) DISH_CHECKED;
+/* On the volume, from the path that is shown; malloc'd, NULL with err. */
+char *find_absolute_path(const struct find_file *, struct error *);
+/* Judges one entry; *prune: do not go in. False: stop. */
+bool find_visit(struct find *, struct walk *, struct find_file *, struct error *) DISH_CHECKED;
 void find_free(struct find *);
 
+/* What find_test.c, find_owner.c and find_time.c share: "+5" is more, "-5" less, "5" just so. */
+bool find_compare(const struct find_node *, uint64_t value);
+bool find_read_number(const char *text, char *sign, uint64_t *out, const char **rest,
+                      struct error *) DISH_CHECKED;
+bool find_parse_number(struct find *, struct find_node *, char **args, struct error *) DISH_CHECKED;
+/* As -type and -printf %y name it. */
+char find_type_letter(uint32_t mode);
+/* The attributes of what a link points to, or of the link itself when that is missing. */
+bool find_target_attr(const struct find_file *, struct fs_attr *, struct error *) DISH_CHECKED;
+
+/* find_time.c: the tests by time; find_owner.c: those by owner, permission and link. */
+extern const struct find_word find_times[], find_owner_words[];
 /* find_print.c: actions that print. */
 extern const struct find_word find_printers[];
 /* The names of the image's owners for its -ls, -printf and -nouser. */

@@ -19,11 +19,11 @@ static bool report_entry(struct find *find, const struct find_file *file, struct
 {
     const struct walk_entry *entry = file->entry;
     char *target = NULL;
-    if (S_ISLNK(entry->attr.mode) && !file_readlink(file->start->volume, entry->id, &target, err))
+    if (S_ISLNK(file->attr.mode) && !file_readlink(file->start->volume, entry->id, &target, err))
         return false;
     report_open(find->list, NULL);
     report_text(find->list, "path", entry->path);
-    report_file(find->list, entry->name, &entry->attr, target);
+    report_file(find->list, entry->name, &file->attr, target);
     report_close(find->list);
     free(target);
     return true;
@@ -58,7 +58,7 @@ static void owner_text(const char *name, uint32_t number, char out[64])
 TEST(print_ls)
 {
     (void)node;
-    const struct fs_attr *attr = &file->entry->attr;
+    const struct fs_attr *attr = &file->attr;
     char permissions[11], user[64], group[64], when[64], size[40];
     *yes = true;
     if (find->list)
@@ -114,7 +114,7 @@ static void put_directory(struct printing *printing)
 static void put_below(struct printing *printing)
 {
     const char *path = printing->file->entry->path + strlen(printing->file->start->typed);
-    if (printing->file->entry->depth)
+    if (printing->file->depth)
         text_string(&printing->text, path + (*path == '/'));
 }
 
@@ -155,7 +155,7 @@ static bool put_target(struct printing *printing, struct error *err)
 {
     char *target = NULL;
     const struct walk_entry *entry = printing->file->entry;
-    if (!S_ISLNK(entry->attr.mode))
+    if (!S_ISLNK(printing->file->attr.mode))
         return true;
     if (!file_readlink(printing->file->start->volume, entry->id, &target, err))
         return false;
@@ -164,16 +164,9 @@ static bool put_target(struct printing *printing, struct error *err)
     return true;
 }
 
-static char type_letter(uint32_t mode)
+static bool put_number_directive(struct text *text, char letter, const struct find_file *file)
 {
-    char text[11];
-    mode_text(mode, text);
-    return text[0] == '-' ? 'f' : text[0];
-}
-
-static bool put_number_directive(struct text *text, char letter, const struct walk_entry *entry)
-{
-    const struct fs_attr *attr = &entry->attr;
+    const struct fs_attr *attr = &file->attr;
     switch (letter) {
     case 'b':
         text_printf(text, "%" PRIu64, div_up(attr->allocated, 512));
@@ -185,7 +178,7 @@ static bool put_number_directive(struct text *text, char letter, const struct wa
         text_printf(text, "%" PRIu64, attr->size);
         return true;
     case 'd':
-        text_printf(text, "%u", entry->depth);
+        text_printf(text, "%u", file->depth);
         return true;
     case 'i':
         text_printf(text, "%" PRIu64, attr->id);
@@ -214,11 +207,12 @@ static bool put_number_directive(struct text *text, char letter, const struct wa
 static bool put_directive(struct printing *printing, const char *p, size_t *used, struct error *err)
 {
     const struct walk_entry *entry = printing->file->entry;
-    const struct fs_attr *attr = &entry->attr;
+    const struct fs_attr *attr = &printing->file->attr;
     struct text *text = &printing->text;
+    struct fs_attr target;
     char permissions[11];
     *used = 1;
-    if (put_number_directive(text, *p, entry))
+    if (put_number_directive(text, *p, printing->file))
         return true;
     switch (*p) {
     case 'p':
@@ -247,8 +241,13 @@ static bool put_directive(struct printing *printing, const char *p, size_t *used
         text_string(text, permissions);
         return true;
     case 'y':
+        text_char(text, find_type_letter(attr->mode));
+        return true;
     case 'Y':
-        text_char(text, type_letter(attr->mode));
+        target = *attr;
+        if (S_ISLNK(attr->mode) && !find_target_attr(printing->file, &target, err))
+            return false;
+        text_char(text, S_ISLNK(target.mode) ? 'N' : find_type_letter(target.mode));
         return true;
     case 'u':
         put_owner(text, owner_user(printing->owners, attr->uid), attr->uid);

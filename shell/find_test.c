@@ -20,21 +20,21 @@
 
 static const struct fs_attr *attr_of(const struct find_file *file)
 {
-    return &file->entry->attr;
+    return &file->attr;
 }
 
 /* ---- numbers --------------------------------------------------------------------------------------------
  */
 
 /* "+5": more, "-5": less, "5": just so. */
-static bool compare(const struct find_node *node, uint64_t value)
+bool find_compare(const struct find_node *node, uint64_t value)
 {
     return node->sign == '+'   ? value > node->number
            : node->sign == '-' ? value < node->number
                                : value == node->number;
 }
 
-static bool read_number(const char *text, char *sign, uint64_t *out, const char **rest, struct error *err)
+bool find_read_number(const char *text, char *sign, uint64_t *out, const char **rest, struct error *err)
 {
     *sign = text[0] == '+' || text[0] == '-' ? text[0] : 0;
     const char *digits = text + (*sign != 0);
@@ -48,40 +48,12 @@ static bool read_number(const char *text, char *sign, uint64_t *out, const char 
     return true;
 }
 
-PARSE(parse_number)
+bool find_parse_number(struct find *find, struct find_node *node, char **args, struct error *err)
 {
     (void)find;
     const char *rest;
-    return read_number(args[0], &node->sign, &node->number, &rest, err) &&
+    return find_read_number(args[0], &node->sign, &node->number, &rest, err) &&
            (!*rest || fail(err, E_USAGE, "'%s' is no number", args[0]));
-}
-
-TEST(test_links)
-{
-    UNUSED;
-    *yes = compare(node, attr_of(file)->nlink);
-    return true;
-}
-
-TEST(test_inum)
-{
-    UNUSED;
-    *yes = compare(node, attr_of(file)->id);
-    return true;
-}
-
-TEST(test_uid)
-{
-    UNUSED;
-    *yes = compare(node, attr_of(file)->uid);
-    return true;
-}
-
-TEST(test_gid)
-{
-    UNUSED;
-    *yes = compare(node, attr_of(file)->gid);
-    return true;
 }
 
 PARSE(parse_size)
@@ -90,7 +62,7 @@ PARSE(parse_size)
     static const char letters[] = "bcwkMG";
     static const uint64_t units[] = {512, 1, 2, KiB, MiB, GiB};
     const char *rest, *letter = letters;
-    if (!read_number(args[0], &node->sign, &node->number, &rest, err))
+    if (!find_read_number(args[0], &node->sign, &node->number, &rest, err))
         return false;
     if (*rest && (rest[1] || !(letter = strchr(letters, *rest))))
         return fail(err, E_USAGE, "'%s' is no size: a number with one of %s", args[0], letters);
@@ -101,7 +73,7 @@ PARSE(parse_size)
 TEST(test_size)
 {
     UNUSED;
-    *yes = compare(node, div_up(attr_of(file)->size, node->unit));
+    *yes = find_compare(node, div_up(attr_of(file)->size, node->unit));
     return true;
 }
 
@@ -159,11 +131,10 @@ TEST(test_link_name)
 
 PARSE(parse_regex)
 {
-    (void)find;
     node->regex = mem_new(sizeof *node->regex, err);
     if (!node->regex)
         return false;
-    int rc = regcomp(node->regex, args[0], REG_EXTENDED | (node->word->name[1] == 'i' ? REG_ICASE : 0));
+    int rc = regcomp(node->regex, args[0], find->regex_flags | (node->word->name[1] == 'i' ? REG_ICASE : 0));
     if (rc == 0)
         return true;
     char why[200];
@@ -198,46 +169,36 @@ PARSE(parse_type)
     }
 }
 
-static char type_letter(uint32_t mode)
+char find_type_letter(uint32_t mode)
 {
     char text[11];
     mode_text(mode, text);
     return text[0] == '-' ? 'f' : text[0];
 }
 
+/* -xtype: what a link points to; with -L, what -type does without. */
+TEST(test_xtype)
+{
+    UNUSED;
+    struct fs_attr attr = file->attr;
+    if (find->follow != 'L' && file->link && !find_target_attr(file, &attr, err))
+        return false;
+    char letter = find->follow == 'L' && file->link ? 'l' : find_type_letter(attr.mode);
+    *yes = strchr(node->args[0], letter) != NULL;
+    return true;
+}
+
+TEST(test_fstype)
+{
+    UNUSED;
+    *yes = strcmp(node->args[0], file->start->volume->fs->type) == 0;
+    return true;
+}
+
 TEST(test_type)
 {
     UNUSED;
-    *yes = strchr(node->args[0], type_letter(attr_of(file)->mode)) != NULL;
-    return true;
-}
-
-PARSE(parse_perm)
-{
-    (void)find;
-    const char *text = args[0];
-    uint32_t bits;
-    node->sign = text[0] == '-' || text[0] == '/' ? text[0] : 0;
-    if (!mode_apply(text + (node->sign != 0), 0, false, 0, &bits, err))
-        return false;
-    node->number = bits;
-    return true;
-}
-
-TEST(test_perm)
-{
-    UNUSED;
-    uint32_t bits = attr_of(file)->mode & 07777, wanted = (uint32_t)node->number;
-    *yes = node->sign == '-'   ? (bits & wanted) == wanted
-           : node->sign == '/' ? wanted == 0 || (bits & wanted) != 0
-                               : bits == wanted;
-    return true;
-}
-
-TEST(test_executable)
-{
-    UNUSED;
-    *yes = (attr_of(file)->mode & 0111) != 0;
+    *yes = strchr(node->args[0], find_type_letter(attr_of(file)->mode)) != NULL;
     return true;
 }
 
@@ -258,140 +219,10 @@ TEST(test_empty)
     struct emptiness state = {S_ISREG(attr_of(file)->mode) && attr_of(file)->size == 0};
     if (S_ISDIR(attr_of(file)->mode)) {
         state.empty = true;
-        if (!file_readdir(file->start->volume, file->entry->id, not_empty, &state, err))
+        if (!file_readdir(file->start->volume, file->id, not_empty, &state, err))
             return false;
     }
     *yes = state.empty;
-    return true;
-}
-
-/* ---- times ----------------------------------------------------------------------------------------------
- */
-
-/* The letter of -mtime, -anewer, -newerm... */
-static struct fs_time chosen_time(char which, const struct fs_attr *attr)
-{
-    return which == 'a'   ? attr->atime
-           : which == 'c' ? attr->ctime
-           : which == 'B' ? attr->crtime
-                          : attr->mtime;
-}
-
-PARSE(parse_age)
-{
-    node->which = node->word->name[1];
-    return parse_number(find, node, args, err);
-}
-
-/* Ages are counted in whole days, or begun minutes, as GNU find does. */
-TEST(test_age)
-{
-    UNUSED;
-    struct fs_time time = chosen_time(node->which, attr_of(file));
-    int64_t age = find->now.sec - time.sec - (time.nsec > find->now.nsec);
-    bool fraction = time.nsec != find->now.nsec;
-    bool minutes = strcmp(node->word->name + 2, "min") == 0;
-    int64_t unit = minutes ? 60 : 86400;
-    int64_t count = age < 0 ? -1 : minutes ? age / unit + (age % unit || fraction) : age / unit;
-    if (count < 0)
-        *yes = node->sign == '-';
-    else if (minutes && node->sign == '-')
-        *yes = (uint64_t)age < node->number * 60;
-    else
-        *yes = compare(node, (uint64_t)count);
-    return true;
-}
-
-static bool time_of_file(struct find *find, const char *path, char which, struct fs_time *out,
-                         struct error *err)
-{
-    struct file_arg arg;
-    bool ok = file_arg_open(find->session, path, true, &arg, err);
-    *out = chosen_time(which, &arg.attr);
-    file_arg_close(&arg);
-    return ok;
-}
-
-/* -newer, -anewer, -cnewer; -newerXY, where Y is t for a time given in words. */
-PARSE(parse_newer)
-{
-    const char *name = node->word->name;
-    char of = 'm';
-    node->which = name[1] == 'n' ? 'm' : name[1];
-    if (strncmp(name, "-newer", 6) == 0 && name[6]) {
-        node->which = name[6];
-        of = name[7];
-    }
-    if (of == 't')
-        return time_parse(args[0], &node->time, err);
-    return time_of_file(find, args[0], of, &node->time, err);
-}
-
-TEST(test_newer)
-{
-    UNUSED;
-    struct fs_time time = chosen_time(node->which, attr_of(file));
-    *yes = time.sec > node->time.sec || (time.sec == node->time.sec && time.nsec > node->time.nsec);
-    return true;
-}
-
-/* ---- owners ---------------------------------------------------------------------------------------------
- */
-
-struct owners *find_owners(struct find *find, const struct find_file *file, struct error *err)
-{
-    if (find->owners_of != file->start->volume) {
-        owners_free(find->owners);
-        find->owners = owners_new(file->start->volume, err);
-        find->owners_of = find->owners ? file->start->volume : NULL;
-    }
-    return find->owners;
-}
-
-/* A name means what the volume says that is looked through. */
-TEST(test_owner)
-{
-    UNUSED;
-    bool group = strcmp(node->word->name, "-group") == 0;
-    struct find_node *mine = (struct find_node *)(uintptr_t)node;
-    if (node->owner_of != file->start->volume) {
-        struct owner_spec spec;
-        uint32_t gid;
-        if (group ? !owner_parse_group(file->start->volume, node->args[0], &gid, err)
-                  : !owner_parse(file->start->volume, node->args[0], &spec, err))
-            return false;
-        mine->number = group ? gid : spec.uid;
-        mine->owner_of = file->start->volume;
-    }
-    *yes = (group ? attr_of(file)->gid : attr_of(file)->uid) == node->number;
-    return true;
-}
-
-TEST(test_no_owner)
-{
-    UNUSED;
-    struct owners *owners = find_owners(find, file, err);
-    if (!owners)
-        return false;
-    bool group = strcmp(node->word->name, "-nogroup") == 0;
-    *yes = !(group ? owner_group(owners, attr_of(file)->gid) : owner_user(owners, attr_of(file)->uid));
-    return true;
-}
-
-PARSE(parse_samefile)
-{
-    struct file_arg arg;
-    bool ok = file_arg_open(find->session, args[0], false, &arg, err);
-    node->number = arg.id;
-    node->owner_of = arg.volume;
-    file_arg_close(&arg);
-    return ok;
-}
-
-TEST(test_samefile)
-{
-    UNUSED;
-    *yes = file->entry->id == node->number && file->start->volume == node->owner_of;
     return true;
 }
 
@@ -415,10 +246,47 @@ TEST(test_false)
 PARSE(parse_depth_limit)
 {
     const char *rest;
-    if (!read_number(args[0], &node->sign, &node->number, &rest, err) || *rest || node->sign)
+    if (!find_read_number(args[0], &node->sign, &node->number, &rest, err) || *rest || node->sign)
         return fail(err, E_USAGE, "'%s' is no depth", args[0]);
     *(node->word->name[2] == 'a' ? &find->max_depth : &find->min_depth) = node->number;
     return true;
+}
+
+PARSE(parse_follow)
+{
+    (void)node;
+    (void)args;
+    (void)err;
+    find->follow = 'L';
+    return true;
+}
+
+PARSE(parse_day_start)
+{
+    (void)node;
+    (void)args;
+    (void)err;
+    find->day_start = true;
+    return true;
+}
+
+PARSE(parse_regex_type)
+{
+    static const char *const extended[] = {"posix-extended", "posix-egrep", "egrep", "awk",
+                                           "posix-awk",      "gnu-awk"};
+    static const char *const basic[] = {"posix-basic", "posix-minimal-basic", "ed", "sed", "grep"};
+    (void)node;
+    for (size_t i = 0; i < ARRAY_LEN(extended); i++)
+        if (strcmp(args[0], extended[i]) == 0) {
+            find->regex_flags = REG_EXTENDED;
+            return true;
+        }
+    for (size_t i = 0; i < ARRAY_LEN(basic); i++)
+        if (strcmp(args[0], basic[i]) == 0) {
+            find->regex_flags = 0;
+            return true;
+        }
+    return fail(err, E_USAGE, "'%s': posix-basic and posix-extended are known", args[0]);
 }
 
 PARSE(parse_depth)
@@ -453,9 +321,13 @@ TEST(test_delete)
     fs_id dir = entry->dir;
     char name[1024];
     snprintf(name, sizeof name, "%s", entry->name);
-    if (entry->depth == 0 &&
-        !path_parent(file->start->volume, file->start->path, &dir, name, sizeof name, err))
-        return false;
+    if (entry->depth == 0) {
+        char *path = find_absolute_path(file, err);
+        bool found = path && path_parent(file->start->volume, path, &dir, name, sizeof name, err);
+        free(path);
+        if (!found)
+            return false;
+    }
     *yes = file_remove(file->start->volume, dir, name, err);
     file->removed = *yes;
     return *yes;
@@ -550,35 +422,10 @@ static const struct find_word words[] = {
     {"-regex", 1, false, parse_regex, test_regex},
     {"-iregex", 1, false, parse_regex, test_regex},
     {"-type", 1, false, parse_type, test_type},
+    {"-xtype", 1, false, parse_type, test_xtype},
+    {"-fstype", 1, false, NULL, test_fstype},
     {"-size", 1, false, parse_size, test_size},
     {"-empty", 0, false, NULL, test_empty},
-    {"-perm", 1, false, parse_perm, test_perm},
-    {"-executable", 0, false, NULL, test_executable},
-    {"-user", 1, false, NULL, test_owner},
-    {"-group", 1, false, NULL, test_owner},
-    {"-uid", 1, false, parse_number, test_uid},
-    {"-gid", 1, false, parse_number, test_gid},
-    {"-nouser", 0, false, NULL, test_no_owner},
-    {"-nogroup", 0, false, NULL, test_no_owner},
-    {"-links", 1, false, parse_number, test_links},
-    {"-inum", 1, false, parse_number, test_inum},
-    {"-samefile", 1, false, parse_samefile, test_samefile},
-    {"-mtime", 1, false, parse_age, test_age},
-    {"-atime", 1, false, parse_age, test_age},
-    {"-ctime", 1, false, parse_age, test_age},
-    {"-mmin", 1, false, parse_age, test_age},
-    {"-amin", 1, false, parse_age, test_age},
-    {"-cmin", 1, false, parse_age, test_age},
-    {"-newer", 1, false, parse_newer, test_newer},
-    {"-anewer", 1, false, parse_newer, test_newer},
-    {"-cnewer", 1, false, parse_newer, test_newer},
-    {"-newermt", 1, false, parse_newer, test_newer},
-    {"-newerat", 1, false, parse_newer, test_newer},
-    {"-newerct", 1, false, parse_newer, test_newer},
-    {"-newerBt", 1, false, parse_newer, test_newer},
-    {"-newermm", 1, false, parse_newer, test_newer},
-    {"-newercm", 1, false, parse_newer, test_newer},
-    {"-neweram", 1, false, parse_newer, test_newer},
     {"-maxdepth", 1, false, parse_depth_limit, test_true},
     {"-mindepth", 1, false, parse_depth_limit, test_true},
     {"-depth", 0, false, parse_depth, test_true},
@@ -586,21 +433,34 @@ static const struct find_word words[] = {
     {"-xdev", 0, false, NULL, test_true},
     {"-mount", 0, false, NULL, test_true},
     {"-noleaf", 0, false, NULL, test_true},
+    {"-warn", 0, false, NULL, test_true},
+    {"-nowarn", 0, false, NULL, test_true},
+    {"-ignore_readdir_race", 0, false, NULL, test_true},
+    {"-noignore_readdir_race", 0, false, NULL, test_true},
+    {"-follow", 0, false, parse_follow, test_true},
+    {"-daystart", 0, false, parse_day_start, test_true},
+    {"-regextype", 1, false, parse_regex_type, test_true},
     {"-true", 0, false, NULL, test_true},
     {"-false", 0, false, NULL, test_false},
     {"-prune", 0, false, NULL, test_prune},
     {"-quit", 0, true, NULL, test_quit},
     {"-delete", 0, true, parse_depth, test_delete},
     {"-exec", FIND_UNTIL_END, true, parse_exec, test_exec},
+    {NULL, 0, false, NULL, NULL},
 };
+
+static const struct find_word *find_in(const struct find_word *table, const char *name)
+{
+    while (table->name && strcmp(table->name, name) != 0)
+        table++;
+    return table->name ? table : NULL;
+}
 
 const struct find_word *find_word(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (strcmp(words[i].name, name) == 0)
-            return &words[i];
-    for (size_t i = 0; find_printers[i].name; i++)
-        if (strcmp(find_printers[i].name, name) == 0)
-            return &find_printers[i];
-    return NULL;
+    const struct find_word *const tables[] = {words, find_owner_words, find_times, find_printers};
+    const struct find_word *word = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(tables) && !word; i++)
+        word = find_in(tables[i], name);
+    return word;
 }

@@ -36,13 +36,13 @@ static void put_flag(struct output *out, const struct flag *flag)
 {
     char left[80];
     if (flag->letter && flag->name)
-        snprintf(left, sizeof left, "-%c, --%s%s%s", flag->letter, flag->name, flag->value ? "=" : "",
+        snprintf(left, sizeof left, "-%c, --%s%s%s", flag->letter, flag->name, flag_glue(flag),
                  flag->value ? flag->value : "");
     else if (flag->letter)
         snprintf(left, sizeof left, "-%c%s%s", flag->letter, flag->value ? " " : "",
                  flag->value ? flag->value : "");
     else
-        snprintf(left, sizeof left, "    --%s%s%s", flag->name, flag->value ? "=" : "",
+        snprintf(left, sizeof left, "    --%s%s%s", flag->name, flag_glue(flag),
                  flag->value ? flag->value : "");
     put_columns(out, left, flag->help);
 }

@@ -1,11 +1,13 @@
 /* ls: what is in directories. */
 #include "ls.h"
 
+#include "acl.h"
 #include "alloc.h"
 #include "bytes.h"
 #include "grid.h"
 #include "id_set.h"
 #include "path.h"
+#include "text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,6 +28,18 @@ static void list_free(struct ls_list *list)
     *list = (struct ls_list){0};
 }
 
+static bool is_acl(const char *name, void *arg)
+{
+    struct ls_entry *entry = arg;
+    entry->acl |= strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0;
+    return !entry->acl;
+}
+
+static bool find_acl(struct volume *volume, struct ls_entry *entry, struct error *err)
+{
+    return !volume->fs->limits->xattrs || file_xattr_list(volume, entry->id, is_acl, entry, err);
+}
+
 /* Attributes and link targets, as far as the options ask for them. */
 static void complete(struct ls *ls, struct volume *volume, struct ls_entry *entry, const char *path)
 {
@@ -40,6 +54,11 @@ static void complete(struct ls *ls, struct volume *volume, struct ls_entry *entr
             return;
         }
         entry->type = entry->attr.mode & S_IFMT;
+    }
+    if (entry->has_attr && entry->type != S_IFLNK && (ls->layout == LONG || ls->report) &&
+        !find_acl(volume, entry, &err)) {
+        call_complain(ls->call, path, &err);
+        return;
     }
     if (entry->type == S_IFLNK && (ls->layout == LONG || ls->report) && !entry->target)
         if (!file_readlink(volume, entry->id, &entry->target, &err))
@@ -57,11 +76,19 @@ struct reading {
     bool ok;
 };
 
+static bool is_ignored(const struct ls *ls, const char *name)
+{
+    size_t n = strlen(name);
+    return (ls->no_backups && n > 0 && name[n - 1] == '~') || (ls->ignore && glob_match(ls->ignore, name));
+}
+
 static bool take_entry(const struct fs_entry *entry, void *arg)
 {
     struct reading *reading = arg;
     struct ls_list *list = reading->list;
     struct error fault;
+    if (is_ignored(reading->ls, entry->name))
+        return true;
     if (entry->name[0] == '.' && !reading->ls->all && !reading->ls->almost_all)
         return true;
     if (entry->fault) {
@@ -130,6 +157,8 @@ static int compare_entries(const void *a, const void *b, void *arg)
         order = compare_times(ls_time(ls, &x->attr), ls_time(ls, &y->attr));
     else if (ls->sort == SORT_EXTENSION)
         order = strcmp(extension(x->name), extension(y->name));
+    else if (ls->sort == SORT_VERSION)
+        order = strverscmp(x->name, y->name);
     if (order == 0)
         order = strcmp(x->name, y->name);
     return ls->reverse ? -order : order;
@@ -160,7 +189,7 @@ static void print_total(struct ls *ls, const struct ls_list *list)
     for (size_t i = 0; i < list->count; i++)
         total += list->entries[i].attr.allocated;
     if (ls->human)
-        human_size(total, text);
+        ls_size_text(ls, total, text);
     else
         snprintf(text, sizeof text, "%" PRIu64, div_up(total, 1024));
     output_printf(ls->out, "total %s\n", text);
@@ -299,74 +328,110 @@ static bool parse_sort(struct ls *ls, const char *word, struct error *err)
     static const struct {
         const char *word;
         enum sort_key key;
-    } words[] = {{"name", SORT_NAME},
-                 {"size", SORT_SIZE},
-                 {"time", SORT_TIME},
-                 {"extension", SORT_EXTENSION},
-                 {"none", SORT_NONE}};
+    } words[] = {{"name", SORT_NAME},           {"size", SORT_SIZE},       {"time", SORT_TIME},
+                 {"extension", SORT_EXTENSION}, {"version", SORT_VERSION}, {"none", SORT_NONE}};
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         if (strcmp(word, words[i].word) == 0) {
             ls->sort = words[i].key;
             return true;
         }
-    return fail(err, E_USAGE, "--sort=%s: name, size, time, extension or none", word);
+    return fail(err, E_USAGE, "--sort=%s: name, size, time, extension, version or none", word);
+}
+
+/* The value of an option as one of a list: words are followed by the letter that they mean. */
+static bool choose(const char *option, const char *word, const char *const *words, char *out,
+                   struct error *err)
+{
+    struct text list = {0};
+    for (size_t i = 0; words[i]; i++) {
+        size_t n = strlen(words[i]) - 2;
+        if (strncmp(word, words[i], n) == 0 && !word[n]) {
+            *out = words[i][n + 1] == '0' ? 0 : words[i][n + 1];
+            text_free(&list);
+            return true;
+        }
+        text_printf(&list, "%s%.*s", i ? ", " : "", (int)n, words[i]);
+    }
+    fail(err, E_USAGE, "--%s=%s: one of %s is meant", option, word, text_get(&list));
+    text_free(&list);
+    return false;
+}
+
+static bool apply_width(struct ls *ls, const char *text, struct error *err)
+{
+    char *end;
+    unsigned long width = strtoul(text, &end, 10);
+    if (!*text || *end || width > 100000)
+        return fail(err, E_USAGE, "-w %s: a number of columns is meant", text);
+    ls->width = width ? (unsigned)width : 100000;
+    return true;
+}
+
+static bool apply_long(struct ls *ls, const struct given *given, struct error *err)
+{
+    static const char *const times[] = {"atime=a", "access=a",       "use=a",   "ctime=c",    "status=c",
+                                        "mtime=m", "modification=m", "birth=B", "creation=B", NULL};
+    static const char *const indicators[] = {"none=0", "slash=p", "file-type=t", "classify=F", NULL};
+    static const char *const whens[] = {"always=y", "yes=y",  "force=y", "never=n", "no=n",
+                                        "none=n",   "auto=a", "tty=a",   NULL};
+    const char *name = given->flag->name;
+    char when;
+    if (strcmp(name, "sort") == 0)
+        return parse_sort(ls, given->value, err);
+    if (strcmp(name, "time") == 0)
+        return choose(name, given->value, times, &ls->time_field, err);
+    if (strcmp(name, "indicator-style") == 0)
+        return choose(name, given->value, indicators, &ls->classify, err);
+    if (strcmp(name, "color") == 0) {
+        if (!choose(name, given->value ? given->value : "always", whens, &when, err))
+            return false;
+        if (when != 'a')
+            output_set_colored(ls->out, when == 'y');
+    } else if (strcmp(name, "full-time") == 0) {
+        ls->time_style = "full-iso", ls->layout = LONG;
+    } else if (strcmp(name, "time-style") == 0) {
+        ls->time_style = given->value;
+    } else if (strcmp(name, "si") == 0) {
+        ls->human = 's';
+    } else if (strcmp(name, "file-type") == 0) {
+        ls->classify = 't';
+    }
+    return true;
 }
 
 /* Options of which the last one counts. */
 static bool apply_given(struct ls *ls, const struct given *given, struct error *err)
 {
-    if (given->flag->letter == 0) {
-        if (strcmp(given->flag->name, "sort") == 0)
-            return parse_sort(ls, given->value, err);
-        if (strcmp(given->flag->name, "full-time") == 0)
-            ls->time_style = "full-iso", ls->layout = LONG;
-        else if (strcmp(given->flag->name, "time-style") == 0)
-            ls->time_style = given->value;
-        return true;
-    }
-    switch (given->flag->letter) {
-    case 'l':
-    case 'n':
-    case 'g':
-    case 'o':
+    static const char sorts[] = "tSXvUf";
+    static const enum sort_key sort_of[] = {SORT_TIME,    SORT_SIZE, SORT_EXTENSION,
+                                            SORT_VERSION, SORT_NONE, SORT_NONE};
+    char letter = given->flag->letter;
+    if (letter == 0)
+        return apply_long(ls, given, err);
+    const char *sort = strchr(sorts, letter);
+    if (sort)
+        ls->sort = sort_of[sort - sorts];
+    if (strchr("lngo", letter))
         ls->layout = LONG;
-        break;
-    case '1':
-        if (ls->layout != LONG)
-            ls->layout = ONE_A_LINE;
-        break;
-    case 'C':
-        ls->layout = COLUMNS;
-        break;
-    case 'x':
-        ls->layout = ACROSS;
-        break;
-    case 'm':
-        ls->layout = COMMAS;
-        break;
-    case 't':
-        ls->sort = SORT_TIME;
-        break;
-    case 'S':
-        ls->sort = SORT_SIZE;
-        break;
-    case 'X':
-        ls->sort = SORT_EXTENSION;
-        break;
-    case 'U':
-    case 'f':
-        ls->sort = SORT_NONE;
-        break;
-    case 'u':
-    case 'c':
-        ls->time_field = given->flag->letter == 'u' ? 'a' : 'c';
-        break;
-    case 'p':
-    case 'F':
-        ls->classify = given->flag->letter;
-        break;
-    }
-    return true;
+    else if (letter == '1' && ls->layout != LONG)
+        ls->layout = ONE_A_LINE;
+    else if (strchr("Cxm", letter))
+        ls->layout = letter == 'C' ? COLUMNS : letter == 'x' ? ACROSS : COMMAS;
+    else if (letter == 'f' && ls->layout == LONG)
+        ls->layout = output_is_terminal(ls->out) ? COLUMNS : ONE_A_LINE;
+    else if (strchr("uc", letter))
+        ls->time_field = letter == 'u' ? 'a' : 'c';
+    else if (strchr("pF", letter))
+        ls->classify = letter;
+    else if (strchr("Qbq", letter))
+        ls->quoting = letter;
+    else if (letter == 'N')
+        ls->quoting = 0;
+    else if (letter == 'h')
+        ls->human = 'h';
+    else if (letter == 'I')
+        ls->ignore = given->value;
+    return letter != 'w' || apply_width(ls, given->value, err);
 }
 
 static bool set_up(struct ls *ls, struct error *err)
@@ -374,6 +439,7 @@ static bool set_up(struct ls *ls, struct error *err)
     struct call *call = ls->call;
     ls->layout = output_is_terminal(ls->out) ? COLUMNS : ONE_A_LINE;
     ls->time_style = "locale";
+    ls->width = output_width(ls->out);
     ls->time_field = 'm';
     for (int i = 0; i < call->given_count; i++)
         if (!apply_given(ls, &call->given[i], err))
@@ -383,13 +449,12 @@ static bool set_up(struct ls *ls, struct error *err)
     ls->directories = call_has(call, "d");
     ls->recursive = call_has(call, "R") && !ls->directories;
     ls->inodes = call_has(call, "i");
-    ls->human = call_has(call, "h");
+    ls->no_backups = call_has(call, "B");
     ls->reverse = call_has(call, "r");
     ls->numeric = call_has(call, "n");
     ls->blocks = call_has(call, "s");
     ls->no_owner = call_has(call, "g");
     ls->no_group = call_has(call, "o") || call_has(call, "G");
-    ls->quote = call_has(call, "Q");
     ls->follow = call_has(call, "L") || call_has(call, "H");
     ls->groups_first = call_has(call, "group-directories-first");
     ls->now = session_now().sec;
@@ -488,7 +553,7 @@ static bool run_ls(struct session *session, struct call *call, struct output *ou
     char **words = call->argc ? call->args : alone;
     int count = call->argc ? call->argc : 1, opened = 0;
     struct named *args = mem_array((size_t)count, sizeof *args, err);
-    bool ok = args && set_up(&ls, err);
+    bool colored = output_colored(out), ok = args && set_up(&ls, err);
     for (int i = 0; ok && i < count; i++) {
         if (open_arg(&ls, words[i], &args[opened], err)) {
             opened++;
@@ -504,6 +569,7 @@ static bool run_ls(struct session *session, struct call *call, struct output *ou
         file_arg_close(&args[--opened].arg);
     free(args);
     owners_free(ls.owners);
+    output_set_colored(out, colored);
     return ok && call_result(call, err);
 }
 
@@ -525,6 +591,7 @@ static const struct flag ls_flags[] = {
     {'X', NULL, NULL, ARG_WORD, "by extension"},
     {'U', NULL, NULL, ARG_WORD, "in the directory's order"},
     {'f', NULL, NULL, ARG_WORD, "the same, all names"},
+    {'v', NULL, NULL, ARG_WORD, "numbers within names by their value"},
     {'r', "reverse", NULL, ARG_WORD, "the other way round"},
     {'n', "numeric-uid-gid", NULL, ARG_WORD, "long, with numbers for owner and group"},
     {'d', "directory", NULL, ARG_WORD, "directories themselves, not what is in them"},
@@ -540,9 +607,22 @@ static const struct flag ls_flags[] = {
     {'u', NULL, NULL, ARG_WORD, "time of last access"},
     {'c', NULL, NULL, ARG_WORD, "time of last change of the inode"},
     {'Q', "quote-name", NULL, ARG_WORD, "names in double quotes"},
+    {'b', "escape", NULL, ARG_WORD, "control characters and blanks in names as \\n, \\040"},
+    {'q', "hide-control-chars", NULL, ARG_WORD, "? for control characters in names"},
+    {'N', "literal", NULL, ARG_WORD,
+     "names as they are (a terminal gets no control characters all the same)"},
+    {'B', "ignore-backups", NULL, ARG_WORD, "no names that end in ~"},
+    {'I', "ignore", "GLOB", ARG_WORD, "no names that match"},
+    {'k', "kibibytes", NULL, ARG_WORD, "blocks of -s in KiB, as they always are"},
+    {'w', "width", "COLUMNS", ARG_WORD, "columns to fill; 0: no limit"},
     {'L', "dereference", NULL, ARG_WORD, "what arguments that are symbolic links point to"},
     {'H', NULL, NULL, ARG_WORD, "the same"},
-    {0, "sort", "KEY", ARG_WORD, "name, size, time, extension or none"},
+    {0, "si", NULL, ARG_WORD, "sizes in powers of 1000"},
+    {0, "file-type", NULL, ARG_WORD, "as -F, without * behind programs"},
+    {0, "indicator-style", "STYLE", ARG_WORD, "none, slash (-p), file-type or classify (-F)"},
+    {0, "color", "[=WHEN]", ARG_WORD, "always (also without WHEN), never or auto; which ones says LS_COLORS"},
+    {0, "time", "WHICH", ARG_WORD, "atime, ctime, mtime or birth"},
+    {0, "sort", "KEY", ARG_WORD, "name, size, time, extension, version or none"},
     {0, "full-time", NULL, ARG_WORD, "long, with nanoseconds"},
     {0, "time-style", "STYLE", ARG_WORD, "full-iso, long-iso, iso, locale or +FORMAT"},
     {0, "group-directories-first", NULL, ARG_WORD, "directories before files"},
@@ -555,7 +635,7 @@ const struct command ls_command = {
     .summary = "list directories",
     .details =
         "Names are in byte order. Owners have the names that the image's own /etc/passwd and /etc/group "
-        "give them, else numbers.",
+        "give them, else numbers. In long lines a + behind the mode tells of an access control list.",
     .examples = "ls -la /etc\nls -lR --full-time 2:/\nls -d *.conf",
     .args = ls_args,
     .flags = ls_flags,

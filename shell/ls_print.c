@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "file_color.h"
 #include "grid.h"
 #include "mode.h"
 
@@ -14,48 +15,6 @@
 
 /* ---- one name -------------------------------------------------------------------------------------------
  */
-
-static bool is_archive(const char *name)
-{
-    static const char *const endings[] = {".tar", ".tgz", ".gz", ".xz",  ".zst",  ".bz2", ".zip",
-                                          ".deb", ".rpm", ".7z", ".jar", ".cpio", ".lz4"};
-    size_t len = strlen(name);
-    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
-        size_t n = strlen(endings[i]);
-        if (len > n && strcmp(name + len - n, endings[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* The colours that ls has by default. */
-static const char *color_of(const struct ls_entry *entry)
-{
-    uint32_t mode = entry->attr.mode;
-    switch (entry->type) {
-    case S_IFDIR:
-        if (mode & S_ISVTX)
-            return mode & S_IWOTH ? "30;42" : "37;44";
-        return mode & S_IWOTH ? "34;42" : "01;34";
-    case S_IFLNK:
-        return entry->target_missing ? "40;31;01" : "01;36";
-    case S_IFIFO:
-        return "40;33";
-    case S_IFSOCK:
-        return "01;35";
-    case S_IFBLK:
-    case S_IFCHR:
-        return "40;33;01";
-    default:
-        if (mode & S_ISUID)
-            return "37;41";
-        if (mode & S_ISGID)
-            return "30;43";
-        if (mode & 0111)
-            return "01;32";
-        return is_archive(entry->name) ? "01;31" : NULL;
-    }
-}
 
 static char suffix_of(const struct ls *ls, uint32_t mode)
 {
@@ -83,32 +42,54 @@ static char entry_suffix(const struct ls *ls, const struct ls_entry *entry)
     return entry->type == S_IFLNK && ls->layout == LONG ? 0 : suffix_of(ls, mode);
 }
 
-/* The name with its quotes (-Q), before the terminal's escapes. */
+/* \n, \t ... as C writes them, others in octal; returns the length written. */
+static size_t put_escaped(char *to, unsigned char c)
+{
+    static const char controls[] = "\a\b\t\n\v\f\r", letters[] = "abtnvfr";
+    const char *control = c ? strchr(controls, c) : NULL;
+    if (!control)
+        return (size_t)sprintf(to, "\\%03o", c);
+    to[0] = '\\';
+    to[1] = letters[control - controls];
+    return 2;
+}
+
+/* The name as -Q, -b or -q want it, before the terminal's escapes. */
 static char *shown_name(const struct ls *ls, const char *name, struct error *err)
 {
-    if (!ls->quote)
+    if (!ls->quoting)
         return mem_string(name, err);
-    char *quoted = mem_new(strlen(name) * 4 + 3, err);
-    if (!quoted)
+    char *shown = mem_new(strlen(name) * 4 + 3, err);
+    if (!shown)
         return NULL;
-    char *to = quoted;
-    *to++ = '"';
+    char *to = shown;
+    if (ls->quoting == 'Q')
+        *to++ = '"';
     for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
-        if (*p == '"' || *p == '\\')
+        bool control = *p < ' ' || *p == 0x7F;
+        if (ls->quoting == 'q') {
+            *to++ = control ? '?' : (char)*p;
+            continue;
+        }
+        if (*p == '\\' || *p == (ls->quoting == 'Q' ? '"' : ' '))
             *to++ = '\\';
-        if (*p < ' ' || *p == 0x7F)
-            to += sprintf(to, "\\%03o", *p);
+        if (control)
+            to += put_escaped(to, *p);
         else
             *to++ = (char)*p;
     }
-    *to++ = '"';
-    return quoted;
+    if (ls->quoting == 'Q')
+        *to++ = '"';
+    return shown;
 }
 
 static void print_name(struct ls *ls, const struct ls_entry *entry)
 {
     struct error err;
-    const char *color = output_colored(ls->out) ? color_of(entry) : NULL;
+    struct fs_attr attr = entry->attr;
+    attr.mode = entry->type | (attr.mode & 07777);
+    const char *color =
+        output_colored(ls->out) ? file_color(entry->name, &attr, entry->target_missing) : NULL;
     char *name = shown_name(ls, entry->name, &err);
     if (color)
         output_color(ls->out, color);
@@ -126,10 +107,29 @@ static void inode_text(const struct ls_entry *entry, char out[24])
     snprintf(out, 24, "%" PRIu64, entry->id);
 }
 
+void ls_size_text(const struct ls *ls, uint64_t size, char out[32])
+{
+    static const char letters[] = "kMGTPE";
+    if (ls->human != 's') {
+        human_size(size, out);
+        return;
+    }
+    double value = (double)size / 1000;
+    size_t unit = 0;
+    for (; value > 999 && letters[unit + 1]; unit++)
+        value /= 1000;
+    if (size < 1000)
+        snprintf(out, 32, "%" PRIu64, size);
+    else if (value < 9.95)
+        snprintf(out, 32, "%.1f%c", (double)(int64_t)(value * 10 + 0.9999999) / 10, letters[unit]);
+    else
+        snprintf(out, 32, "%" PRIu64 "%c", (uint64_t)(value + 0.9999999), letters[unit]);
+}
+
 static void blocks_text(const struct ls *ls, const struct ls_entry *entry, char out[32])
 {
     if (ls->human)
-        human_size(entry->attr.allocated, out);
+        ls_size_text(ls, entry->attr.allocated, out);
     else
         snprintf(out, 32, "%" PRIu64, div_up(entry->attr.allocated, 1024));
 }
@@ -166,7 +166,10 @@ static void front_widths(const struct ls *ls, const struct ls_list *list, int *i
 
 struct fs_time ls_time(const struct ls *ls, const struct fs_attr *attr)
 {
-    return ls->time_field == 'a' ? attr->atime : ls->time_field == 'c' ? attr->ctime : attr->mtime;
+    return ls->time_field == 'a'   ? attr->atime
+           : ls->time_field == 'c' ? attr->ctime
+           : ls->time_field == 'B' ? attr->crtime
+                                   : attr->mtime;
 }
 
 /* ---- layouts --------------------------------------------------------------------------------------------
@@ -174,27 +177,38 @@ struct fs_time ls_time(const struct ls *ls, const struct fs_attr *attr)
 
 static unsigned name_width(const struct ls *ls, const struct ls_entry *entry)
 {
-    return output_name_width(ls->out, entry->name) + (ls->quote ? 2 : 0) + (entry_suffix(ls, entry) != 0);
+    struct error err;
+    char *name = ls->quoting ? shown_name(ls, entry->name, &err) : NULL;
+    unsigned width = output_name_width(ls->out, name ? name : entry->name);
+    free(name);
+    return width + (entry_suffix(ls, entry) != 0);
 }
 
-/* Finds the fewest rows whose columns fit; widths has room for count columns. */
+/* The width of so many columns; widths are set. */
+static size_t width_of_columns(const unsigned *cells, size_t count, bool across, size_t columns,
+                               unsigned *widths)
+{
+    size_t rows = div_up(count, columns), used = 0, filled = across ? columns : div_up(count, rows);
+    memset(widths, 0, columns * sizeof *widths);
+    for (size_t i = 0; i < count; i++) {
+        size_t column = across ? i % columns : i / rows;
+        widths[column] = MAX_OF(widths[column], cells[i] + (column + 1 < filled ? 2 : 0));
+    }
+    for (size_t c = 0; c < filled; c++)
+        used += widths[c];
+    return used;
+}
+
+/* Finds the most columns that fit, with a column of the terminal to spare; returns the rows. */
 static size_t fit_columns(const unsigned *cells, size_t count, unsigned width, bool across, unsigned *widths,
                           size_t *columns)
 {
-    for (size_t rows = 1;; rows++) {
-        size_t n = div_up(count, rows), used = 0;
-        memset(widths, 0, n * sizeof *widths);
-        for (size_t i = 0; i < count; i++) {
-            size_t column = across ? i % n : i / rows;
-            widths[column] = MAX_OF(widths[column], cells[i] + 2);
-        }
-        for (size_t c = 0; c < n && used <= width + 2; c++)
-            used += widths[c];
-        if (used <= width + 2 || n == 1) {
-            *columns = n;
-            return rows;
-        }
-    }
+    *columns = MIN_OF(count, MAX_OF(width / 3, 1));
+    while (*columns > 1 && width_of_columns(cells, count, across, *columns, widths) >= width)
+        --*columns;
+    if (*columns == 1)
+        width_of_columns(cells, count, across, 1, widths);
+    return div_up(count, *columns);
 }
 
 static bool print_columns(struct ls *ls, const struct ls_list *list, struct error *err)
@@ -211,7 +225,7 @@ static bool print_columns(struct ls *ls, const struct ls_list *list, struct erro
         cells[i] = front + name_width(ls, &list->entries[i]);
     size_t columns, rows = 1;
     bool across = ls->layout == ACROSS;
-    rows = fit_columns(cells, list->count, output_width(ls->out), across, widths, &columns);
+    rows = fit_columns(cells, list->count, ls->width, across, widths, &columns);
     for (size_t row = 0; row < rows; row++) {
         for (size_t column = 0; column < columns; column++) {
             size_t at = across ? row * columns + column : column * rows + row;
@@ -220,7 +234,7 @@ static bool print_columns(struct ls *ls, const struct ls_list *list, struct erro
             print_front(ls, &list->entries[at], inode_width, block_width);
             print_name(ls, &list->entries[at]);
             size_t next = across ? at + 1 : at + rows;
-            if (next < list->count && column + 1 < columns)
+            if (next < list->count && column + 1 < columns && widths[column] > cells[at])
                 output_printf(ls->out, "%*s", (int)(widths[column] - cells[at]), "");
         }
         output_write(ls->out, "\n", 1);
@@ -231,14 +245,15 @@ static bool print_columns(struct ls *ls, const struct ls_list *list, struct erro
 
 static void print_commas(struct ls *ls, const struct ls_list *list)
 {
-    unsigned column = 0, width = output_width(ls->out);
+    unsigned column = 0, width = ls->width;
     for (size_t i = 0; i < list->count; i++) {
-        unsigned need = name_width(ls, &list->entries[i]) + 2;
-        if (column && column + need > width) {
+        unsigned need = name_width(ls, &list->entries[i]);
+        if (i > 0 && column + need + 2 >= width) {
             output_write(ls->out, "\n", 1);
             column = 0;
-        } else if (column) {
+        } else if (i > 0) {
             output_write(ls->out, " ", 1);
+            column += 2;
         }
         column += print_front(ls, &list->entries[i], 0, 0);
         print_name(ls, &list->entries[i]);
@@ -279,7 +294,7 @@ static void time_text(const struct ls *ls, struct fs_time time, char *out, size_
         time_format(time, recent ? "%b %e %H:%M" : "%b %e  %Y", out, size);
 }
 
-static void fill_row(struct ls *ls, const struct ls_entry *entry, struct long_row *row)
+static void fill_row(struct ls *ls, const struct ls_entry *entry, bool any_acl, struct long_row *row)
 {
     const struct fs_attr *attr = &entry->attr;
     if (!entry->has_attr) {
@@ -289,13 +304,15 @@ static void fill_row(struct ls *ls, const struct ls_entry *entry, struct long_ro
         return;
     }
     mode_text(attr->mode, row->permissions);
+    if (any_acl)
+        strcat(row->permissions, entry->acl ? "+" : " ");
     snprintf(row->links, sizeof row->links, "%" PRIu64, attr->nlink);
     owner_text(ls, ls->numeric ? NULL : owner_user(ls->owners, attr->uid), attr->uid, row->user);
     owner_text(ls, ls->numeric ? NULL : owner_group(ls->owners, attr->gid), attr->gid, row->group);
     if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
         snprintf(row->size, sizeof row->size, "%" PRIu32 ", %" PRIu32, attr->rdev_major, attr->rdev_minor);
     else if (ls->human)
-        human_size(attr->size, row->size);
+        ls_size_text(ls, attr->size, row->size);
     else
         snprintf(row->size, sizeof row->size, "%" PRIu64, attr->size);
     time_text(ls, ls_time(ls, attr), row->time, sizeof row->time);
@@ -307,8 +324,11 @@ static bool print_long(struct ls *ls, const struct ls_list *list, struct error *
     struct long_row *rows = mem_array(list->count, sizeof *rows, err);
     if (!rows)
         return false;
+    bool any_acl = false;
+    for (size_t i = 0; i < list->count; i++)
+        any_acl |= list->entries[i].acl;
     for (size_t i = 0; i < list->count; i++) {
-        fill_row(ls, &list->entries[i], &rows[i]);
+        fill_row(ls, &list->entries[i], any_acl, &rows[i]);
         const char *const cells[] = {rows[i].links, rows[i].user, rows[i].group, rows[i].size, rows[i].time};
         for (size_t c = 0; c < ARRAY_LEN(cells); c++)
             widths[c] = MAX_OF(widths[c], (int)display_width(cells[c]));
@@ -322,7 +342,8 @@ static bool print_long(struct ls *ls, const struct ls_list *list, struct error *
             output_printf(ls->out, "%-*s ", widths[1], rows[i].user);
         if (!ls->no_group)
             output_printf(ls->out, "%-*s ", widths[2], rows[i].group);
-        output_printf(ls->out, "%*s %*s ", widths[3], rows[i].size, widths[4], rows[i].time);
+        output_printf(ls->out, "%*s %*s ", widths[3], rows[i].size, entry->has_attr ? 0 : widths[4],
+                      rows[i].time);
         print_name(ls, entry);
         if (entry->target) {
             output_write(ls->out, " -> ", 4);
@@ -348,6 +369,8 @@ static void print_json(struct ls *ls, const struct ls_list *list, const char *di
         report_text(ls->report, "path", path ? path : entry->name);
         if (entry->has_attr)
             report_file(ls->report, NULL, &entry->attr, entry->target);
+        if (entry->acl)
+            report_bool(ls->report, "acl", true);
         report_close(ls->report);
         free(path);
     }

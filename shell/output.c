@@ -168,6 +168,13 @@ bool output_colored(const struct output *out)
     return out->color;
 }
 
+bool output_set_colored(struct output *out, bool on)
+{
+    bool before = out->color;
+    out->color = on && !out->json;
+    return before;
+}
+
 void output_color(struct output *out, const char *sgr)
 {
     if (out->color)

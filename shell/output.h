@@ -26,6 +26,8 @@ bool output_json(const struct output *);      /* --json: print nothing but throu
 /* Colours: sgr "01;34" or NULL for none; nothing when colours are off. */
 void output_color(struct output *, const char *sgr);
 bool output_colored(const struct output *);
+/* A command's own choice; gives the one before, which comes back with it. */
+bool output_set_colored(struct output *, bool on);
 unsigned display_width(const char *utf8); /* columns that a string takes */
 
 /*

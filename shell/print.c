@@ -44,7 +44,10 @@ static void flag_text(const struct flag *flag, char *out, size_t size)
 {
     char letter[4] = {'-', flag->letter, 0};
     snprintf(out, size, "%s%s%s%s%s%s", flag->letter ? letter : "", flag->letter && flag->name ? ", " : "",
-             flag->name ? "--" : "", flag->name ? flag->name : "", flag->value ? flag->name ? "=" : " " : "",
+             flag->name ? "--" : "", flag->name ? flag->name : "",
+             flag->name    ? flag_glue(flag)
+             : flag->value ? " "
+                           : "",
              flag->value ? flag->value : "");
 }
 

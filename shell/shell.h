@@ -43,7 +43,7 @@ struct shell {
     bool stdin_is_script;
     bool quit, discard_on_quit, commit_on_quit;
     bool autocommit, vi_keys;
-    bool trace; /* print what each command changed on disk */
+    bool trace;                   /* print what each command changed on disk */
     unsigned depth;               /* of source */
     bool committed;               /* the script has committed before */
     char *commit_place;           /* "deploy.dish:12", where it did last; owned */
@@ -72,6 +72,8 @@ const struct command *const *command_all(void);
 const char *command_suggest(const char *name);
 /* The word of a list (separated by '|' or NULL-terminated strings) nearest to what was typed, or NULL. */
 const char *nearest_word(const char *typed, const char *const *words, size_t count);
+/* What stands between a long option and its value: "=", or nothing when there is none or "[=WHEN]". */
+const char *flag_glue(const struct flag *);
 /* "put [-r] [-o U:G] HOST... DEST" */
 void command_usage(const struct command *, struct text *);
 
@@ -158,7 +160,8 @@ bool host_run(const char *text, char *const *words, bool no_input, int out_fd, i
 bool shell_check(struct shell *, struct source *);
 /* Run all of a source. False: stop. */
 bool shell_run_source(struct shell *, struct source *);
-/* Run all of a source as if a person typed it, showing prompts and lines: what the tests and lessons compare. */
+/* Run all of a source as if a person typed it, showing prompts and lines: what the tests and lessons compare.
+ */
 void shell_transcript(struct shell *, struct source *);
 /* `source FILE` and `source |HOST COMMAND`: check, then run. */
 bool shell_source(struct shell *, struct source *, struct error *) DISH_CHECKED;

@@ -1,5 +1,6 @@
 /* tree: a picture of a directory tree. */
 #include "alloc.h"
+#include "file_color.h"
 #include "files.h"
 #include "grid.h"
 #include "mode.h"
@@ -53,20 +54,6 @@ static void print_facts(struct tree *tree, const struct fs_attr *attr)
     output_write(tree->out, "]  ", 3);
 }
 
-static const char *color_of(const struct fs_attr *attr)
-{
-    switch (attr->mode & S_IFMT) {
-    case S_IFDIR:
-        return "01;34";
-    case S_IFLNK:
-        return "01;36";
-    case S_IFREG:
-        return attr->mode & 0111 ? "01;32" : NULL;
-    default:
-        return "40;33";
-    }
-}
-
 static bool print_entry(struct tree *tree, const struct file_arg *arg, const struct walk_entry *entry,
                         bool last, struct error *err)
 {
@@ -84,7 +71,7 @@ static bool print_entry(struct tree *tree, const struct file_arg *arg, const str
     }
     print_branches(tree, entry->depth, last);
     print_facts(tree, &entry->attr);
-    const char *color = color_of(&entry->attr);
+    const char *color = file_color(entry->name, &entry->attr, false);
     if (color)
         output_color(tree->out, color);
     output_name(tree->out, tree->full_paths || entry->depth == 0 ? entry->path : entry->name);

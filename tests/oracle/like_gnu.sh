@@ -23,14 +23,15 @@ truncate -s 3000000 tree/d/e/big
 touch -d '3 days ago' tree/d/e/big
 touch -d '10 minutes ago' tree/d/empty
 touch -d '2001-02-03 04:05:06.123456789' tree/docs/text3.txt
-touch "tree/d/we ird*" tree/d/-rf tree/d/.hidden "tree/d/ünïcode"
-run 0 "$dish" -c 'create -f raw disk.img 64M' -c 'mkfs ext4' -c 'put -r -a tree /'
+touch "tree/d/we ird*" 'tree/d/back~' tree/d/-rf tree/d/.hidden "tree/d/ünïcode"
+run 0 "$dish" -c 'create -f raw disk.img 64M' -c 'mkfs ext4' -c 'put -r -a tree /; mkdir /etc; put /etc/passwd /etc/group /etc'
 cd tree || exit 1
 
 # same COMMAND...: its output and status are those of the program of that name, in any order of lines with find.
 same() {
     local sorted=cat
     [ "$1" = find ] && sorted=sort
+    [ "$1" = ls ] && sorted="sed s/\x1b\[0m\x1b/\x1b/" # GNU ls begins with a reset
     "$dish" ../disk.img -c "cd /tree" -- "$@" 2>/dev/null >../got
     echo "status $?" >>../got
     "$@" 2>/dev/null >../wanted
@@ -81,7 +82,73 @@ same find . -name 'we ird\*'
 same find . -name '?n?code'
 same find . -name '[!a-h]*' -type f
 same find . -false -o -true -name open
+same find -L . -type f
+same find -L . -type l
+same find -L . -xtype l
+same find -L d -maxdepth 2 -printf '%p %y %d\n'
+same find -L . -samefile d/hi
+same find -H d/e/loop -name 'hi*'
+same find -P d/e/loop
+same find d/e/loop
+same find -H d/dead
+same find . -follow -name 'hi*'
+same find . -xtype d
+same find . -xtype f -name 'text1*'
+same find . -xtype l
+same find . -printf '%p %y %Y\n'
+same find . -daystart -mtime 0 -type f
+same find . -daystart -mtime +2
+same find . -newermt '@981173106.2' -name 'text3*'
+same find . -newermm docs/text3.txt -name 'text1*'
+same find . ! -newermm docs/text3.txt -type f
+same find . -newermt '2001-02-03 04:05:06' ! -newermt '2001-02-03 04:05:07'
+same find . -regex './docs/text[0-3]+.txt' -o -regextype posix-extended -iregex '\./D/(hi|hi2)'
+same find . -regextype posix-basic -regex './docs/text\([0-3]\).*'
+same find . -regextype posix-extended -regex './docs/text(1|22?)\.txt'
+same find . -type f -perm -u=rw,go=r
+same find . -perm /a=x -type f
+same find . -executable -type f
+same find . -type f -size 6 -o -size +5b -name 'text*'
+same find . -type f -size -1M
+same find . -type d -links +2 -o -links -2 -name open
+same find . -uid 0 -gid 0 -name open
+same find . -depth -name e
+same find d -depth -mindepth 1 -type d
+same find . -name docs -prune -o -type f -name 'h*' -print
+same find . -maxdepth 1 -name docs -quit
+same find . -ilname 'NO*'
+same find . '(' -name hi -o -name hi2 ')' , -name open
+same find . -name 'no such'
+same find nosuch -name x
+same find . -name
+same find . -nosuchtest
 
+export LC_ALL=C.UTF-8 TABSIZE=0
+for options in '' -a -A -F -p -m -x -C -r -X -B -Q -b -N '-C -w 40' '-m -w 30' '-x -w 60' --file-type '-1 --indicator-style=slash' \
+    -R -d '-I *.txt' '-1 --sort=size' '-1S' '-1t' '-1tr' '-1 --sort=extension' '-a -1 --group-directories-first' \
+    '--color=always -1' '--color=always -F -C' --color=never '--color=auto -F'; do
+    same ls $options docs
+    same ls $options d
+done
+same ls -l --time-style=full-iso docs/text3.txt docs/open
+same ls -l --time-style=long-iso docs/*
+same ls -l --time-style=iso docs/text3.txt
+same ls -l --time-style=+%s docs/*
+same ls -lh --time-style=+ docs/*
+same ls -l --si --time-style=+ docs/*
+same ls -ln --time-style=+ docs/*
+same ls -lg --time-style=+ docs/*
+same ls -lo --time-style=+ docs/*
+same ls -lG --time-style=+ docs/*
+same ls -goG --time-style=+ docs/*
+same ls -l --full-time docs/*
+same ls -lF --time-style=+ docs/text1.txt d/hi d/dead
+same ls -lc --time-style=+ docs/open
+export LS_COLORS='di=01;35:ln=33:or=31:*.txt=36:*.gz=01;36:ex=00:su=00:mh=44;37'
+same ls --color=always -1 docs
+same ls --color=always -1 d
+same ls --color -C d docs
+unset LS_COLORS
 for file in docs/text1.txt docs/open docs/binary d/empty docs/long; do
     for options in -n -c -v -i -w -o -l -L -q '-n -A2' '-n -B2' '-C1 -n' '-m2' '-b' '-H' '-a -n'; do
         same grep $options '1' "$file"

@@ -29,7 +29,7 @@ _dish()
         map) COMPREPLY=($(compgen -W '--svg --html' -- "$cur"));;
         measure) COMPREPLY=($(compgen -W '--format --source-format --options --snapshot' -- "$cur"));;
         status) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
-        diff) COMPREPLY=($(compgen -W '--last' -- "$cur"));;
+        diff) COMPREPLY=($(compgen -W '--last --recursive --attributes' -- "$cur"));;
         partition) COMPREPLY=($(compgen -W '--image --start --align --number --uuid --flags --logical --options --append --repair --force' -- "$cur"));;
         mkfs) COMPREPLY=($(compgen -W '--label --uuid --options --directory --force' -- "$cur"));;
         fsck) COMPREPLY=($(compgen -W '--repair --data --superblock' -- "$cur"));;
@@ -44,7 +44,7 @@ _dish()
         hexdump) COMPREPLY=($(compgen -W '--skip --length --no-squeezing --canonical' -- "$cur"));;
         strings) COMPREPLY=($(compgen -W '--bytes --radix --encoding --print-file-name --all' -- "$cur"));;
         grep) COMPREPLY=($(compgen -W '--recursive --ignore-case --line-number --files-with-matches --files-without-match --invert-match --count --extended-regexp --basic-regexp --fixed-strings --text --quiet --no-messages --word-regexp --line-regexp --only-matching --byte-offset --no-filename --with-filename --null --regexp --max-count --after-context --before-context --context --include --exclude --exclude-dir' -- "$cur"));;
-        sum) COMPREPLY=($(compgen -W '--algorithm --check --quiet --status' -- "$cur"));;
+        sum) COMPREPLY=($(compgen -W '--algorithm --check --tag --binary --text --ignore-missing --strict --quiet --status' -- "$cur"));;
         cmp) COMPREPLY=($(compgen -W '--recursive --attributes --silent --verbose --print-bytes --bytes --ignore-initial' -- "$cur"));;
         du) COMPREPLY=($(compgen -W '--summarize --human-readable --all --total --max-depth --bytes --apparent-size --block-size --count-links --dereference-args' -- "$cur"));;
         put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy --at --length' -- "$cur"));;

@@ -26,7 +26,7 @@ _dish() {
         'undo:take back the last changing commands'
         'redo:bring back what undo took'
         'status:list the commands that wait for a commit'
-        'diff:list what changed on disk since the last commit'
+        'diff:list what changed on disk since the last commit, or compare two trees'
         'partition:show and change the partition table'
         'use:make a volume the current one'
         'mkfs:make a filesystem on a volume'

@@ -73,9 +73,11 @@ struct copy_target_ops {
                  struct error *);
     /* A second name for the file at `path` below the base. */
     bool (*link)(struct copy_target *, const char *name, const char *path, struct error *);
-    /* Of the current directory, or of the file begun or just made. */
+    /* Of the current directory, or of the file begun or just made; value NULL removes. */
     bool (*xattr)(struct copy_target *, bool of_directory, const char *name, const void *value, size_t len,
                   struct error *);
+    /* The attributes of an existing file, or (name "") of the current directory. */
+    bool (*xattrs)(struct copy_target *, const char *name, copy_xattr_fn *emit, void *arg, struct error *);
     bool (*list)(struct copy_target *, bool (*emit)(void *arg, const char *name, struct error *), void *arg,
                  struct error *);
     /* A file, or a directory with all that is in it. */
@@ -149,6 +151,9 @@ bool copy_source_open(const struct copy_end *, const struct copy_options *, stru
 /* What both host sides need: attributes as an image has them, and a path for calls that take no directory. */
 struct stat;
 void copy_attr_of_stat(const struct stat *, struct fs_attr *);
+/* The extended attributes of an open file, or (fd -1) of a name, whose link is not followed. */
+bool copy_host_xattrs(int fd, int dir_fd, const char *name, copy_xattr_fn *emit, void *arg,
+                      struct error *) DISH_CHECKED;
 void copy_proc_path(char *buf, size_t size, int dir_fd, const char *name);
 
 #endif

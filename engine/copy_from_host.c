@@ -125,12 +125,11 @@ static bool emit_xattrs(const struct xattr_reader *reader, const char *names, si
     return ok;
 }
 
-static bool host_xattrs(struct copy_source *base, copy_xattr_fn *emit, void *arg, struct error *err)
+bool copy_host_xattrs(int fd, int dir_fd, const char *name, copy_xattr_fn *emit, void *arg, struct error *err)
 {
-    struct host_source *source = (struct host_source *)base;
-    struct xattr_reader reader = {.fd = source->fd >= 0 ? source->fd : source->at->fd};
-    if (reader.fd < 0)
-        copy_proc_path(reader.path, sizeof reader.path, source->at->dir_fd, source->at->base);
+    struct xattr_reader reader = {.fd = fd};
+    if (fd < 0)
+        copy_proc_path(reader.path, sizeof reader.path, dir_fd, name);
     char few[1024];
     ssize_t len = xattr_list(&reader, few, sizeof few);
     if (len == 0 || (len < 0 && (errno == ENOTSUP || errno == EPERM || errno == EACCES)))
@@ -146,6 +145,13 @@ static bool host_xattrs(struct copy_source *base, copy_xattr_fn *emit, void *arg
                                 : fail_errno(err, errno, "cannot list the extended attributes"));
     free(many);
     return ok;
+}
+
+static bool host_xattrs(struct copy_source *base, copy_xattr_fn *emit, void *arg, struct error *err)
+{
+    const struct host_source *source = (const struct host_source *)base;
+    return copy_host_xattrs(source->fd >= 0 ? source->fd : source->at->fd, source->at->dir_fd,
+                            source->at->base, emit, arg, err);
 }
 
 static bool host_open(struct copy_source *base, struct error *err)

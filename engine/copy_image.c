@@ -139,20 +139,25 @@ static void names_list_free(struct name_list *list)
     free(list->names);
 }
 
-static bool image_xattrs(struct copy_source *base, copy_xattr_fn *emit, void *arg, struct error *err)
+static bool emit_xattrs(struct volume *volume, fs_id id, copy_xattr_fn *emit, void *arg, struct error *err)
 {
-    struct image_source *source = (struct image_source *)base;
     struct name_list list = {.err = err, .ok = true};
-    bool ok = file_xattr_list(source->volume, source->id, keep_name, &list, err) && list.ok;
+    bool ok = file_xattr_list(volume, id, keep_name, &list, err) && list.ok;
     for (size_t i = 0; ok && i < list.count; i++) {
         void *value = NULL;
         size_t len;
-        ok = file_xattr_get(source->volume, source->id, list.names[i], &value, &len, err) &&
+        ok = file_xattr_get(volume, id, list.names[i], &value, &len, err) &&
              emit(arg, list.names[i], value, len, err);
         free(value);
     }
     names_list_free(&list);
     return ok;
+}
+
+static bool image_xattrs(struct copy_source *base, copy_xattr_fn *emit, void *arg, struct error *err)
+{
+    struct image_source *source = (struct image_source *)base;
+    return emit_xattrs(source->volume, source->id, emit, arg, err);
 }
 
 static bool image_open(struct copy_source *base, struct error *err)
@@ -556,6 +561,8 @@ static bool has_xattr(struct image_target *target, fs_id id, const char *name, c
     void *old;
     size_t old_len;
     struct error ignored;
+    if (!value)
+        return false;
     if (!file_xattr_get(target->volume, id, name, &old, &old_len, &ignored))
         return false;
     bool same = old_len == len && memcmp(old, value, len) == 0;
@@ -571,6 +578,15 @@ static bool image_xattr(struct copy_target *base, bool of_directory, const char 
     bool may_be_there = of_directory ? !here(target)->created : target->replaced;
     return (may_be_there && has_xattr(target, id, name, value, len)) ||
            file_xattr_set(target->volume, id, name, value, len, err);
+}
+
+static bool image_held_xattrs(struct copy_target *base, const char *name, copy_xattr_fn *emit, void *arg,
+                              struct error *err)
+{
+    struct image_target *target = (struct image_target *)base;
+    fs_id id = here(target)->id;
+    return (!*name || file_lookup(target->volume, id, name, &id, err)) &&
+           emit_xattrs(target->volume, id, emit, arg, err);
 }
 
 static bool list_entry(const struct fs_entry *entry, void *arg)
@@ -617,6 +633,7 @@ static const struct copy_target_ops image_target_ops = {
     .make = image_make,
     .link = image_link,
     .xattr = image_xattr,
+    .xattrs = image_held_xattrs,
     .list = image_list,
     .remove = image_remove,
     .free = image_target_free,

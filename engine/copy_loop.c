@@ -173,34 +173,6 @@ bool copy_target_attr(const struct copy *copy, const struct copy_item *item, str
     return true;
 }
 
-struct xattr_copy {
-    struct copy_target *target;
-    bool of_directory, lost;
-};
-
-static bool copy_one_xattr(void *arg, const char *name, const void *value, size_t len, struct error *err)
-{
-    struct xattr_copy *xattr = arg;
-    if (xattr->target->ops->xattr(xattr->target, xattr->of_directory, name, value, len, err))
-        return true;
-    if (err->kind == E_NOMEM || err->kind == E_INTERRUPTED || err->kind == E_DAMAGED || err->kind == E_IO)
-        return because(err, "extended attribute %s", name);
-    xattr->lost = true;
-    return true;
-}
-
-static bool copy_xattrs(struct copy *copy, const struct copy_item *item, struct error *err)
-{
-    struct xattr_copy xattr = {.target = copy->target, .of_directory = item->event == WALK_LEAVE};
-    if (!copy->options->archive || !copy->target->limits->xattrs)
-        return true;
-    if (!copy->source->ops->xattrs(copy->source, copy_one_xattr, &xattr, err))
-        return false;
-    if (xattr.lost)
-        copy_lost(copy->tally, LOSS_XATTR, item->path);
-    return true;
-}
-
 /* ---- regular files --------------------------------------------------------------------------------------
  */
 
@@ -368,17 +340,20 @@ static bool mirror_file(struct copy *copy, const struct copy_item *item, const s
     bool there = false;
     if (!copy->hidden_from && !target->ops->stat(target, name, &old, &there, err))
         return false;
-    bool current = there && is_current(copy, attr, &old);
-    *done =
-        (current && (same_permissions(copy, attr, &old) || S_ISLNK(attr->mode))) || copy->options->dry_run;
-    if (current && same_permissions(copy, attr, &old))
+    bool current = there && is_current(copy, attr, &old),
+         same = current && same_permissions(copy, attr, &old);
+    if (same && !copy_same_xattrs(copy, item, name, &same, err))
+        return false;
+    *done = same || (current && S_ISLNK(attr->mode)) || copy->options->dry_run;
+    if (same)
         return true;
     did(copy, there ? COPY_CHANGED : COPY_CREATED);
     if (copy->options->dry_run)
         return true;
     if (current && !S_ISLNK(attr->mode)) {
         *done = true;
-        return target->ops->update(target, name, attr, err) && copy_xattrs(copy, item, err);
+        return target->ops->update(target, name, attr, err) && copy_drop_xattrs(copy, name, false, err) &&
+               copy_xattrs(copy, item, err);
     }
     return !there || !S_ISDIR(old.mode) || target->ops->remove(target, name, err);
 }
@@ -488,8 +463,15 @@ static bool mirror_dir(struct copy *copy, const struct copy_item *item, bool *cr
     if (!copy->hidden_from && !target->ops->stat(target, name, &old, &there, err))
         return false;
     *created = !there || !S_ISDIR(old.mode);
-    if (!*created)
+    if (!*created) {
+        struct fs_attr attr;
+        bool same;
+        if (!copy_target_attr(copy, item, &attr, err) || !copy_same_xattrs(copy, item, name, &same, err))
+            return false;
+        if (!same || !same_permissions(copy, &attr, &old))
+            did(copy, COPY_CHANGED);
         return true;
+    }
     did(copy, there ? COPY_CHANGED : COPY_CREATED);
     if (copy->options->dry_run && !copy->hidden_from)
         copy->hidden_from = item->depth + 1;
@@ -585,7 +567,8 @@ static bool leave_dir(struct copy *copy, const struct copy_item *item, struct er
     if (!copy_target_attr(copy, item, &attr, err))
         return false;
     /* Attributes come last: a default ACL must not be inherited by what is copied into it. */
-    bool ok = copy->options->dry_run || copy_xattrs(copy, item, err);
+    bool ok = copy->options->dry_run || ((!copy->options->mirror || copy_drop_xattrs(copy, "", true, err)) &&
+                                         copy_xattrs(copy, item, err));
     ok = copy->target->ops->leave(copy->target, &attr, err) && ok;
     return ok || copy_object_failed(copy, item, true, err);
 }

@@ -54,6 +54,13 @@ bool copy_items(struct copy *, struct error *) DISH_CHECKED;
 /* The attributes that an item gets in the target. */
 bool copy_target_attr(const struct copy *, const struct copy_item *, struct fs_attr *,
                       struct error *) DISH_CHECKED;
+/* copy_xattrs.c: the extended attributes of the item, for what was just made, begun or entered. */
+bool copy_xattrs(struct copy *, const struct copy_item *, struct error *) DISH_CHECKED;
+/* Mirror: whether the file of that name in the target (or, "", the directory) has those of the item. */
+bool copy_same_xattrs(struct copy *, const struct copy_item *, const char *name, bool *same,
+                      struct error *) DISH_CHECKED;
+/* Mirror: the target's file, which is the current one, loses what the item does not have. */
+bool copy_drop_xattrs(struct copy *, const char *name, bool of_directory, struct error *) DISH_CHECKED;
 /* The object failed and the copy goes on (true), unless going on makes no sense. */
 bool copy_object_failed(struct copy *, const struct copy_item *, bool in_target, struct error *) DISH_CHECKED;
 void copy_forget_first_names(struct copy *);

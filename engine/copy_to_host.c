@@ -404,15 +404,23 @@ static bool host_xattr(struct copy_target *base, bool of_directory, const char *
     struct host_target *target = (struct host_target *)base;
     int result;
     if (of_directory || target->fd >= 0) {
-        result = fsetxattr(of_directory ? here(target)->fd : target->fd, name, value, len, 0);
+        int fd = of_directory ? here(target)->fd : target->fd;
+        result = value ? fsetxattr(fd, name, value, len, 0) : fremovexattr(fd, name);
     } else if (!target->name[0]) {
         return true; /* what could not be made was counted already */
     } else {
         char path[PATH_MAX + 32];
         copy_proc_path(path, sizeof path, here(target)->fd, target->name);
-        result = lsetxattr(path, name, value, len, 0);
+        result = value ? lsetxattr(path, name, value, len, 0) : lremovexattr(path, name);
     }
     return result == 0 || fail(err, E_UNSUPPORTED, "%s", strerror(errno));
+}
+
+static bool host_held_xattrs(struct copy_target *base, const char *name, copy_xattr_fn *emit, void *arg,
+                             struct error *err)
+{
+    struct host_target *target = (struct host_target *)base;
+    return copy_host_xattrs(*name ? -1 : here(target)->fd, here(target)->fd, name, emit, arg, err);
 }
 
 static bool host_list(struct copy_target *base, bool (*emit)(void *arg, const char *name, struct error *),
@@ -478,6 +486,7 @@ static const struct copy_target_ops host_target_ops = {
     .make = host_make,
     .link = host_link,
     .xattr = host_xattr,
+    .xattrs = host_held_xattrs,
     .list = host_list,
     .remove = host_remove,
     .free = host_target_free,

@@ -241,18 +241,27 @@ static bool add_argument(void *arg, const char *text, size_t len, struct error *
     return true;
 }
 
+/* The rows of the arguments: without the first where an option stands for it. */
+static const struct arg *rows_of(const struct call *call)
+{
+    for (const char *letter = call->command->instead; letter && *letter; letter++)
+        if (call_has(call, (const char[]){*letter, 0}))
+            return call->command->args + 1;
+    return call->command->args;
+}
+
 static bool check_count(const struct sorting *sorting, size_t count, struct error *err)
 {
     const struct command *command = sorting->raw->command;
     size_t least, most;
     bool unlimited;
-    arg_limits(command->args, &least, &unlimited, &most);
+    arg_limits(rows_of(sorting->call), &least, &unlimited, &most);
     if (!unlimited && count > most)
         return most == 0 ? usage_error(command, err, "takes no arguments")
                          : usage_error(command, err, "too many arguments");
     if (count >= least)
         return true;
-    const struct arg *row = command->args;
+    const struct arg *row = rows_of(sorting->call);
     for (size_t seen = 0; row->name; row++) {
         seen += row->count == ARG_ONE || row->count == ARG_MANY;
         if (seen > count)
@@ -282,6 +291,8 @@ static bool expand_arguments(struct sorting *sorting, struct error *err)
         return false;
     size_t count = sorting->positional_count, skip;
     const struct arg *rows = verb_rows(command, count ? sorting->positional[0]->text : NULL, &skip);
+    if (rows == command->args)
+        rows = rows_of(sorting->call);
     for (size_t i = 0; i < count; i++) {
         const struct value *value = sorting->positional[i];
         const struct arg *row = raw || i < skip ? NULL : arg_at(rows, i - skip, count - skip);

@@ -1,4 +1,5 @@
 #include "alloc.h"
+#include "bytes.h"
 #include "changes.h"
 #include "changes_print.h"
 #include "command.h"
@@ -181,23 +182,45 @@ bool changes_print(struct session *session, bool last_command, struct output *ou
 
 static bool run(struct session *session, struct call *call, struct output *out, struct error *err)
 {
+    static char cmp[] = "cmp", trees[] = "-r", attributes[] = "-ra", end[] = "--";
+    if (call->argc == 1)
+        return fail(err, E_USAGE, "with what is %s to be compared? (usage: diff FIRST SECOND)",
+                    call->args[0]);
+    if (call->argc == 2) {
+        char *words[] = {cmp, call_has(call, "attributes") ? attributes : trees, end, call->args[0],
+                         call->args[1]};
+        return call_run(call, words, ARRAY_LEN(words), out, err);
+    }
+    if (!session->image)
+        return fail(err, E_NOENT,
+                    "no image is open; open one with `open FILE` or make one with `create FILE SIZE`");
     return changes_print(session, call_has(call, "last") > 0, out, err);
 }
 
+static const struct arg args[] = {
+    {"FIRST", ARG_PLACE, ARG_OPTIONAL, "a file or tree to be compared; host:PATH is one of the host", NULL},
+    {"SECOND", ARG_PLACE, ARG_OPTIONAL, "with this one", NULL},
+    {0},
+};
+
 static const struct flag flags[] = {
     {'1', "last", NULL, ARG_WORD, "only what the newest command changed"},
+    {'r', "recursive", NULL, ARG_WORD, "with two trees: all that is in them, as always"},
+    {'a', "attributes", NULL, ARG_WORD, "with two trees: owners, modes, times and extended attributes, too"},
     {0},
 };
 
 const struct command diff_command = {
     .name = "diff",
     .group = "Images",
-    .summary = "list what changed on disk since the last commit",
+    .summary = "list what changed on disk since the last commit, or compare two trees",
     .details =
         "Structure by structure and field by field, in every layer, old value and new one. Entries of a "
-        "table that change alike one after the other are told once, with their number.",
-    .examples = "mv /etc/motd /etc/motd.old\ndiff\ndiff -1",
+        "table that change alike one after the other are told once, with their number.\n"
+        "With two arguments it compares these files or trees, as `cmp -r` does, and fails when they differ.",
+    .examples = "mv /etc/motd /etc/motd.old\ndiff\ndiff -1\ndiff -a 2:/etc old:2:/etc\ndiff /srv host:srv",
+    .args = args,
     .flags = flags,
-    .needs = NEEDS_IMAGE | LOOKS,
+    .needs = LOOKS,
     .run = run,
 };

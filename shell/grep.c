@@ -493,5 +493,6 @@ const struct command grep_command = {
     .args = grep_args,
     .flags = grep_flags,
     .needs = READS_INPUT,
+    .instead = "e",
     .run = run_grep,
 };

@@ -37,11 +37,32 @@ const struct program_option program_options[] = {
 };
 enum { OPTION_COUNT = ARRAY_LEN(program_options) - 1 };
 
+static bool json; /* --json is among the words, maybe behind the wrong one */
+
+static bool asks_for_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "-j") == 0 || strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
 static bool complain(const char *fmt, const char *what)
 {
-    fputs("dish: ", stderr);
-    fprintf(stderr, fmt, what);
-    fputs("\ndish: `dish --help` lists the options\n", stderr);
+    struct text text = {0}, message = {0};
+    char shown[400];
+    snprintf(shown, sizeof shown, fmt, what);
+    if (json) {
+        text_json(&message, shown, strlen(shown));
+        text_printf(&text, "{\"error\":{\"kind\":\"%s\",\"message\":%s}}\n", error_kind_name(E_USAGE),
+                    text_get(&message));
+    } else {
+        text_escaped(&message, shown, strlen(shown));
+        text_printf(&text, "dish: %s\ndish: `dish --help` lists the options\n", text_get(&message));
+    }
+    fputs(text_get(&text), stderr);
+    text_free(&message);
+    text_free(&text);
     return false;
 }
 
@@ -163,6 +184,7 @@ bool invocation_parse(struct invocation *to, int argc, char **argv)
     getopt_tables(longs, shorts);
     to->images = calloc((size_t)argc + 1, sizeof *to->images);
     to->scripts = calloc((size_t)argc + 1, sizeof *to->scripts);
+    json = asks_for_json(argc, argv);
     if (!to->images || !to->scripts)
         return complain("%s", "out of memory");
     opterr = 0;

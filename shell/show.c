@@ -372,8 +372,10 @@ const struct command poke_command = {
     .name = "poke",
     .group = "Teaching",
     .summary = "change one field of an on-disk structure",
-    .details = "Checksums are set anew and a structure that its own checks refuse is not written, unless "
-               "--raw is given.",
+    .details =
+        "Checksums are set anew and a structure that its own checks refuse is not written, unless "
+        "--raw is given. A partition entry of a GPT is written to both copies of the table, unless `primary` "
+        "or `backup` names one, or --raw.",
     .examples = "poke ext.super.s_mnt_count 5\npoke --raw ext.inode.i_links_count /etc/fstab 7",
     .args = poke_args,
     .flags = poke_flags,

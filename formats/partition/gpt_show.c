@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BACKUP_INDEX = 1 << 30 }; /* added to place.index for structures of the backup copy */
+/* Added to place.index: for structures of the backup copy, and where no copy was named, so both are meant. */
+enum { BACKUP_INDEX = 1 << 30, BOTH_INDEX = 1 << 29 };
 
 static void type_meaning(const struct field *field, const void *raw, char *out, size_t size)
 {
@@ -133,12 +134,10 @@ const struct layout gpt_header_layout = {
     .computed = header_computed,
 };
 
-/* An entry is covered by the CRC in the header of its copy. */
-static bool entry_settle(const struct place *place, struct error *err)
+/* The checksums in the header of one copy. */
+static bool seal_copy(const struct place *place, const struct gpt_copy *copy, struct error *err)
 {
     const struct table *table = place->owner;
-    const struct gpt *gpt = table->data;
-    const struct gpt_copy *copy = place->index >= BACKUP_INDEX ? &gpt->backup : &gpt->primary;
     struct place header = {.layout = &gpt_header_layout,
                            .device = place->device,
                            .off = copy->lba * table->sector_size,
@@ -151,6 +150,31 @@ static bool entry_settle(const struct place *place, struct error *err)
         header_seal(&header, raw);
         ok = device_write(place->device, header.off, raw, header.size, WRITE_UPDATE, err);
     }
+    free(raw);
+    return ok;
+}
+
+/*
+ * An entry is covered by the CRC in the header of its copy. Where no copy was named, the other one gets the
+ * same entry, unless its header is damaged: then it is for `partition repair`.
+ */
+static bool entry_settle(const struct place *place, struct error *err)
+{
+    const struct table *table = place->owner;
+    const struct gpt *gpt = table->data;
+    bool backup = place->index & BACKUP_INDEX;
+    if (!seal_copy(place, backup ? &gpt->backup : &gpt->primary, err))
+        return false;
+    if (!(place->index & BOTH_INDEX) || !gpt->backup.header_ok)
+        return true;
+    const uint8_t *header = gpt->backup.header;
+    uint64_t number = place->index & (BOTH_INDEX - 1), size = gpt_header_SizeOfPartitionEntry(header);
+    uint64_t off = gpt_header_PartitionEntryLBA(header) * table->sector_size + number * size;
+    uint8_t *raw = malloc(place->size);
+    bool ok = raw || fail(err, E_NOMEM, "out of memory");
+    ok = ok && device_read(place->device, place->off, raw, place->size, err) &&
+         device_write(place->device, off, raw, MIN_OF(place->size, size), WRITE_UPDATE, err) &&
+         seal_copy(place, &gpt->backup, err);
     free(raw);
     return ok;
 }
@@ -249,5 +273,7 @@ bool gpt_locate(void *opened, const char *structure, const char *args, struct pl
     if (number < 1 || number > table->max_parts)
         return fail(err, E_INVALID, "gpt.entry takes a number from 1 to %u", table->max_parts);
     region_place(table, &regions[backup ? REGION_BACKUP_ENTRIES : REGION_ENTRIES], number - 1, place);
+    if (!backup && !strstr(args, "primary"))
+        place->index |= BOTH_INDEX;
     return true;
 }

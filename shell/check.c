@@ -54,6 +54,7 @@ static bool check_fs(struct findings *findings, struct volume *volume, struct fs
     snprintf(layer, sizeof layer, "%u: %s", volume->number, fs->type);
     findings->layer = layer;
     bool ok = fs->driver->check(fs, &findings->check, err);
+    findings->broken |= !ok;
     findings->layer = "";
     return ok;
 }
@@ -89,9 +90,11 @@ static void check_table(struct findings *findings, struct image *image)
     }
     uint64_t fixed = findings->check.damage_fixed;
     findings->layer = table->driver->head.name;
-    if (table->driver->verify && !table->driver->verify(table, &findings->check, &err) &&
-        err.kind != E_INTERRUPTED)
-        could_not(findings, &err);
+    if (table->driver->verify && !table->driver->verify(table, &findings->check, &err)) {
+        findings->broken = true;
+        if (err.kind != E_INTERRUPTED)
+            could_not(findings, &err);
+    }
     table_free(table);
     if (findings->check.damage_fixed != fixed && !image_rescan(image, &err))
         could_not(findings, &err);
@@ -160,8 +163,10 @@ static bool check_container(struct findings *findings, struct image *image, stru
         *err = why;
         return false;
     }
-    if (!ok)
+    if (!ok) {
+        findings->broken = true;
         could_not(findings, one);
+    }
     if (findings->check.damage_fixed + findings->check.leaks_fixed > 0 && !image_retry(image, err))
         return false;
     if (!image_usable(image, &why))
@@ -190,7 +195,9 @@ static bool run_check(struct session *session, struct call *call, struct output 
     if (one.kind == E_INTERRUPTED)
         return fail(err, E_INTERRUPTED, "interrupted");
     report_totals(&findings, image);
-    return findings_end(&findings, "image", err);
+    bool sound = findings_end(&findings, "image", err);
+    call->keep = !sound && findings_keep(&findings, err);
+    return sound;
 }
 
 const struct command check_command = {
@@ -201,9 +208,8 @@ const struct command check_command = {
         "The container's reference counts and tables, the partition table and every filesystem are looked "
         "at. "
         "The exit status is 4 when damage was found and not repaired; --qemu-status is for scripts that "
-        "know qemu-img's. A repair is part of the transaction: `diff` shows it, `undo` takes it back, and "
-        "one "
-        "that leaves damage behind is not kept.",
+        "know qemu-img's. A repair is part of the transaction: `diff` shows it, `undo` takes it back. What can "
+        "be mended stays so although something else cannot: then a script goes on, and its exit status is 4.",
     .examples = "check\ncheck --repair=leaks\ncheck --repair=all --data\ncheck --qemu-status",
     .args = check_args,
     .flags = flags,
@@ -244,7 +250,9 @@ static bool run_fsck(struct session *session, struct call *call, struct output *
         }
         could_not(&findings, &one);
     }
-    return findings_end(&findings, "filesystem", err);
+    bool sound = findings_end(&findings, "filesystem", err);
+    call->keep = !sound && findings_keep(&findings, err);
+    return sound;
 }
 
 const struct command fsck_command = {
@@ -253,7 +261,8 @@ const struct command fsck_command = {
     .summary = "check a filesystem, and repair it",
     .details =
         "The exit status is 4 when damage was found and not repaired. A repair is part of the transaction: "
-        "`diff` shows it, `undo` takes it back.",
+        "`diff` shows it, `undo` takes it back. What can be mended stays so although something else cannot: "
+        "then a script goes on, and its exit status is 4.",
     .examples = "fsck 2\nfsck --repair 2\nfsck --repair --superblock=32768 2",
     .args = fsck_args,
     .flags = fsck_flags,

@@ -120,6 +120,7 @@ struct call {
     size_t rest_count;
     const char *host;       /* of a FROM_HOST command */
     bool help;              /* --help was given */
+    bool keep;              /* set by run: it fails, and what it has changed stays all the same */
     struct error complaint; /* the first that call_complain() printed */
 };
 

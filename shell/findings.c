@@ -125,3 +125,9 @@ bool findings_end(struct findings *findings, const char *what, struct error *err
                     damage, leaks, check->repair == REPAIR_NONE ? "; --repair mends what can be mended" : "");
     return true;
 }
+
+bool findings_keep(const struct findings *findings, const struct error *err)
+{
+    const struct check *check = &findings->check;
+    return err->kind == E_DAMAGED && !findings->broken && check->damage_fixed + check->leaks_fixed > 0;
+}

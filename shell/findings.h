@@ -6,6 +6,7 @@
 
 struct findings {
     struct check check; /* hand this to the drivers */
+    bool broken;        /* a repair failed half-way: nothing of it can be kept */
     const char *layer;  /* what is being checked now: "qcow2", "gpt", "2: ext4"; borrowed */
     struct output *out;
     struct report *report;     /* JSON; NULL in text */
@@ -17,6 +18,9 @@ struct findings {
 bool findings_repair(const struct call *, enum repair *, struct error *) DISH_CHECKED;
 
 void findings_begin(struct findings *, struct output *, enum repair);
+
+/* After findings_end() failed: some of the damage is mended, and that stays (call.keep). */
+bool findings_keep(const struct findings *, const struct error *);
 
 /*
  * Prints the totals, in JSON the findings too. E_DAMAGED (exit status 4) when damage was found and not

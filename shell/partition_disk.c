@@ -194,7 +194,7 @@ static bool check_table(struct partition *partition, enum repair repair, struct 
     findings_begin(&findings, partition->out, repair);
     findings.layer = partition->table ? partition->table->driver->head.name : "table";
     if (partition->table && partition->table->driver->verify)
-        partition->table->driver->verify(partition->table, &findings.check, &one);
+        findings.broken = !partition->table->driver->verify(partition->table, &findings.check, &one);
     if (one.kind == E_INTERRUPTED) {
         *err = one;
         return false;
@@ -204,7 +204,9 @@ static bool check_table(struct partition *partition, enum repair repair, struct 
                     error_kind_name(one.kind), one.device, one.offset, false, "%s", one.message);
     if (findings.check.damage_fixed && !partition_rescan(partition, err))
         return false;
-    return findings_end(&findings, "partition table", err);
+    bool sound = findings_end(&findings, "partition table", err);
+    partition->call->keep = !sound && findings_keep(&findings, err);
+    return sound;
 }
 
 bool partition_verify(struct partition *partition, struct error *err)

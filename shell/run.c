@@ -27,6 +27,7 @@ struct frame {
     int status;            /* of a host command that failed */
     int verdict;           /* the exit status that the command itself asks for when it fails; 0: none */
     bool touched;          /* something that may change images ran */
+    bool keep;             /* it failed, but what it has done stays */
     bool judged;           /* E_DAMAGED is a verdict, not an accident */
 };
 
@@ -193,8 +194,10 @@ static bool invoke(struct shell *shell, struct frame *frame, struct call *call, 
     err->device = NULL;
     err->layer = NULL;
     err->message[0] = 0;
-    if (!call->command->run(shell->session, call, frame->io.out, err))
+    if (!call->command->run(shell->session, call, frame->io.out, err)) {
+        frame->keep = call->keep;
         return false;
+    }
     return call_result(call, err);
 }
 
@@ -326,30 +329,34 @@ static bool print_changes(struct shell *shell, struct error *err)
     return changes_print(shell->session, true, shell->out, err) && output_finish(shell->out, err);
 }
 
-/* What it changed becomes an undo step, or is taken back. */
-static bool settle(struct shell *shell, const struct frame *frame, const char *text, bool good,
-                   struct error *err)
+/* What the command changed becomes an undo step. */
+static bool keep_changes(struct shell *shell, const char *text, struct error *err)
 {
     char shown[MAX_TEXT + 8];
-    if (frame->touched && good) {
-        size_t n = strlen(text), kept = MIN_OF(n, (size_t)MAX_TEXT);
-        while (kept < n && kept > 0 && ((unsigned char)text[kept] & 0xc0) == 0x80)
-            kept--;
-        memcpy(shown, text, kept);
-        strcpy(shown + kept, kept < n ? "…" : "");
-        const struct undo_record *before = shell->session->undo;
-        good = session_savepoint(shell->session, shown, err);
-        if (good && shell->trace && shell->session->undo != before)
-            good = print_changes(shell, err);
-        if (good && shell->autocommit)
-            return shell_commit(shell, err);
-    }
-    if (frame->touched && !good) {
-        struct error late;
-        if (!session_revert(shell->session, &late))
-            shell_report_error(shell, frame->name, &late);
-    }
+    size_t n = strlen(text), kept = MIN_OF(n, (size_t)MAX_TEXT);
+    while (kept < n && kept > 0 && ((unsigned char)text[kept] & 0xc0) == 0x80)
+        kept--;
+    memcpy(shown, text, kept);
+    strcpy(shown + kept, kept < n ? "…" : "");
+    const struct undo_record *before = shell->session->undo;
+    bool good = session_savepoint(shell->session, shown, err);
+    if (good && shell->trace && shell->session->undo != before)
+        good = print_changes(shell, err);
+    return good && (!shell->autocommit || shell_commit(shell, err));
+}
+
+/* What it changed becomes an undo step, or is taken back. */
+static bool settle(struct shell *shell, struct frame *frame, const char *text, bool good, struct error *err)
+{
     struct error late;
+    if (frame->touched && good)
+        good = keep_changes(shell, text, err);
+    else if (frame->touched && frame->keep && !keep_changes(shell, text, &late)) {
+        frame->keep = false;
+        *err = late;
+    }
+    if (frame->touched && !good && !frame->keep && !session_revert(shell->session, &late))
+        shell_report_error(shell, frame->name, &late);
     if (shell->options.drop_caches && !session_drop_caches(shell->session, &late) && good) {
         *err = late;
         good = false;
@@ -420,6 +427,7 @@ static bool run_simple(struct shell *shell, const struct simple *simple)
     else if (err.message[0] || shell->status == EXIT_GOOD || err.kind != E_FAILED)
         shell->status = status_of(&frame, &err);
     shell->own_status = !good && (err.kind == E_REFUSED || frame.verdict > 0);
+    shell->kept = !good && frame.keep;
     shell->changing = !good && frame.touched;
     shell->frame = outer;
     arena_free(&frame.arena);
@@ -437,6 +445,10 @@ void call_exit_status(struct call *call, int status)
 static bool after_failure(struct shell *shell)
 {
     bool stop = shell->status == EXIT_INTERRUPT || signals_ending();
+    if (shell->kept) { /* a verdict: what was done by then stays */
+        shell->exit_status = shell->exit_status ? shell->exit_status : shell->status;
+        return !stop;
+    }
     bool special = shell->status == EXIT_DAMAGE || shell->status == EXIT_INTERRUPT || shell->own_status;
     if (shell->exit_status == EXIT_GOOD || shell->status == EXIT_INTERRUPT)
         shell->exit_status = special ? shell->status : EXIT_COMMAND;
@@ -514,6 +526,7 @@ static bool run_inside(struct shell *shell, const struct word *words, size_t cou
     bool good = prepare(shell, &inner, words, count, &call, err) && invoke(shell, &inner, &call, err);
     frame->touched |= inner.touched && !(good && (call.command->needs & NO_SAVEPOINT));
     frame->judged |= inner.judged;
+    frame->keep |= inner.keep;
     frame->io.input_pos = inner.io.input_pos;
     arena_free(&inner.arena);
     return good;

@@ -54,6 +54,7 @@ struct shell {
     struct frame *frame;          /* of the running command; private to run.c */
     bool own_status;              /* the status of the command that failed last is the program's, too */
     bool looked;                  /* a command that may look at such images has run */
+    bool kept;                    /* the command that failed last keeps what it changed: a script goes on */
     bool changing;                /* the command that failed last was one that changes images */
     char *previous_directory;     /* for `lcd -` */
 };

@@ -416,7 +416,7 @@ complete -c dish -n '__dish_command readlink' -a --canonicalize -d 'the whole pa
 complete -c dish -n '__dish_command readlink' -a --canonicalize-existing -d 'the same'
 complete -c dish -n '__dish_command readlink' -a --no-newline -d 'no newline behind it'
 complete -c dish -n '__dish_command readlink' -a --zero -d 'a NUL byte instead of a newline'
-complete -c dish -f -n __dish_at_command -a 'realpath' -d 'print a path without symbolic links, . and ..'
+complete -c dish -f -n __dish_at_command -a 'realpath' -d 'print a path without symbolic links, dots and double slashes'
 complete -c dish -n '__dish_command realpath' -a --canonicalize-existing -d 'accepted: the file must exist anyway'
 complete -c dish -n '__dish_command realpath' -a --zero -d 'a NUL byte instead of a newline'
 complete -c dish -f -n __dish_at_command -a 'symlink' -d 'make a symbolic link, named first as in debugfs'

@@ -79,7 +79,7 @@ _dish() {
         'acl:show and set access control lists'
         'mknod:make a device node, fifo or socket'
         'readlink:print what a symbolic link points to'
-        'realpath:print a path without symbolic links, . and ..'
+        'realpath:print a path without symbolic links, dots and double slashes'
         'symlink:make a symbolic link, named first as in debugfs'
         'show:print an on-disk structure field by field'
         'explain:say what a structure or field means'

@@ -51,6 +51,7 @@ const struct command cache_command = {
     .group = "Teaching",
     .summary = "show what is cached, or forget it",
     .details = "Dropping the caches changes no result, only how much is read again.",
+    .examples = "cache\ncache drop",
     .args = args,
     .needs = NEEDS_IMAGE,
     .run = run,

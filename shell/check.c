@@ -208,7 +208,8 @@ const struct command check_command = {
         "The container's reference counts and tables, the partition table and every filesystem are looked "
         "at. "
         "The exit status is 4 when damage was found and not repaired; --qemu-status is for scripts that "
-        "know qemu-img's. A repair is part of the transaction: `diff` shows it, `undo` takes it back. What can "
+        "know qemu-img's. A repair is part of the transaction: `diff` shows it, `undo` takes it back. What "
+        "can "
         "be mended stays so although something else cannot: then a script goes on, and its exit status is 4.",
     .examples = "check\ncheck --repair=leaks\ncheck --repair=all --data\ncheck --qemu-status",
     .args = check_args,

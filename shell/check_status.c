@@ -120,5 +120,7 @@ bool check_as_qemu(struct findings *findings, struct image *image, struct call *
     if (damage + leaks + check->errors == 0)
         return image_retry(image, err);
     check_qemu_status(call, driver, check);
-    return fail(err, E_DAMAGED, "%s", "");
+    bool sound = fail(err, E_DAMAGED, "%s", "");
+    call->keep = findings_keep(findings, err);
+    return sound;
 }

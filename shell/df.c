@@ -177,6 +177,7 @@ const struct command volumes_command = {
     .name = "volumes",
     .group = "Filesystems",
     .summary = "list the volumes and their filesystems",
+    .examples = "volumes",
     .needs = NEEDS_IMAGE,
     .aliases = "list-filesystems",
     .run = run_volumes,

@@ -164,6 +164,7 @@ const struct command history_command = {
     .summary = "list the commands typed",
     .details =
         "They are kept across sessions, readable only by you; a line that begins with a blank is not kept.",
+    .examples = "history 20\nhistory -c",
     .args = history_args,
     .flags = history_flags,
     .run = run_history,

@@ -139,6 +139,7 @@ const struct command qcow2_info_command = {
     .group = "Images",
     .summary = "show header, features, tables and counts of a qcow2 image",
     .details = "With -v also the tables' places, allocation counts, fragmentation, snapshots and bitmaps.",
+    .examples = "qcow2-info\nqcow2-info -v old",
     .args = args,
     .flags = flags,
     .needs = NEEDS_IMAGE | LOOKS,

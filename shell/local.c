@@ -73,6 +73,7 @@ const struct command lpwd_command = {
     .name = "lpwd",
     .group = "Session",
     .summary = "print the host's current directory",
+    .examples = "lpwd",
     .run = run_lpwd,
 };
 

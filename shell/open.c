@@ -75,6 +75,7 @@ const struct command close_command = {
     .name = "close",
     .group = "Images",
     .summary = "close an image",
+    .examples = "close\nclose --discard old",
     .args = close_args,
     .flags = close_flags,
     .needs = NEEDS_IMAGE | NO_SAVEPOINT | LOOKS,
@@ -109,6 +110,7 @@ const struct command images_command = {
     .name = "images",
     .group = "Images",
     .summary = "list the open images",
+    .examples = "open old=backup.qcow2\nimages",
     .run = run_images,
 };
 

@@ -51,6 +51,21 @@ static void flag_text(const struct flag *flag, char *out, size_t size)
              flag->value ? flag->value : "");
 }
 
+/* Each line is a paragraph, to be filled; what is indented stays as it is. */
+static void roff_paragraphs(struct text *out, const char *text)
+{
+    while (*text) {
+        size_t n = strcspn(text, "\n");
+        struct text line = {0};
+        text_add(&line, text, n);
+        text_string(out, *text == ' ' ? ".PP\n.nf\n" : ".PP\n");
+        roff(out, text_get(&line));
+        text_string(out, *text == ' ' ? "\n.fi\n" : "\n");
+        text_free(&line);
+        text += n + (text[n] == '\n');
+    }
+}
+
 static void man_command(struct text *out, const struct command *command)
 {
     struct text usage = {0};
@@ -68,11 +83,8 @@ static void man_command(struct text *out, const struct command *command)
         flag_text(flag, left, sizeof left);
         roff_item(out, left, flag->help);
     }
-    if (command->details) {
-        text_string(out, ".PP\n.nf\n");
-        roff(out, command->details);
-        text_string(out, "\n.fi\n");
-    }
+    if (command->details)
+        roff_paragraphs(out, command->details);
     if (command->examples) {
         text_string(out, ".PP\n.nf\n.RS\n");
         roff(out, command->examples);
@@ -122,7 +134,9 @@ static void print_man(struct text *out)
         out,
         ".SH FILES\n.TP\n.I ~/.editrc\nkeys of the line editor, see editrc(5)\n"
         ".TP\n.I $XDG_STATE_HOME/dish/history\nthe commands typed (~/.local/state when it is not set)\n"
-        ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nno colours\n.TP\n.B EDITOR\nwhat `edit` opens\n"
+        ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nno colours\n.TP\n.B LS_COLORS\nwhich colours `ls` and `tree` "
+        "show names in\n"
+        ".TP\n.B EDITOR\nwhat `edit` opens\n"
         ".TP\n.B SOURCE_DATE_EPOCH\nthe time that new files and filesystems get, in seconds since 1970\n");
 }
 

@@ -143,8 +143,9 @@ const struct command put_command = {
                "files belong to root (or -o), have the mode of the source (or -m) and the time of now. With "
                "-a everything is kept, with numeric owners; what the filesystem cannot keep is listed and "
                "nothing is copied, unless --lossy is given.",
-    .examples = "put notes.txt 2:/root/\nput -r -a /usr/share/doc 2:/usr/share\nput - 2:/etc/motd <<X\n"
-                "put --at=0 mbr.bin 0:",
+    .examples =
+        "put notes.txt 2:/root/\nput -r -a /usr/share/doc 2:/usr/share\nput - 2:/etc/motd <<X\nhello\nX\n"
+        "put --at=0 mbr.bin 0:",
     .args = put_args,
     .flags = put_flags,
     .needs = NEEDS_IMAGE | CHANGES | READS_INPUT,

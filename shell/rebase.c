@@ -58,6 +58,7 @@ const struct command commit_backing_command = {
     .summary = "write an image's own data into its backing file and empty the image",
     .details =
         "The backing file is changed at once and for good; emptying the image is part of the transaction.",
+    .examples = "commit-backing\ncommit",
     .args = rebase_args,
     .needs = NEEDS_IMAGE | CHANGES,
     .run = run_commit_backing,

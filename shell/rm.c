@@ -146,6 +146,7 @@ const struct command rmdir_command = {
     .name = "rmdir",
     .group = "Files",
     .summary = "remove empty directories",
+    .examples = "rmdir /mnt/old\nrmdir -p /srv/a/b",
     .args = rmdir_args,
     .flags = rmdir_flags,
     .needs = NEEDS_IMAGE | CHANGES,

@@ -96,6 +96,7 @@ const struct command status_command = {
     .group = "Images",
     .summary = "list the commands that wait for a commit",
     .details = "The newest comes first: `undo` takes it back.",
+    .examples = "status\nstatus -v",
     .flags = status_flags,
     .run = run_status,
 };

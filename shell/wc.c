@@ -184,6 +184,7 @@ const struct command wc_command = {
     .name = "wc",
     .group = "Files",
     .summary = "count lines, words and bytes",
+    .examples = "wc -l /etc/passwd\nwc 2:/var/log/*.log",
     .args = wc_args,
     .flags = wc_flags,
     .needs = READS_INPUT,

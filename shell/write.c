@@ -158,7 +158,8 @@ const struct command write_command = {
     .details =
         "No newline is added: $'text\\n' has one. With --at the bytes of a file or device are changed in "
         "place; when a device's bytes change, everything above them is read anew.",
-    .examples = "write /etc/hostname box\nwrite -a /etc/hosts <<X\nwrite --at=446 --fill=0 --length=64 0:",
+    .examples = "write /etc/hostname box\nwrite -a /etc/hosts <<X\n10.0.0.1 gateway\nX\nwrite --at=446 "
+                "--fill=0 --length=64 0:",
     .args = write_args,
     .flags = write_flags,
     .needs = NEEDS_IMAGE | CHANGES | READS_INPUT | TAKES_BYTES,

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    BUCKETS = 1024,
+    BUCKETS = 8192,
     MAX_CHAINS = 4096,
     MAX_RUNS = 1024 * 1024, /* of all chains */
     MAX_CHAIN_RUNS = MAX_RUNS / 4,
@@ -25,14 +25,17 @@ struct chains {
 struct chains *chains_new(uint32_t limit, chain_next_fn *next, void *arg, struct error *err)
 {
     struct chains *chains = mem_new(sizeof *chains, err);
-    if (chains)
-        *chains = (struct chains){.limit = limit, .next = next, .arg = arg};
+    if (!chains)
+        return NULL;
+    chains->limit = limit;
+    chains->next = next;
+    chains->arg = arg;
     return chains;
 }
 
 static struct chain **bucket_of(struct chains *chains, uint32_t first)
 {
-    return &chains->buckets[first * 2654435761u >> 22 & (BUCKETS - 1)];
+    return &chains->buckets[first * 2654435761u >> 19 & (BUCKETS - 1)];
 }
 
 static void unlink_age(struct chains *chains, struct chain *chain)

@@ -182,5 +182,7 @@ bool codepage_from_unit(const struct codepage *page, uint16_t unit, uint8_t *byt
 uint8_t codepage_upcase(const struct codepage *page, uint8_t byte)
 {
     uint8_t upper;
+    if (byte < 0x80)
+        return (uint8_t)upcase_unit(byte);
     return codepage_from_unit(page, upcase_unit(codepage_to_unit(page, byte)), &upper) ? upper : byte;
 }

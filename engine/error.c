@@ -14,7 +14,12 @@ static void set_message(struct error *err, enum error_kind kind, const char *fmt
     err->layer = NULL;
     err->device = NULL;
     err->offset = 0;
-    vsnprintf(err->message, sizeof err->message, fmt, args);
+    /* Most are "no such file" of a lookup before a file is made, and nobody reads them. */
+    size_t plain = strcspn(fmt, "%");
+    if (fmt[plain] == '\0' && plain < sizeof err->message)
+        memcpy(err->message, fmt, plain + 1);
+    else
+        vsnprintf(err->message, sizeof err->message, fmt, args);
 }
 
 bool fail(struct error *err, enum error_kind kind, const char *fmt, ...)

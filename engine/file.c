@@ -331,7 +331,7 @@ bool file_create_with(struct volume *volume, fs_id dir, const char *name, const 
     if (S_ISREG(attr->mode) && attr->size > fs->limits->max_file_size)
         return fail(err, E_TOOBIG, "%llu bytes are more than a file on %s can have (%llu)",
                     (unsigned long long)attr->size, fs->type, (unsigned long long)fs->limits->max_file_size);
-    if ((!(flags & FILE_ABSENT) || fs->limits->case_insensitive) && !absent(volume, dir, name, err))
+    if (!(flags & FILE_ABSENT) && !absent(volume, dir, name, err))
         return false;
     names_forget(volume, dir, name);
     if (!fs->driver->create(fs, dir, name, attr, target, out, err))

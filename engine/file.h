@@ -33,7 +33,7 @@ bool file_read_inside(struct volume *, fs_id, uint64_t off, void *buf, size_t n,
 bool file_map(struct volume *, fs_id, uint64_t off, struct extent *, struct error *) DISH_CHECKED;
 
 enum file_create_flags {
-    FILE_ABSENT = 1,     /* the caller knows that the directory holds no such name */
+    FILE_ABSENT = 1,     /* the caller looked the name up: the directory does not hold it, in any case */
     FILE_KEEP_TIMES = 2, /* leave the directory's times alone: the caller sets them */
 };
 bool file_create(struct volume *, fs_id dir, const char *name, const struct fs_attr *, const char *target,

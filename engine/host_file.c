@@ -30,6 +30,8 @@ struct host_file {
      * that look at every page. */
     pthread_mutex_t known_lock;
     uint64_t known_start, known_end;
+    uint64_t hole,
+        hole_end; /* a hole that was seen, as far as nothing was written into it since; known_lock */
 };
 
 static host_hook_fn *installed_hook;
@@ -131,6 +133,15 @@ static ssize_t write_some(struct host_file *file, uint64_t off, const struct iov
     return done == 0 ? -1 : done;
 }
 
+/* Bytes get a place: what lies behind them of the hole that was seen is still one. */
+static void fill_hole(struct host_file *file, uint64_t off, uint64_t n)
+{
+    pthread_mutex_lock(&file->known_lock);
+    if (off < file->hole_end && off + n > file->hole)
+        file->hole = MIN_OF(off + n, file->hole_end);
+    pthread_mutex_unlock(&file->known_lock);
+}
+
 /* Send all buffers; the file grows when it must. */
 static bool write_all(struct host_file *file, uint64_t off, const struct iovec *vector, size_t count,
                       struct error *err)
@@ -149,6 +160,7 @@ static bool write_all(struct host_file *file, uint64_t off, const struct iovec *
             continue;
         if (done < 0)
             return fail_at(err, file, off, "write");
+        fill_hole(file, off, (uint64_t)done);
         off += (uint64_t)done;
         skip += (size_t)done;
         file->dev.size = MAX_OF(file->dev.size, off);
@@ -198,6 +210,26 @@ static void set_known(struct host_file *file, uint64_t start, uint64_t end)
     pthread_mutex_unlock(&file->known_lock);
 }
 
+static bool is_known_hole(struct host_file *file, uint64_t off, uint64_t *end)
+{
+    pthread_mutex_lock(&file->known_lock);
+    bool known = off >= file->hole && off < file->hole_end;
+    *end = file->hole_end;
+    pthread_mutex_unlock(&file->known_lock);
+    return known;
+}
+
+/* Nobody else writes into a file that is open for writing, so a hole stays one; the largest is remembered. */
+static void remember_hole(struct host_file *file, uint64_t off, uint64_t end)
+{
+    pthread_mutex_lock(&file->known_lock);
+    if (file->writable && end - off > file->hole_end - file->hole) {
+        file->hole = off;
+        file->hole_end = end;
+    }
+    pthread_mutex_unlock(&file->known_lock);
+}
+
 bool host_file_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off, size_t n, size_t *done,
                        struct error *err)
 {
@@ -215,6 +247,7 @@ bool host_file_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off
         *done += (size_t)some;
     }
     if (*done > 0) {
+        fill_hole(file, off, *done);
         dev->size = MAX_OF(dev->size, off + *done);
         dev->stats.writes++;
         dev->stats.write_bytes += *done;
@@ -239,6 +272,7 @@ static bool host_resize(struct device *dev, uint64_t size, struct error *err)
     if (result < 0)
         return fail_at(err, file, size, "change the size");
     dev->size = size;
+    fill_hole(file, 0, UINT64_MAX);
     return true;
 }
 
@@ -247,12 +281,15 @@ static bool find_run(struct host_file *file, uint64_t off, uint64_t *end)
 {
     if (is_known_data(file, off, end))
         return false;
+    if (is_known_hole(file, off, end))
+        return true;
     off_t data = file->block_device ? (off_t)off : lseek(file->fd, (off_t)off, SEEK_DATA);
     *end = file->dev.size;
-    if (data < 0)
-        return errno == ENXIO;
-    if ((uint64_t)data > off) {
-        *end = MIN_OF((uint64_t)data, file->dev.size);
+    if (data < 0 && errno != ENXIO)
+        return false;
+    if (data < 0 || (uint64_t)data > off) {
+        *end = data < 0 ? *end : MIN_OF((uint64_t)data, file->dev.size);
+        remember_hole(file, off, *end);
         return true;
     }
     off_t hole = file->block_device ? -1 : lseek(file->fd, (off_t)off, SEEK_HOLE);
@@ -278,6 +315,12 @@ bool host_file_is_hole(struct device *dev, uint64_t off, uint64_t len)
     if (off >= dev->size)
         return true;
     return find_run(file_of(dev), off, &end) && (end == dev->size || end - off >= len);
+}
+
+bool host_file_known_hole(struct device *dev, uint64_t off, uint64_t len)
+{
+    uint64_t end;
+    return is_known_hole(file_of(dev), off, &end) && end - off >= len;
 }
 
 static bool write_zeros(struct device *dev, uint64_t off, uint64_t len, struct error *err)
@@ -329,6 +372,7 @@ static bool host_allocate(struct device *dev, uint64_t off, uint64_t n, bool wri
         return write_zeros(dev, off, n, err);
     if (!host_hook(HOST_WRITE, host_file_real_path(dev), off, n, err))
         return false;
+    fill_hole(file, off, n);
     int result;
     do
         result = fallocate(file->fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)n);

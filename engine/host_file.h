@@ -50,6 +50,8 @@ bool host_file_sync(struct device *, struct error *) DISH_CHECKED;
 bool host_file_punch(struct device *, uint64_t off, uint64_t len, struct error *) DISH_CHECKED;
 /* True when the host stores nothing in the range (a hole, or past the end). */
 bool host_file_is_hole(struct device *, uint64_t off, uint64_t len);
+/* The same as far as it is known without asking the host. */
+bool host_file_known_hole(struct device *, uint64_t off, uint64_t len);
 
 const char *host_file_path(const struct device *); /* as given, for messages */
 /* Where the file lies now, absolute and without symbolic links; a created file's temporary name at first. */

@@ -104,6 +104,15 @@ static bool page_install(struct stage *stage, uint64_t index, struct version *ve
     return true;
 }
 
+/* What is in the host file, where a page is written in part; much of what is fresh goes into holes. */
+static bool read_below(struct stage *stage, uint64_t off, uint8_t *out, struct error *err)
+{
+    if (!host_file_known_hole(stage->dev.below, off, STAGE_PAGE))
+        return host_read(stage, off, out, STAGE_PAGE, err);
+    memset(out, 0, STAGE_PAGE);
+    return true;
+}
+
 bool page_write(struct stage *stage, uint64_t index, size_t at, const uint8_t *bytes, size_t n, bool fresh,
                 struct error *err)
 {
@@ -122,7 +131,7 @@ bool page_write(struct stage *stage, uint64_t index, size_t at, const uint8_t *b
         return false;
     bool read =
         n == STAGE_PAGE || (page ? version_read(stage, page->version, 0, version->data, STAGE_PAGE, err)
-                                 : host_read(stage, index * STAGE_PAGE, version->data, STAGE_PAGE, err));
+                                 : read_below(stage, index * STAGE_PAGE, version->data, err));
     if (!read) {
         version_release(stage, version);
         return false;

@@ -44,7 +44,7 @@
 
 enum {
     STAGE_PAGE = SPILL_SLOT,
-    STAGE_SPARE = 256,        /* page buffers kept for the next versions */
+    STAGE_SPARE = 2048,       /* page buffers kept for the next versions */
     STAGE_DIRECT = 64 * 1024, /* fresh writes of this size and more go to the host at once */
     STAGE_SEND = 16 << 20,    /* after so many fresh bytes the host begins to make them durable */
 };
@@ -106,6 +106,8 @@ struct stage {
     size_t memory;               /* bytes of version data in memory */
     uint8_t *spare[STAGE_SPARE]; /* buffers to be used again */
     size_t spare_count;
+    struct version *idle; /* the same for versions, linked by `older` */
+    size_t idle_count;
     struct spill spill;
 
     struct journal *journal; /* of a prepared commit, or NULL */

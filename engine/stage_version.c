@@ -40,6 +40,35 @@ void versions_free_spare(struct stage *stage)
 {
     while (stage->spare_count > 0)
         free(stage->spare[--stage->spare_count]);
+    while (stage->idle) {
+        struct version *version = stage->idle;
+        stage->idle = version->older;
+        free(version);
+    }
+    stage->idle_count = 0;
+}
+
+/* Versions come and go by the thousand when fresh pages are evicted. */
+static void put_aside(struct stage *stage, struct version *version)
+{
+    if (stage->idle_count == STAGE_SPARE) {
+        free(version);
+        return;
+    }
+    version->older = stage->idle;
+    stage->idle = version;
+    stage->idle_count++;
+}
+
+static struct version *take_idle(struct stage *stage, struct error *err)
+{
+    struct version *version = stage->idle;
+    if (!version)
+        return mem_new(sizeof *version, err);
+    stage->idle = version->older;
+    stage->idle_count--;
+    *version = (struct version){.references = 0};
+    return version;
 }
 
 void version_follow(struct version *version, struct version *next)
@@ -60,7 +89,7 @@ static void version_free(struct stage *stage, struct version *version)
     if (version->previous)
         version->previous->next = NULL;
     free(version->patch);
-    free(version);
+    put_aside(stage, version);
 }
 
 /* A version may be all that holds the one it is based on, and so on: no recursion. */
@@ -75,7 +104,7 @@ void version_release(struct stage *stage, struct version *version)
 
 struct version *version_new(struct stage *stage, bool zero, struct error *err)
 {
-    struct version *version = mem_new(sizeof *version, err);
+    struct version *version = take_idle(stage, err);
     if (!version)
         return NULL;
     version->references = 1;
@@ -85,7 +114,7 @@ struct version *version_new(struct stage *stage, bool zero, struct error *err)
         return version;
     version->data = stage->spare_count ? stage->spare[--stage->spare_count] : mem_bytes(STAGE_PAGE, err);
     if (!version->data) {
-        free(version);
+        put_aside(stage, version);
         return NULL;
     }
     link_newest(stage, version);

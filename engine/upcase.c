@@ -44,10 +44,8 @@ static const struct upcase_rule rules[] = {
 };
 /* clang-format on */
 
-uint16_t upcase_unit(uint16_t unit)
+static uint16_t upcase_wide(uint16_t unit)
 {
-    if (unit < 0x80)
-        return unit >= 'a' && unit <= 'z' ? (uint16_t)(unit - 32) : unit;
     size_t low = 0, high = ARRAY_LEN(rules);
     while (low < high) {
         size_t middle = (low + high) / 2;
@@ -61,11 +59,23 @@ uint16_t upcase_unit(uint16_t unit)
     return (uint16_t)(unit + rules[low].delta);
 }
 
+static inline uint16_t upcase_any(uint16_t unit)
+{
+    if (unit < 0x80)
+        return unit >= 'a' && unit <= 'z' ? (uint16_t)(unit - 32) : unit;
+    return upcase_wide(unit);
+}
+
+uint16_t upcase_unit(uint16_t unit)
+{
+    return upcase_any(unit);
+}
+
 uint32_t upcase_hash(const uint16_t *units, size_t count)
 {
     uint32_t hash = 2166136261u;
     for (size_t i = 0; i < count; i++)
-        hash = (hash ^ upcase_unit(units[i])) * 16777619u;
+        hash = (hash ^ upcase_any(units[i])) * 16777619u;
     return hash ^ hash >> 15;
 }
 
@@ -74,7 +84,7 @@ bool upcase_equal(const uint16_t *a, size_t a_count, const uint16_t *b, size_t b
     if (a_count != b_count)
         return false;
     for (size_t i = 0; i < a_count; i++)
-        if (a[i] != b[i] && upcase_unit(a[i]) != upcase_unit(b[i]))
+        if (a[i] != b[i] && upcase_any(a[i]) != upcase_any(b[i]))
             return false;
     return true;
 }

@@ -75,9 +75,15 @@ bool utf8_to_utf16(const char *text, size_t n, enum utf_mode mode, uint16_t *uni
     size_t used = 0;
     uint32_t code = 0;
     for (size_t at = 0; at < n;) {
+        uint8_t byte = (uint8_t)text[at];
+        if (byte < 0x80 && used < max) {
+            code = units[used++] = byte;
+            at++;
+            continue;
+        }
         size_t len = decode_checked(text + at, n - at, mode, code, &code);
         if (len == 0)
-            return fail(err, E_NAME, "byte 0x%02x at position %zu is not valid UTF-8", (uint8_t)text[at], at);
+            return fail(err, E_NAME, "byte 0x%02x at position %zu is not valid UTF-8", byte, at);
         at += len;
         if (used + (code >= 0x10000) >= max)
             return fail(err, E_NAME, "longer than %zu UTF-16 units", max);

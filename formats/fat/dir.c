@@ -11,27 +11,57 @@ enum { MIN_DIRS = 4, MAX_DIRS = 256, MAX_REFS = 1024 * 1024 };
 /* ---- the cache of directories ----------------------------------------------------------------------------
  */
 
-static void free_dir(struct fat_dir *dir)
+static struct fat_dir **bucket_of(struct fat *fat, uint32_t first)
 {
+    return &fat->dir_buckets[first * 2654435761u >> 24];
+}
+
+static struct fat_dir *find_dir(struct fat *fat, uint32_t first)
+{
+    struct fat_dir *dir = *bucket_of(fat, first);
+    while (dir && dir->first != first)
+        dir = dir->peer;
+    return dir;
+}
+
+static void unlink_dir(struct fat *fat, struct fat_dir *dir)
+{
+    *(dir->previous ? &dir->previous->next : &fat->dirs) = dir->next;
+    if (dir->next)
+        dir->next->previous = dir->previous;
+}
+
+static void link_first(struct fat *fat, struct fat_dir *dir)
+{
+    dir->previous = NULL;
+    dir->next = fat->dirs;
+    if (dir->next)
+        dir->next->previous = dir;
+    fat->dirs = dir;
+}
+
+static void drop_dir(struct fat *fat, struct fat_dir *dir)
+{
+    struct fat_dir **hook = bucket_of(fat, dir->first);
+    while (*hook != dir)
+        hook = &(*hook)->peer;
+    *hook = dir->peer;
+    unlink_dir(fat, dir);
     slots_clear(&dir->index);
     free(dir);
 }
 
 void fat_dir_forget(struct fat *fat, uint32_t first)
 {
-    for (struct fat_dir **hook = &fat->dirs; *hook; hook = &(*hook)->next)
-        if ((*hook)->first == first) {
-            struct fat_dir *dir = *hook;
-            *hook = dir->next;
-            free_dir(dir);
-            return;
-        }
+    struct fat_dir *dir = find_dir(fat, first);
+    if (dir)
+        drop_dir(fat, dir);
 }
 
 void fat_dirs_drop(struct fat *fat)
 {
     while (fat->dirs)
-        fat_dir_forget(fat, fat->dirs->first);
+        drop_dir(fat, fat->dirs);
 }
 
 /* Keep the directories used last, fewer when they are large. */
@@ -43,11 +73,8 @@ static void trim_dirs(struct fat *fat)
         refs += dir->index.capacity;
         if (++n < MIN_DIRS || (n < MAX_DIRS && refs <= MAX_REFS))
             continue;
-        while (dir->next) {
-            struct fat_dir *old = dir->next;
-            dir->next = old->next;
-            free_dir(old);
-        }
+        while (dir->next)
+            drop_dir(fat, dir->next);
     }
 }
 
@@ -84,19 +111,15 @@ static bool measure(struct fat *fat, struct fat_dir *dir, struct error *err)
 
 bool fat_dir_open_cluster(struct fat *fat, uint32_t first, fs_id id, struct fat_dir **out, struct error *err)
 {
-    for (struct fat_dir **hook = &fat->dirs; *hook; hook = &(*hook)->next) {
-        struct fat_dir *dir = *hook;
-        if (dir->first != first)
-            continue;
-        *hook = dir->next;
-        dir->next = fat->dirs;
-        fat->dirs = dir;
-        if (id)
-            dir->id = id;
+    struct fat_dir *dir = find_dir(fat, first);
+    if (dir) {
+        unlink_dir(fat, dir);
+        link_first(fat, dir);
+        dir->id = id ? id : dir->id;
         *out = dir;
         return true;
     }
-    struct fat_dir *dir = mem_new(sizeof *dir, err);
+    dir = mem_new(sizeof *dir, err);
     if (!dir)
         return false;
     dir->first = first;
@@ -106,11 +129,22 @@ bool fat_dir_open_cluster(struct fat *fat, uint32_t first, fs_id id, struct fat_
         return false;
     }
     dir->end = dir->slots;
-    dir->next = fat->dirs;
-    fat->dirs = dir;
+    dir->peer = *bucket_of(fat, first);
+    *bucket_of(fat, first) = dir;
+    link_first(fat, dir);
     trim_dirs(fat);
     *out = dir;
     return true;
+}
+
+bool fat_dir_new(struct fat *fat, uint32_t first, fs_id id, struct error *err)
+{
+    struct fat_dir *dir;
+    if (!fat_dir_open_cluster(fat, first, id, &dir, err))
+        return false;
+    dir->end = 2;
+    dir->indexed = slots_mark(&dir->index, 0, 2, true, err);
+    return dir->indexed;
 }
 
 bool fat_dir_open(struct fat *fat, fs_id id, struct fat_dir **out, struct error *err)

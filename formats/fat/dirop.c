@@ -191,7 +191,7 @@ bool fat_create(struct fs *fs, fs_id dir_id, const char *text, const struct fs_a
         return false;
     fat->hint_id = directory ? 0 : *out;
     fat->hint_clusters = directory ? 0 : fat_clusters_for(fat, attr->size);
-    return true;
+    return !directory || fat_dir_new(fat, first, *out, err);
 }
 
 static bool any_file(struct fat *fat, struct fat_dir *dir, const struct fat_item *item, void *arg,

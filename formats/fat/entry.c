@@ -110,24 +110,39 @@ struct fs_time fat_time_decode(uint16_t date, uint16_t time, uint8_t tenth)
                             .nsec = tenth % 100 * 10000000u};
 }
 
-void fat_entry_set_times(uint8_t *entry, const struct fs_attr *attr, unsigned mask)
-{
+/* One time for all is usual: work it out once. */
+struct stamp {
+    struct fs_time of;
+    bool known;
     uint16_t date, time;
     uint8_t tenth;
+};
+
+static void stamp_set(struct stamp *stamp, struct fs_time t)
+{
+    if (!stamp->known || stamp->of.sec != t.sec || stamp->of.nsec != t.nsec)
+        fat_time_encode(t, &stamp->date, &stamp->time, &stamp->tenth);
+    stamp->of = t;
+    stamp->known = true;
+}
+
+void fat_entry_set_times(uint8_t *entry, const struct fs_attr *attr, unsigned mask)
+{
+    struct stamp stamp = {.known = false};
     if (mask & ATTR_MTIME) {
-        fat_time_encode(attr->mtime, &date, &time, &tenth);
-        fat_entry_set_DIR_WrtDate(entry, date);
-        fat_entry_set_DIR_WrtTime(entry, time);
+        stamp_set(&stamp, attr->mtime);
+        fat_entry_set_DIR_WrtDate(entry, stamp.date);
+        fat_entry_set_DIR_WrtTime(entry, stamp.time);
     }
     if (mask & ATTR_ATIME) {
-        fat_time_encode(attr->atime, &date, &time, &tenth);
-        fat_entry_set_DIR_LstAccDate(entry, date);
+        stamp_set(&stamp, attr->atime);
+        fat_entry_set_DIR_LstAccDate(entry, stamp.date);
     }
     if (mask & ATTR_CRTIME) {
-        fat_time_encode(attr->crtime, &date, &time, &tenth);
-        fat_entry_set_DIR_CrtDate(entry, date);
-        fat_entry_set_DIR_CrtTime(entry, time);
-        fat_entry_set_DIR_CrtTimeTenth(entry, tenth);
+        stamp_set(&stamp, attr->crtime);
+        fat_entry_set_DIR_CrtDate(entry, stamp.date);
+        fat_entry_set_DIR_CrtTime(entry, stamp.time);
+        fat_entry_set_DIR_CrtTimeTenth(entry, stamp.tenth);
     }
 }
 

@@ -132,6 +132,7 @@ enum {
     MAX_SLOTS = 65536,
     MAX_NAME_SLOTS = 21, /* 20 long entries and the short one */
     ROOT_ID = 1,
+    DIR_BUCKETS = 256,
 };
 
 enum fat_attr {
@@ -198,7 +199,8 @@ struct fat {
     uint32_t bad_clusters;
     struct chains *chains;
     struct fat_dir *dirs; /* most recently used first */
-    fs_id hint_id;        /* the file created last, and the clusters it is expected to get */
+    struct fat_dir *dir_buckets[DIR_BUCKETS];
+    fs_id hint_id; /* the file created last, and the clusters it is expected to get */
     uint32_t hint_clusters;
 };
 
@@ -366,8 +368,9 @@ struct fat_dir {
     uint32_t slots; /* capacity */
     uint32_t end;   /* slots from here on were never used */
     bool indexed;
-    struct slots index; /* by the hashes of the name and of the short name */
-    struct fat_dir *next;
+    struct slots index;              /* by the hashes of the name and of the short name */
+    struct fat_dir *next, *previous; /* by age of use */
+    struct fat_dir *peer;            /* in its bucket */
 };
 
 typedef bool fat_item_fn(struct fat *, struct fat_dir *, const struct fat_item *, void *arg, struct error *);
@@ -395,6 +398,8 @@ bool fat_dir_open_cluster(struct fat *, uint32_t first, fs_id, struct fat_dir **
                           struct error *) DISH_CHECKED;
 /* The same with its names indexed. */
 bool fat_dir_index(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
+/* A directory just made, of which it is known that it holds nothing but . and .. */
+bool fat_dir_new(struct fat *, uint32_t first, fs_id, struct error *) DISH_CHECKED;
 void fat_dir_forget(struct fat *, uint32_t first);
 void fat_dirs_drop(struct fat *);
 /* The item of an indexed name: NULL-kind E_NOENT when absent. Long name or alias. */

@@ -98,6 +98,12 @@ bool fat_bad_short(const uint8_t short_name[SHORT_NAME])
     return short_name[0] == ' ';
 }
 
+/* Units that are the same in every code page and in a short name. */
+static bool is_plain(uint16_t unit)
+{
+    return (unit >= '0' && unit <= '9') || (unit >= 'A' && unit <= 'Z') || (unit >= 'a' && unit <= 'z');
+}
+
 static bool is_skipped(uint16_t unit)
 {
     return unit == ' ' || unit == '.';
@@ -117,6 +123,12 @@ struct part_info {
 /* One unit to its short form; false: it has none and is dropped. */
 static bool shorten_unit(const struct codepage *page, uint16_t unit, uint8_t *out, struct part_info *info)
 {
+    if (is_plain(unit)) {
+        *out = (uint8_t)toupper(unit);
+        if (unit > '9')
+            *(unit == *out ? &info->lower : &info->upper) = false;
+        return true;
+    }
     if (is_skipped(unit)) {
         info->exact = false;
         return false;

@@ -96,17 +96,24 @@ static void remove_block(struct cache *cache, struct cache_block *block)
     free(block);
 }
 
-/* Room for one more block: drop the oldest clean one; when all are dirty, write them all first. */
+/*
+ * Room for one more block: drop the oldest clean one; when all are dirty, write them all first. Those that
+ * must stay go to the other end of the list, so that the next search does not meet them again.
+ */
 static bool make_room(struct cache *cache, struct error *err)
 {
     if (cache->count < cache->max_blocks)
         return true;
     for (int round = 0; round < 2; round++) {
-        for (struct cache_block *block = cache->oldest; block; block = block->newer)
+        for (size_t n = cache->count; n > 0; n--) {
+            struct cache_block *block = cache->oldest;
             if (!block->pins && !block->dirty) {
                 remove_block(cache, block);
                 return true;
             }
+            unlink_age(cache, block);
+            link_newest(cache, block);
+        }
         if (!cache_flush(cache, err))
             return false;
     }

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-enum { MAX_INDEXED = 256, MAX_REFS = 1024 * 1024, MAX_DIRS = 16384, AHEAD_BYTES = 128 * 1024 };
+enum { MAX_INDEXED = 256, MAX_REFS = 1024 * 1024, MAX_DIRS = 16384 };
+/* Most directories are short: as much is read ahead as was read already. */
+enum { FIRST_AHEAD = 4096, MOST_AHEAD = 128 * 1024 };
 
 /* ---- slots -----------------------------------------------------------------------------------------------
  */
@@ -266,7 +268,8 @@ static bool scan_item(struct exfat *exfat, struct exfat_dir *dir, struct exfat_i
     return true;
 }
 
-static bool read_ahead(struct exfat *exfat, struct exfat_dir *dir, uint32_t slot, struct error *err)
+static bool read_ahead(struct exfat *exfat, struct exfat_dir *dir, uint32_t slot, uint32_t *ahead,
+                       struct error *err)
 {
     uint64_t off, pos = (uint64_t)slot * ENTRY_SIZE;
     uint32_t cluster, len;
@@ -275,7 +278,9 @@ static bool read_ahead(struct exfat *exfat, struct exfat_dir *dir, uint32_t slot
                           err))
         return false;
     uint64_t run = ((uint64_t)len << exfat->g.cluster_shift) - (pos & (exfat->g.cluster_size - 1));
-    uint64_t bytes = MIN_OF(MIN_OF(run, dir->stream.size - pos), AHEAD_BYTES);
+    uint64_t bytes =
+        MIN_OF(MIN_OF(run, dir->stream.size - pos), MIN_OF(MAX_OF(pos, FIRST_AHEAD), MOST_AHEAD));
+    *ahead = slot + (uint32_t)(bytes / ENTRY_SIZE);
     return cache_read_ahead(exfat->meta, round_down(off, exfat->g.sector_size),
                             round_down(bytes, exfat->g.sector_size), err);
 }
@@ -291,10 +296,8 @@ bool exfat_dir_scan(struct exfat *exfat, struct exfat_dir *dir, exfat_item_fn *e
         err->kind = E_OK;
     dir->scans++;
     for (; ok && item.slot < dir->slots; item.slot += item.count) {
-        if (item.slot >= ahead) {
-            ok = interrupt_check(err) && read_ahead(exfat, dir, item.slot, err);
-            ahead = item.slot + AHEAD_BYTES / ENTRY_SIZE;
-        }
+        if (item.slot >= ahead)
+            ok = interrupt_check(err) && read_ahead(exfat, dir, item.slot, &ahead, err);
         ok = ok && exfat_slots_read(exfat, dir, item.slot, 1, raw, err);
         if (!ok || raw[0] == TYPE_END)
             break;
@@ -442,6 +445,18 @@ bool exfat_dir_index(struct exfat *exfat, fs_id id, struct exfat_dir **out, stru
         slots_clear(&dir->index);
         return false;
     }
+    link_index(exfat, dir);
+    trim_indexes(exfat);
+    return true;
+}
+
+bool exfat_dir_new(struct exfat *exfat, const struct exfat_stream *stream, fs_id id, fs_id parent,
+                   struct error *err)
+{
+    struct exfat_dir *dir;
+    if (!exfat_dir_at(exfat, stream, id, parent, &dir, err))
+        return false;
+    dir->end = 0;
     link_index(exfat, dir);
     trim_indexes(exfat);
     return true;

@@ -109,7 +109,7 @@ bool exfat_create(struct fs *fs, fs_id dir_id, const char *text, const struct fs
         return false;
     exfat->hint_id = directory ? 0 : *out;
     exfat->hint_clusters = directory ? 0 : exfat_clusters_for(exfat, attr->size);
-    return true;
+    return !directory || exfat_dir_new(exfat, &stream, *out, dir_id, err);
 }
 
 static bool any_file(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item, void *arg,

@@ -391,6 +391,9 @@ bool exfat_dir_open(struct exfat *, fs_id, struct exfat_dir **, struct error *) 
 bool exfat_dir_at(struct exfat *, const struct exfat_stream *, fs_id, fs_id parent, struct exfat_dir **,
                   struct error *) DISH_CHECKED;
 bool exfat_dir_index(struct exfat *, fs_id, struct exfat_dir **, struct error *) DISH_CHECKED;
+/* A directory just made, of which it is known that it is empty. */
+bool exfat_dir_new(struct exfat *, const struct exfat_stream *, fs_id, fs_id parent,
+                   struct error *) DISH_CHECKED;
 /* The directory whose first cluster this is, searched for when it was not seen yet. */
 bool exfat_dir_of_cluster(struct exfat *, uint32_t first, struct exfat_dir **, struct error *) DISH_CHECKED;
 void exfat_dir_forget(struct exfat *, uint32_t first);

@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 
-enum { AHEAD_BYTES = 128 * 1024 };
+/* Most directories are short: as much is read ahead as was read already. */
+enum { FIRST_AHEAD = 4096, MOST_AHEAD = 128 * 1024 };
 
 /* ---- slots -----------------------------------------------------------------------------------------------
  */
@@ -167,7 +168,8 @@ struct scan {
     unsigned dead_parts;
     uint32_t dead_slot;
     uint8_t dead_checksum;
-    bool stopped; /* by the callback */
+    bool stopped;   /* by the callback */
+    uint32_t ahead; /* slots before this one were read ahead */
     struct fat_item item;
 };
 
@@ -257,18 +259,21 @@ static bool scan_slot(struct scan *s, const uint8_t *raw, uint32_t slot, uint64_
 }
 
 /* One request for what is to be read next, when the directory is longer than a sector. */
-static bool read_ahead(struct fat *fat, struct fat_dir *dir, uint32_t slot, uint64_t off, struct error *err)
+static bool read_ahead(struct scan *s, uint32_t slot, uint64_t off, struct error *err)
 {
+    struct fat *fat = s->fat;
     struct chain *chain;
-    uint32_t cluster, len, index = (uint32_t)((uint64_t)slot * ENTRY_SIZE >> fat->g.cluster_shift);
-    uint64_t bytes = (uint64_t)(dir->slots - slot) * ENTRY_SIZE;
-    if (dir->first) {
-        if (!fat_chain_open(fat, dir->first, &chain, err) ||
-            !fat_chain_map(fat, chain, index, &cluster, &len, err))
+    uint32_t cluster, len, pos = slot * ENTRY_SIZE;
+    uint64_t bytes = (uint64_t)(s->dir->slots - slot) * ENTRY_SIZE;
+    if (s->dir->first) {
+        if (!fat_chain_open(fat, s->dir->first, &chain, err) ||
+            !fat_chain_map(fat, chain, pos >> fat->g.cluster_shift, &cluster, &len, err))
             return false;
-        bytes = MIN_OF(bytes, (uint64_t)len << fat->g.cluster_shift);
+        bytes = MIN_OF(bytes, ((uint64_t)len << fat->g.cluster_shift) - (pos & (fat->g.cluster_size - 1)));
     }
-    return cache_read_ahead(fat->meta, off, MIN_OF(round_down(bytes, fat->g.sector_size), AHEAD_BYTES), err);
+    bytes = MIN_OF(bytes, MIN_OF(MAX_OF(pos, FIRST_AHEAD), MOST_AHEAD));
+    s->ahead = slot + (uint32_t)(bytes / ENTRY_SIZE);
+    return cache_read_ahead(fat->meta, off, round_down(bytes, fat->g.sector_size), err);
 }
 
 /* The slots of one sector. *more becomes false at the end mark or when the callback stops. */
@@ -278,8 +283,7 @@ static bool scan_sector(struct scan *s, uint32_t slot, bool *more, struct error 
     uint64_t off;
     uint32_t count = MIN_OF(s->fat->g.sector_size / ENTRY_SIZE, s->dir->slots - slot);
     if (!interrupt_check(err) || !fat_slot_off(s->fat, s->dir, slot, &off, err) ||
-        ((uint64_t)slot * ENTRY_SIZE % AHEAD_BYTES == 0 && !read_ahead(s->fat, s->dir, slot, off, err)) ||
-        !cache_get(s->fat->meta, off, &block, err))
+        (slot >= s->ahead && !read_ahead(s, slot, off, err)) || !cache_get(s->fat->meta, off, &block, err))
         return false;
     for (uint32_t i = 0; *more && i < count; i++) {
         const uint8_t *raw = block->data + i * ENTRY_SIZE;

@@ -10,18 +10,14 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
-import zlib
 
-TOOLS = os.environ.get('TOOLS', '.')
+from _fsop import Tool, compare, decode, encode, from_folder, pattern, summary
+
 DISH = os.environ.get('DISH', 'dish')
-FSOP = os.path.join(TOOLS, 'fsop')
 LONG = os.environ.get('LONG') == '1'
 OPS = int(os.environ.get('OPS', 4000 if LONG else 300))
 SEEDS = int(os.environ.get('SEEDS', 4 if LONG else 1))
-PATTERN = 251
-TOO_LONG = 2**32
 
 # name, KiB, how it is made: options of mkfs in dish, or a command line of a foreign tool
 MIXES = [
@@ -49,63 +45,70 @@ def fold(text):
     return ''.join(c.upper() if len(c.upper()) == 1 and ord(c) < 0x10000 else c for c in text)
 
 
-def encode(text):
-    return ''.join(chr(c) if chr(c).isalnum() and c < 128 or c in b'/._-+=,@:' else '%%%02x' % c
-                   for c in text.encode())
+class Node:
+    """A file (with data) or a folder (with children by name, and their names as the volume compares them)."""
+
+    def __init__(self, name, parent, folder):
+        self.name, self.parent, self.at = name, parent, 0
+        self.children, self.folded, self.data = ({}, set(), None) if folder else (None, None, bytearray())
+        self.depth = parent.depth + 1 if parent else 0
+
+    def path(self):
+        return self.parent.path() + '/' + self.name if self.parent else ''
 
 
-def pattern(seed, n):
-    unit = bytes((seed * 7 + at * at + (at * seed >> 3)) & 255 for at in range(PATTERN))
-    return (unit * (n // PATTERN + 1))[:n]
+class Pool:
+    """Nodes to choose from: adding, taking out and choosing cost the same however many there are."""
 
+    def __init__(self):
+        self.nodes = []
 
-class Tool:
-    """The driver behind the program for tests."""
+    def add(self, node):
+        node.at = len(self.nodes)
+        self.nodes.append(node)
 
-    def __init__(self, image, *flags):
-        self.log = []
-        self.process = subprocess.Popen([FSOP, *flags, image], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def run(self, line):
-        self.log.append(line)
-        self.process.stdin.write(line.encode() + b'\n')
-        self.process.stdin.flush()
-        lines = []
-        while True:
-            answer = self.process.stdout.readline().decode()
-            if not answer:
-                raise SystemExit('fsop died at: ' + line)
-            if answer.startswith((' ', 'note')):
-                lines.append(answer.strip())
-                continue
-            return answer.strip(), lines
-
-    def close(self):
-        self.process.stdin.close()
-        out = self.process.stdout.read()
-        if self.process.wait() != 0:
-            raise SystemExit('fsop failed: ' + out.decode())
+    def remove(self, node):
+        last = self.nodes.pop()
+        if last is not node:
+            self.nodes[node.at] = last
+            last.at = node.at
 
 
 class Model:
-    """Folders are dictionaries, files bytearrays."""
+    """The tree as it should be, and the random choice of what to do next."""
 
-    def __init__(self, rng, root_limit):
-        self.rng, self.root, self.refused, self.root_limit = rng, {}, 0, root_limit
-
-    def walk(self, want=(dict, bytearray)):
-        found, todo = [], [('', self.root)]
-        while todo:
-            path, folder = todo.pop()
-            for name, node in folder.items():
-                if isinstance(node, want):
-                    found.append((path + '/' + name, folder, name))
-                if isinstance(node, dict):
-                    todo.append((path + '/' + name, node))
-        return sorted(found, key=lambda f: f[0])
+    def __init__(self, rng):
+        self.rng, self.refused = rng, 0
+        self.root = Node('', None, True)
+        self.files, self.folders = Pool(), Pool()
 
     def folder(self):
-        return self.rng.choice([('', self.root)] + [(p, d[n]) for p, d, n in self.walk(dict) if p.count('/') < 7])
+        while True:
+            pick = self.rng.randrange(len(self.folders.nodes) + 1)
+            folder = self.folders.nodes[pick - 1] if pick else self.root
+            if folder.depth < 7:
+                return folder
+
+    def any_node(self):
+        pick = self.rng.randrange(len(self.files.nodes) + len(self.folders.nodes))
+        files = len(self.files.nodes)
+        return self.files.nodes[pick] if pick < files else self.folders.nodes[pick - files]
+
+    def insert(self, node, parent, name):
+        node.parent, node.name = parent, name
+        parent.children[name] = node
+        parent.folded.add(fold(name))
+        self.set_depth(node, parent.depth + 1)
+
+    def set_depth(self, node, depth):
+        node.depth = depth
+        for child in (node.children or {}).values():
+            self.set_depth(child, depth + 1)
+
+    @staticmethod
+    def detach(node):
+        del node.parent.children[node.name]
+        node.parent.folded.discard(fold(node.name))
 
     def new_name(self, folder):
         rng = self.rng
@@ -120,58 +123,79 @@ class Model:
                 name = ''.join(rng.choice('xyz') for _ in range(rng.randint(240, 255)))
             else:
                 name = ''.join(rng.choice(LETTERS) for _ in range(rng.randint(1, 40)))
-            if not name.strip(' .') or name[-1] in ' .' or name[0] == ' ':
+            if not name.strip(' .') or name[-1] in ' .' or name[0] == ' ' or '~' in name:
                 continue
-            if fold(name) not in map(fold, folder) and not re.search('~', name):
+            if fold(name) not in folder.folded:
                 return name
 
+    def make(self, kind):
+        folder = self.folder()
+        name, node = self.new_name(folder), Node('', folder, kind == 'mkdir')
+
+        def made():
+            self.insert(node, folder, name)
+            (self.folders if kind == 'mkdir' else self.files).add(node)
+        hint = '' if kind == 'mkdir' else ' %d' % self.rng.choice([0, 0, 1000, 100000])
+        return f'{kind} {encode(folder.path() + "/" + name)} 755{hint}', made
+
+    def truncate(self):
+        node = self.rng.choice(self.files.nodes)
+        size = self.rng.choice([0, len(node.data) // 2, len(node.data), self.rng.randrange(0, 60000)])
+        return f'truncate {encode(node.path())} {size}', lambda: self.resize(node.data, size)
+
+    def write(self):
+        rng, node = self.rng, self.rng.choice(self.files.nodes)
+        data = node.data
+        off = rng.choice([0, len(data), len(data), rng.randrange(0, len(data) + 20000)])
+        n = rng.choice([1, 511, 512, 513, rng.randrange(1, 4000), rng.randrange(1, 50000)])
+        seed = rng.randrange(256)
+
+        def wrote():
+            self.resize(data, max(len(data), off + n))
+            data[off:off + n] = pattern(seed, n)
+        return f'write {encode(node.path())} {off} {n} {seed}', wrote
+
+    def remove(self):
+        node = self.any_node()
+        if node.children:
+            return f'rm {encode(node.path())}', 'not-empty'
+        other = node.name.swapcase()
+        shown = node.parent.path() + '/' + (other if fold(other) == fold(node.name) else node.name)
+
+        def removed():
+            self.detach(node)
+            (self.folders if node.data is None else self.files).remove(node)
+        return f'rm {encode(shown)}', removed
+
+    def rename(self):
+        node, folder = self.any_node(), self.folder()
+        above = folder
+        while above and above is not node:
+            above = above.parent
+        if above:
+            return None
+        name = self.new_name(folder)
+        if self.rng.random() < 0.2:
+            folder, name = node.parent, node.name.swapcase()
+            if fold(name) != fold(node.name):
+                return None
+
+        def renamed():
+            self.detach(node)
+            self.insert(node, folder, name)
+        return f'mv {encode(node.path())} {encode(folder.path() + "/" + name)}', renamed
+
     def step(self):
-        rng = self.rng
         while True:
-            files, nodes = self.walk(bytearray), self.walk()
-            kind = rng.choices(['create', 'mkdir', 'write', 'truncate', 'remove', 'rename'], [24, 10, 30, 9, 14, 13])[0]
-            path, folder = self.folder()
+            kind = self.rng.choices(['create', 'mkdir', 'write', 'truncate', 'remove', 'rename'],
+                                    [24, 10, 30, 9, 14, 13])[0]
             if kind in ('create', 'mkdir'):
-                name = self.new_name(folder)
-                node = {} if kind == 'mkdir' else bytearray()
-                hint = '' if kind == 'mkdir' else ' %d' % rng.choice([0, 0, 1000, 100000])
-                return (f'{kind} {encode(path + "/" + name)} 755{hint}',
-                        lambda: folder.__setitem__(name, node))
-            if kind in ('write', 'truncate') and files:
-                path, folder, name = rng.choice(files)
-                data = folder[name]
-                if kind == 'truncate':
-                    size = rng.choice([0, len(data) // 2, len(data), rng.randrange(0, 60000)])
-                    return f'truncate {encode(path)} {size}', lambda: self.resize(data, size)
-                off = rng.choice([0, len(data), len(data), rng.randrange(0, len(data) + 20000)])
-                n, seed = rng.choice([1, 511, 512, 513, rng.randrange(1, 4000), rng.randrange(1, 50000)]), \
-                    rng.randrange(256)
-
-                def wrote():
-                    self.resize(data, max(len(data), off + n))
-                    data[off:off + n] = pattern(seed, n)
-                return f'write {encode(path)} {off} {n} {seed}', wrote
-            if kind == 'remove' and nodes:
-                path, folder, name = rng.choice(nodes)
-                if isinstance(folder[name], dict) and folder[name]:
-                    return f'rm {encode(path)}', 'not-empty'
-                other = name.swapcase()
-                shown = path[:-len(name)] + (other if fold(other) == fold(name) else name)
-                return f'rm {encode(shown)}', lambda: folder.pop(name)
-            if kind == 'rename' and nodes:
-                old, old_folder, old_name = rng.choice(nodes)
-                if isinstance(old_folder[old_name], dict) and (path + '/').startswith(old + '/'):
-                    continue
-                new_name = self.new_name(folder)
-                if rng.random() < 0.2:
-                    path, folder, new_name = old[:-len(old_name) - 1], old_folder, old_name.swapcase()
-                    if fold(new_name) != fold(old_name):
-                        continue
-
-                def renamed():
-                    node = old_folder.pop(old_name)
-                    folder[new_name] = node
-                return f'mv {encode(old)} {encode(path + "/" + new_name)}', renamed
+                return self.make(kind)
+            if not (self.files.nodes if kind in ('write', 'truncate') else self.root.children):
+                continue
+            chosen = getattr(self, kind)()
+            if chosen:
+                return chosen
 
     @staticmethod
     def resize(data, size):
@@ -180,18 +204,15 @@ class Model:
         else:
             data.extend(bytes(size - len(data)))
 
-    def manifest(self, skip_wide=False):
-        lines = {}
-        for path, folder, name in self.walk():
-            if skip_wide and any(ord(c) > 0xFFFF for c in path):
-                continue
-            node = folder[name]
-            lines[path] = 'd' if isinstance(node, dict) else f'{len(node)}:{zlib.crc32(node):08x}'
+    def manifest(self):
+        lines, todo = {}, [('', self.root)]
+        while todo:
+            path, folder = todo.pop()
+            for name, node in folder.children.items():
+                lines[path + '/' + name] = 'd' if node.data is None else summary(node.data)
+                if node.data is None:
+                    todo.append((path + '/' + name, node))
         return lines
-
-
-def decode(word):
-    return re.sub(rb'%(..)', lambda m: bytes([int(m.group(1), 16)]), word.encode()).decode()
 
 
 def from_tool(lines):
@@ -205,30 +226,6 @@ def from_tool(lines):
     return seen
 
 
-def from_folder(top, skip_wide=False):
-    seen = {}
-    for folder, dirs, files in os.walk(top):
-        for name in dirs + files:
-            full = os.path.join(folder, name)
-            path = full[len(top):]
-            if os.path.isdir(full):
-                seen[path] = 'd'
-            else:
-                with open(full, 'rb') as stream:
-                    data = stream.read()
-                seen[path] = f'{len(data)}:{zlib.crc32(data):08x}'
-    return seen
-
-
-def compare(what, expected, seen, fail):
-    text = [f'{what}: {len(expected)} expected, {len(seen)} seen']
-    for path in sorted(set(expected) | set(seen)):
-        if expected.get(path) != seen.get(path):
-            text.append(f'{path[:100]!r}: expected {expected.get(path)}, seen {seen.get(path)}')
-    if len(text) > 1:
-        fail('\n'.join(text[:12]))
-
-
 def check_fat(image, free, work, model, fail):
     done = subprocess.run(['fsck.vfat', '-n', image], capture_output=True, text=True)
     lines = done.stdout.strip().split('\n')
@@ -240,16 +237,15 @@ def check_fat(image, free, work, model, fail):
     out = os.path.join(work, 'mtools')
     os.makedirs(out)
     env = dict(os.environ, MTOOLS_SKIP_CHECK='1', LC_ALL='C.UTF-8')
-    if model.root:
+    expected = model.manifest()
+    if expected:
         subprocess.run(['mcopy', '-s', '-n', '-i', image, '::', out], env=env, capture_output=True)
     # mtools knows no characters beyond the BMP and loses what two of them would be called alike
-    wide = any(ord(c) > 0xFFFF for p in model.manifest() for c in p)
     seen = from_folder(out)
-    if wide:
+    if any(ord(c) > 0xFFFF for p in expected for c in p):
         seen = {p: v for p, v in seen.items() if '__' not in p}
-        compare('mtools', {p: v for p, v in model.manifest(True).items() if '__' not in p}, seen, fail)
-    else:
-        compare('mtools', model.manifest(), seen, fail)
+        expected = {p: v for p, v in expected.items() if '__' not in p and not any(ord(c) > 0xFFFF for c in p)}
+    compare('mtools', expected, seen, fail)
     shutil.rmtree(out)
 
 
@@ -300,7 +296,7 @@ def run_round(mix, seed, work):
     name = mix[0]
     image = os.path.join(work, name + '.img')
     make(mix, image)
-    model = Model(random.Random(f'{name}-{seed}'), 0)
+    model = Model(random.Random(f'{name}-{seed}'))
     flags = ['-k'] if seed % 3 == 2 else []
     tool = Tool(image, *flags)
 
@@ -332,7 +328,7 @@ def run_round(mix, seed, work):
         tool = Tool(image, *flags)
     tool.close()
     os.unlink(image)
-    print(f'{name}: seed {seed}: {OPS} operations, {len(model.walk())} files, {model.refused} refused', flush=True)
+    print(f'{name}: seed {seed}: {OPS} operations, {len(model.manifest())} files, {model.refused} refused', flush=True)
 
 
 def main():

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""What the cross-checks with random operations share: the test program that drives a driver line by line, and
+comparing what it shows, and what folders of the host hold, with a model in memory. Names are bytes, kept in
+strings with surrogateescape where they are no UTF-8."""
+import os
+import re
+import subprocess
+import zlib
+
+FSOP = os.path.join(os.environ.get('TOOLS', '.'), 'fsop')
+PATTERN = 251
+
+
+def encode(name):
+    """A word of a command: what could be taken for something else becomes %xx."""
+    raw = name if isinstance(name, bytes) else os.fsencode(name)
+    return ''.join(chr(c) if c < 128 and chr(c).isalnum() or c in b'/._-+=,@:' else '%%%02x' % c for c in raw)
+
+
+def decode(word):
+    return os.fsdecode(re.sub(rb'%(..)', lambda m: bytes([int(m.group(1), 16)]), word.encode()))
+
+
+def pattern(seed, n):
+    """The bytes that `write PATH OFF N SEED` writes."""
+    unit = bytes((seed * 7 + at * at + (at * seed >> 3)) & 255 for at in range(PATTERN))
+    return (unit * (n // PATTERN + 1))[:n]
+
+
+class Tool:
+    """The driver behind the test program: one line in, one answer out, with the indented lines before it."""
+
+    def __init__(self, image, *flags):
+        self.log = []
+        self.process = subprocess.Popen([FSOP, *flags, image], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def run(self, line):
+        return self.run_all([line])[0]
+
+    def run_all(self, lines):
+        """Several lines at once; they must be few enough for a pipe to hold."""
+        self.log += lines
+        self.process.stdin.write(b''.join(line.encode() + b'\n' for line in lines))
+        self.process.stdin.flush()
+        return [self.answer(line) for line in lines]
+
+    def answer(self, line):
+        lines = []
+        while True:
+            answer = self.process.stdout.readline().decode('latin-1')
+            if not answer:
+                raise SystemExit('fsop died at: ' + line)
+            if not answer.startswith((' ', 'note')):
+                return answer.strip(), lines
+            lines.append(answer.strip())
+
+    def close(self):
+        self.process.stdin.close()
+        out = self.process.stdout.read()
+        if self.process.wait() != 0:
+            raise SystemExit('fsop failed: ' + out.decode('latin-1'))
+
+
+def summary(data):
+    """A file's contents in a manifest; a folder is 'd'."""
+    return f'{len(data)}:{zlib.crc32(data):08x}'
+
+
+def compare(what, expected, seen, fail):
+    if expected == seen:
+        return
+    text = [f'{what}: {len(expected)} expected, {len(seen)} seen']
+    for path in sorted(set(expected) | set(seen)):
+        if expected.get(path) != seen.get(path):
+            text.append(f'{path[:100]!r}: expected {expected.get(path)}, seen {seen.get(path)}')
+    fail('\n'.join(text[:12]))
+
+
+def from_folder(top):
+    """The manifest of a tree of the host."""
+    seen = {}
+    for folder, dirs, files in os.walk(top):
+        for name in dirs + files:
+            full = os.path.join(folder, name)
+            if os.path.isdir(full):
+                seen[full[len(top):]] = 'd'
+            else:
+                with open(full, 'rb') as stream:
+                    seen[full[len(top):]] = summary(stream.read())
+    return seen

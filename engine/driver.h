@@ -79,9 +79,13 @@ struct finding {
 
 enum repair { REPAIR_NONE, REPAIR_LEAKS, REPAIR_ALL };
 
+/* What a repair of all makes of clusters that belong to no file; a repair of leaks alone frees them. */
+enum lost { LOST_DEFAULT /* as the format's own checker does */, LOST_FREE, LOST_SAVE };
+
 struct check {
     enum repair repair;
-    bool data; /* also verify contents (inflate compressed clusters, file checksums) */
+    enum lost lost; /* LOST_DEFAULT unless the driver says keeps_lost */
+    bool data;      /* also verify contents (inflate compressed clusters, file checksums) */
     /* Returns false to stop the check. */
     bool (*found)(struct check *, const struct finding *);
     void *arg;
@@ -289,7 +293,8 @@ struct fs_limits {
     bool local_times;           /* times have no zone */
 };
 
-enum fs_change { FS_IN_PLACE, FS_WHOLE_FILES, FS_NEVER };
+/* FS_REPAIR_FIRST: nothing but check() with repair changes it, and then it is FS_IN_PLACE. */
+enum fs_change { FS_IN_PLACE, FS_WHOLE_FILES, FS_REPAIR_FIRST, FS_NEVER };
 
 struct fs_driver;
 struct fs {
@@ -359,6 +364,7 @@ struct fs_driver {
                       struct error *);
     bool (*info)(struct fs *, bool verbose, struct report *, struct error *);
     bool (*check)(struct fs *, struct check *, struct error *);
+    bool keeps_lost; /* check() can free lost clusters as well as save them as files */
 
     /*
      * Changes. The engine has checked: writable, names valid for POSIX, target absent or removed, types fit.

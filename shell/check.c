@@ -17,6 +17,7 @@ static const struct flag flags[] = {
 
 static const struct flag fsck_flags[] = {
     {'r', "repair", NULL, ARG_WORD, "mend what is damaged"},
+    {0, "lost", "save|free", ARG_WORD, "what becomes of clusters that no file owns: files, or free space"},
     {0, "data", NULL, ARG_WORD, "also read what has checksums of its own"},
     {'b', "superblock", "BLOCK", ARG_WORD,
      "begin with the copy of the superblock in this block (ext: 32768)"},
@@ -51,6 +52,8 @@ static bool check_fs(struct findings *findings, struct volume *volume, struct fs
         return fail(err, E_UNSUPPORTED, "%s cannot be checked", fs->type);
     if (repair != REPAIR_NONE && fs->change != FS_IN_PLACE && !(fs->mendable && repair == REPAIR_ALL))
         return fail(err, E_READONLY, "volume %u cannot be repaired: %s", volume->number, fs->why);
+    if (findings->check.lost != LOST_DEFAULT && !fs->driver->keeps_lost)
+        return fail(err, E_UNSUPPORTED, "--lost: a repair of %s has one way with what is lost", fs->type);
     snprintf(layer, sizeof layer, "%u: %s", volume->number, fs->type);
     findings->layer = layer;
     bool ok = fs->driver->check(fs, &findings->check, err);
@@ -236,12 +239,30 @@ static bool fsck_volume(struct findings *findings, struct volume *volume, const 
     return true;
 }
 
+/* --lost=save or --lost=free. */
+static bool lost_flag(const struct call *call, enum lost *lost, struct error *err)
+{
+    const char *value = call_value(call, "lost");
+    *lost = LOST_DEFAULT;
+    if (!value)
+        return true;
+    if (!call_has(call, "repair"))
+        return fail(err, E_USAGE, "--lost says what --repair does");
+    if (strcmp(value, "save") == 0)
+        *lost = LOST_SAVE;
+    else if (strcmp(value, "free") == 0)
+        *lost = LOST_FREE;
+    else
+        return fail(err, E_USAGE, "--lost takes save or free, not '%s'", value);
+    return true;
+}
+
 static bool run_fsck(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     struct findings findings;
     struct volume *volume;
     if (!arg_volume(session, call->argc ? call->args[0] : NULL, &volume, err) ||
-        !begin(&findings, session, call, out, err))
+        !begin(&findings, session, call, out, err) || !lost_flag(call, &findings.check.lost, err))
         return false;
     struct error one = {0};
     if (!fsck_volume(&findings, volume, call, &one)) {
@@ -263,8 +284,9 @@ const struct command fsck_command = {
     .details =
         "The exit status is 4 when damage was found and not repaired. A repair is part of the transaction: "
         "`diff` shows it, `undo` takes it back. What can be mended stays so although something else cannot: "
-        "then a script goes on, and its exit status is 4.",
-    .examples = "fsck 2\nfsck --repair 2\nfsck --repair --superblock=32768 2",
+        "then a script goes on, and its exit status is 4. Chains of clusters that no file owns become "
+        "/FSCK0000.REC and so on on FAT, and are freed on exFAT, unless --lost says otherwise.",
+    .examples = "fsck 2\nfsck --repair 2\nfsck --repair --lost=free 2\nfsck --repair --superblock=32768 2",
     .args = fsck_args,
     .flags = fsck_flags,
     .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | FINDS_DAMAGE,

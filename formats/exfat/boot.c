@@ -79,6 +79,20 @@ static void boot_seal(const struct place *place, void *raw)
         store_le32((uint8_t *)raw + (size_t)(BOOT_SECTORS - 1) * ss + i, sum);
 }
 
+/* The other region says the same, unless the volume is read by the backup: it may be all that is left. */
+static bool boot_settle(const struct place *place, struct error *err)
+{
+    const struct exfat *exfat = place->owner;
+    if (exfat->boot_off || !exfat->boot_sealed)
+        return true;
+    uint8_t *region = mem_new(place->size, err);
+    bool ok =
+        region && device_read(place->device, place->off, region, place->size, err) &&
+        device_write(place->device, place->off ? 0 : place->size, region, place->size, WRITE_UPDATE, err);
+    free(region);
+    return ok;
+}
+
 LAYOUT_FIELDS(exfat_boot, EXFAT_BOOT);
 
 const struct layout exfat_boot_layout = {.name = "boot",
@@ -87,7 +101,8 @@ const struct layout exfat_boot_layout = {.name = "boot",
                                          .size = 512,
                                          LAYOUT_TABLE(exfat_boot),
                                          .check = boot_check,
-                                         .seal = boot_seal};
+                                         .seal = boot_seal,
+                                         .settle = boot_settle};
 
 static bool parse_shifts(struct device *dev, const uint8_t *boot, struct exfat_geometry *g, struct error *err)
 {
@@ -161,27 +176,6 @@ bool exfat_parse_boot(struct device *dev, const uint8_t *boot, struct exfat_geom
     return parse_shifts(dev, boot, g, err) && parse_regions(dev, boot, g, err);
 }
 
-bool exfat_find_boot(struct device *dev, struct exfat_geometry *g, uint64_t *off, struct error *err)
-{
-    uint8_t boot[512];
-    struct error ignored;
-    *off = 0;
-    if (dev->size < sizeof boot)
-        return fail(err, E_DAMAGED, "the device is too small for an exFAT volume");
-    if (!device_read(dev, 0, boot, sizeof boot, err))
-        return false;
-    if (exfat_parse_boot(dev, boot, g, err))
-        return true;
-    for (uint64_t ss = 512; err->kind == E_DAMAGED && ss <= 4096 && 2 * BOOT_SECTORS * ss <= dev->size;
-         ss *= 2)
-        if (device_read(dev, BOOT_SECTORS * ss, boot, sizeof boot, &ignored) &&
-            exfat_parse_boot(dev, boot, g, &ignored) && g->sector_size == ss) {
-            *off = BOOT_SECTORS * ss;
-            return true;
-        }
-    return false;
-}
-
 uint32_t exfat_boot_checksum(const uint8_t *region, uint32_t sector_size)
 {
     uint32_t sum = 0;
@@ -189,6 +183,57 @@ uint32_t exfat_boot_checksum(const uint8_t *region, uint32_t sector_size)
         if (i != 106 && i != 107 && i != 112)
             sum = (sum << 31 | sum >> 1) + region[i];
     return sum;
+}
+
+bool exfat_boot_sealed(const uint8_t *region, uint32_t sector_size)
+{
+    uint32_t sum = exfat_boot_checksum(region, sector_size);
+    for (uint32_t i = 0; i < sector_size; i += 4)
+        if (load_le32(region + (size_t)(BOOT_SECTORS - 1) * sector_size + i) != sum)
+            return false;
+    return true;
+}
+
+/* A boot region at `off`: can the volume be read by it, and is its checksum right? */
+static bool judge_region(struct device *dev, uint64_t off, struct exfat_geometry *g, bool *sealed,
+                         struct error *err)
+{
+    uint8_t boot[512];
+    *sealed = false;
+    if (!device_read(dev, off, boot, sizeof boot, err) || !exfat_parse_boot(dev, boot, g, err))
+        return false;
+    size_t size = (size_t)BOOT_SECTORS * g->sector_size;
+    if (off + size > dev->size)
+        return true;
+    uint8_t *region = mem_new(size, err);
+    bool ok = region && device_read(dev, off, region, size, err);
+    *sealed = ok && exfat_boot_sealed(region, g->sector_size);
+    free(region);
+    return ok;
+}
+
+bool exfat_find_boot(struct device *dev, struct exfat_geometry *g, uint64_t *off, bool *sealed,
+                     struct error *err)
+{
+    struct exfat_geometry backup;
+    struct error ignored;
+    *off = 0;
+    if (dev->size < 512)
+        return fail(err, E_DAMAGED, "the device is too small for an exFAT volume");
+    bool usable = judge_region(dev, 0, g, sealed, err);
+    if (usable ? *sealed : err->kind != E_DAMAGED)
+        return usable;
+    for (uint64_t ss = 512; ss <= 4096 && 2 * BOOT_SECTORS * ss <= dev->size; ss *= 2) {
+        bool right;
+        if (!judge_region(dev, BOOT_SECTORS * ss, &backup, &right, &ignored) || backup.sector_size != ss ||
+            (usable && !right))
+            continue;
+        *g = backup;
+        *off = BOOT_SECTORS * ss;
+        *sealed = right;
+        return true;
+    }
+    return usable;
 }
 
 /* Read a boot region through the cache, change it, write it back with its checksum. */

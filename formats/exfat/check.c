@@ -96,21 +96,12 @@ static bool read_region(struct exfat_check *c, uint32_t first, uint8_t *region)
         c, device_read(c->exfat->fs.device, (uint64_t)first * ss, region, (size_t)ss * BOOT_SECTORS, c->err));
 }
 
-static bool checksum_right(const uint8_t *region, uint32_t ss)
-{
-    uint32_t sum = exfat_boot_checksum(region, ss);
-    for (uint32_t i = 0; i < ss; i += 4)
-        if (load_le32(region + (size_t)(BOOT_SECTORS - 1) * ss + i) != sum)
-            return false;
-    return true;
-}
-
 /* The backup repeats the main region but for flags and percentage. */
 static bool backup_right(const uint8_t *region, const uint8_t *backup, uint32_t ss)
 {
     return memcmp(region, backup, 106) == 0 && memcmp(region + 108, backup + 108, 4) == 0 &&
            memcmp(region + 113, backup + 113, (size_t)ss * (BOOT_SECTORS - 1) - 113) == 0 &&
-           checksum_right(backup, ss);
+           exfat_boot_sealed(backup, ss);
 }
 
 /* Judge the region in use, then the other one by it; region ends up with what both should be. */
@@ -119,7 +110,7 @@ static bool judge_regions(struct exfat_check *c, uint8_t *region, uint8_t *other
     uint32_t ss = c->exfat->g.sector_size;
     size_t size = (size_t)ss * BOOT_SECTORS;
     bool fix = exfat_repairs(c, FINDING_DAMAGE);
-    if (!checksum_right(region, ss)) {
+    if (!exfat_boot_sealed(region, ss)) {
         exfat_found(c, FINDING_DAMAGE, "boot-checksum", c->exfat->boot_off + 11 * (uint64_t)ss, fix,
                     "the checksum of the boot region is wrong");
         *patch = true;
@@ -150,6 +141,9 @@ static bool check_regions(struct exfat_check *c)
         for (uint32_t i = 0; i < 2 * BOOT_SECTORS; i++)
             cache_forget(c->exfat->meta, (uint64_t)i * ss);
         ok = exfat_did(c, device_write(c->exfat->fs.device, 0, region, 2 * size, WRITE_UPDATE, c->err));
+        c->exfat->boot_off = 0;
+        c->exfat->boot_sealed = true;
+        exfat_set_change(c->exfat);
     }
     free(region);
     return ok;
@@ -209,8 +203,9 @@ static bool wrong_run(struct exfat_check *c, uint32_t start, uint32_t len, bool 
                     start);
     } else {
         c->lost += len;
-        exfat_found(c, kind, "lost-clusters", off, fix, "%u cluster%s from %u on belong%s to no file", len,
-                    len == 1 ? "" : "s", start, len == 1 ? "s" : "");
+        if (fix && exfat_saves_lost(c))
+            return exfat_remember_lost(c, start, len);
+        exfat_report_lost(c, start, len, fix, NULL);
     }
     if (!fix)
         return exfat_goes_on(c);
@@ -247,29 +242,43 @@ static bool compare_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first
 static bool check_bitmap(struct exfat_check *c)
 {
     if (exfat_bitmap_each(c->exfat, compare_bits, c, c->err))
-        return exfat_goes_on(c);
+        return exfat_goes_on(c) && exfat_save_lost(c);
     return c->stop && !c->failed ? false : exfat_did(c, false);
 }
 
-/* Bitmap and up-case table were sound enough for the volume to be opened; here they claim their clusters. */
+/* Bitmap or up-case table: where the chain is damaged they lie in one row, as everybody makes them. */
+static bool mend_table(struct exfat_check *c, const struct exfat_item *item, const struct exfat_stream *s)
+{
+    uint32_t count = exfat_clusters_for(c->exfat, s->size);
+    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    exfat_found(
+        c, FINDING_DAMAGE, "table-chain", item->off, fix, "the chain of the %s of %llu bytes is damaged",
+        item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table", (unsigned long long)s->size);
+    for (uint32_t i = 0; fix && i < count; i++)
+        if (!exfat_did(c, exfat_fat_set(c->exfat, s->first + i,
+                                        i + 1 < count ? s->first + i + 1 : CLUSTER_END, c->err)))
+            return false;
+    return exfat_goes_on(c);
+}
+
+/* They were sound enough for the volume to be opened; here they claim their clusters. */
 static bool claim_table(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item, void *arg,
                         struct error *err)
 {
     struct exfat_check *c = arg;
     struct exfat_walk walk;
-    (void)exfat;
     (void)dir;
     (void)err;
     if (item->kind != ITEM_OTHER || (item->raw[0] != TYPE_BITMAP && item->raw[0] != TYPE_UPCASE))
         return true;
-    struct exfat_stream s = {.first = load_le32(item->raw + 20), .size = load_le64(item->raw + 24)};
-    if (!exfat_claim(c, &s, &walk))
+    struct exfat_stream s;
+    if (!exfat_table_stream(exfat, load_le32(item->raw + 20), load_le64(item->raw + 24), &s))
+        return true; /* the volume would not have been opened */
+    if ((s.contiguous && !mend_table(c, item, &s)) || !exfat_claim(c, &s, &walk))
         return false;
-    if (walk.code || walk.clusters != exfat_clusters_for(c->exfat, s.size))
-        exfat_found(c, FINDING_DAMAGE, walk.code ? walk.code : "table-length", item->off, false,
-                    "the %s of %llu bytes has a chain of %u sound clusters",
-                    item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table",
-                    (unsigned long long)s.size, walk.clusters);
+    if (walk.code)
+        exfat_found(c, FINDING_DAMAGE, walk.code, item->off, false, "the %s: cluster %u %s",
+                    item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table", walk.at, walk.why);
     return exfat_goes_on(c);
 }
 
@@ -320,6 +329,7 @@ bool exfat_check(struct fs *fs, struct check *check, struct error *err)
     while (c.count > 0)
         free(c.todo[--c.count].path);
     free(c.todo);
+    free(c.runs);
     free(c.seen);
     if (c.changed) {
         exfat_dirs_drop(exfat);

@@ -11,6 +11,10 @@ struct pending {
     char *path;
 };
 
+struct lost_run {
+    uint32_t start, len;
+};
+
 struct exfat_check {
     struct exfat *exfat;
     struct check *check;
@@ -22,6 +26,8 @@ struct exfat_check {
     struct pending *todo;
     size_t count, capacity;
     uint64_t files, directories, used, lost;
+    struct lost_run *runs; /* to be saved */
+    size_t run_count, run_capacity;
 };
 
 static inline bool exfat_repairs(const struct exfat_check *c, enum finding_kind kind)
@@ -50,6 +56,12 @@ struct exfat_walk {
 bool exfat_claim(struct exfat_check *, const struct exfat_stream *, struct exfat_walk *);
 /* Take the claim back from cluster `keep` of a stream on. */
 bool exfat_unclaim(struct exfat_check *, const struct exfat_stream *, uint32_t keep);
+
+/* Lost clusters: freed unless they are to be saved, which is done when all are known. */
+bool exfat_saves_lost(const struct exfat_check *);
+void exfat_report_lost(struct exfat_check *, uint32_t start, uint32_t len, bool fixed, const char *saved_as);
+bool exfat_remember_lost(struct exfat_check *, uint32_t start, uint32_t len);
+bool exfat_save_lost(struct exfat_check *);
 
 /* Look into all directories, from the root on. */
 bool exfat_check_tree(struct exfat_check *);

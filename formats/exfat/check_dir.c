@@ -13,6 +13,7 @@ struct tree {
     struct slots names; /* of the files seen so far */
     struct exfat_dir *dir;
     const struct exfat_item *item;
+    struct exfat_units name;           /* the item's, mended */
     uint8_t raw[MAX_SET * ENTRY_SIZE]; /* the set, with repairs */
     bool repaired;                     /* raw is to be written */
     bool deleted;
@@ -35,6 +36,47 @@ static void delete_set(struct tree *t)
         t->raw[i * ENTRY_SIZE] &= (uint8_t)~TYPE_IN_USE;
 }
 
+/* All units of the name entries up to the first zero, however many NameLength says. */
+static void whole_name(const struct tree *t, struct exfat_units *name)
+{
+    name->count = 0;
+    for (uint32_t i = 2; i < t->item->count && t->raw[i * ENTRY_SIZE] == TYPE_NAME; i++) {
+        uint16_t units[NAME_UNITS];
+        utf16_load_le(t->raw + i * ENTRY_SIZE + exfat_name_off_FileName, units, NAME_UNITS);
+        unsigned n = (unsigned)utf16_length(units, NAME_UNITS);
+        n = MIN_OF(n, MAX_NAME - name->count);
+        memcpy(name->units + name->count, units, n * sizeof *units);
+        name->count += n;
+        if (n < NAME_UNITS)
+            return;
+    }
+}
+
+/* What follows the name in its entries must be zeros; where the hash fits the longer name the length is
+ * wrong. */
+static void check_padding(struct tree *t)
+{
+    const struct exfat *exfat = t->c->exfat;
+    unsigned length = (unsigned)exfat_stream_NameLength(t->raw + ENTRY_SIZE);
+    uint64_t hash = exfat_stream_NameHash(t->raw + ENTRY_SIZE);
+    struct exfat_units whole;
+    whole_name(t, &whole);
+    if (whole.count <= length)
+        return;
+    if (hash == exfat_name_hash(exfat, &whole) && hash != exfat_name_hash(exfat, &t->name)) {
+        if (report(t, "name-length", ENTRY_SIZE + exfat_stream_off_NameLength, "NameLength is too small"))
+            exfat_stream_set_NameLength(t->raw + ENTRY_SIZE, whole.count);
+        t->name = whole;
+        return;
+    }
+    if (!report(t, "name-padding", 2 * ENTRY_SIZE, "the name's entries hold more than the name"))
+        return;
+    for (uint32_t i = 2, at = 0; i < t->item->count && t->raw[i * ENTRY_SIZE] == TYPE_NAME; i++)
+        for (unsigned unit = 0; unit < NAME_UNITS; unit++, at++)
+            if (at >= length)
+                store_le16(t->raw + i * ENTRY_SIZE + exfat_name_off_FileName + 2 * unit, 0);
+}
+
 /* Structure and checksum. False: the set cannot be used (and was deleted when repairing). */
 static bool check_structure(struct tree *t)
 {
@@ -47,8 +89,10 @@ static bool check_structure(struct tree *t)
             delete_set(t);
         return false;
     }
-    bool hash = exfat_stream_NameHash(raw + ENTRY_SIZE) == exfat_name_hash(t->c->exfat, &t->item->name);
-    if (exfat_set_checksum(raw, count) != exfat_file_SetChecksum(raw)) {
+    bool sum = exfat_set_checksum(raw, count) == exfat_file_SetChecksum(raw);
+    check_padding(t);
+    bool hash = exfat_stream_NameHash(raw + ENTRY_SIZE) == exfat_name_hash(t->c->exfat, &t->name);
+    if (!sum) {
         /* When the name still fits its hash only the sum is taken to be wrong. */
         if (report(t, "set-checksum", exfat_file_off_SetChecksum, "the entry set's checksum is wrong") &&
             !hash)
@@ -57,7 +101,7 @@ static bool check_structure(struct tree *t)
     }
     if (!hash &&
         report(t, "name-hash", ENTRY_SIZE + exfat_stream_off_NameHash, "the hash of the name is wrong"))
-        exfat_stream_set_NameHash(t->raw + ENTRY_SIZE, exfat_name_hash(t->c->exfat, &t->item->name));
+        exfat_stream_set_NameHash(t->raw + ENTRY_SIZE, exfat_name_hash(t->c->exfat, &t->name));
     return true;
 }
 
@@ -102,7 +146,7 @@ static void rename_set(struct tree *t, struct exfat_units *name)
 
 static bool check_name(struct tree *t)
 {
-    struct exfat_units name = t->item->name;
+    struct exfat_units name = t->name;
     bool bad = exfat_name_fault(&name) != NULL;
     for (unsigned i = 0; i < name.count; i++)
         bad = bad || name.units[i] < 0x20 || (name.units[i] < 0x80 && strchr("\"*/:<>?\\|", name.units[i]));
@@ -139,11 +183,27 @@ static void check_lengths(struct tree *t, struct exfat_stream *s)
         report(t, "size-too-large", at, "the size is larger than the volume has room for");
         s->size = s->contiguous ? room : 0;
     }
+    if (s->first == 0 && s->contiguous) {
+        report(t, "empty-chain", ENTRY_SIZE + exfat_stream_off_GeneralSecondaryFlags,
+               "there are no clusters, but the flag says that they lie in a row");
+        s->contiguous = false;
+    }
     if (s->valid > s->size) {
         report(t, "valid-length", ENTRY_SIZE + exfat_stream_off_ValidDataLength,
                "ValidDataLength is larger than DataLength");
         s->valid = s->size;
     }
+}
+
+/* End a chain after `keep` clusters; those behind them are lost from now on. */
+static bool cut_chain(struct tree *t, const struct exfat_stream *s, uint32_t keep)
+{
+    struct exfat_check *c = t->c;
+    uint32_t last = s->first;
+    for (uint32_t i = 1; i < keep; i++)
+        if (!exfat_did(c, exfat_fat_get(c->exfat, last, &last, c->err)))
+            return false;
+    return exfat_unclaim(c, s, keep) && exfat_did(c, exfat_fat_set(c->exfat, last, CLUSTER_END, c->err));
 }
 
 static bool check_clusters(struct tree *t, struct exfat_stream *s)
@@ -160,19 +220,14 @@ static bool check_clusters(struct tree *t, struct exfat_stream *s)
         snprintf(text, sizeof text, "after %u clusters it comes to cluster %u, which %s", walk.clusters,
                  walk.at, walk.why);
         if (report(t, walk.code, ENTRY_SIZE + exfat_stream_off_FirstCluster, text) && walk.last &&
-            !s->contiguous && !exfat_did(c, exfat_fat_set(c->exfat, walk.last, CLUSTER_END, c->err)))
+            !s->contiguous &&
+            (!exfat_did(c, exfat_fat_set(c->exfat, walk.last, CLUSTER_END, c->err)) ||
+             (walk.clusters > need && !cut_chain(t, s, need))))
             return false;
     } else if (walk.clusters > need) {
         snprintf(text, sizeof text, "the chain has %u clusters, the size needs %u", walk.clusters, need);
-        if (report(t, "chain-too-long", at, text)) {
-            uint32_t last = s->first;
-            for (uint32_t i = 1; i < need; i++)
-                if (!exfat_did(c, exfat_fat_get(c->exfat, last, &last, c->err)))
-                    return false;
-            if (!exfat_unclaim(c, s, need) ||
-                !exfat_did(c, exfat_fat_set(c->exfat, last, CLUSTER_END, c->err)))
-                return false;
-        }
+        if (report(t, "chain-too-long", at, text) && !cut_chain(t, s, need))
+            return false;
     }
     if (walk.clusters < need) {
         if (!walk.code)
@@ -274,6 +329,7 @@ static bool check_item(struct exfat *exfat, struct exfat_dir *dir, const struct 
     exfat_name_text(&item->name, name, sizeof name);
     t->dir = dir;
     t->item = item;
+    t->name = item->name;
     t->repaired = t->deleted = false;
     memcpy(t->raw, item->raw, (size_t)item->count * ENTRY_SIZE);
     if (item->kind == ITEM_FILE) {

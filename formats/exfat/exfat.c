@@ -13,7 +13,8 @@ static unsigned exfat_probe(struct device *dev)
     struct exfat_geometry g;
     struct error ignored;
     uint64_t off;
-    if (exfat_find_boot(dev, &g, &off, &ignored))
+    bool sealed;
+    if (exfat_find_boot(dev, &g, &off, &sealed, &ignored))
         return off == 0 ? 160 : 64;
     if (dev->size < sizeof boot || !device_read(dev, 0, boot, sizeof boot, &ignored))
         return 0;
@@ -76,15 +77,15 @@ static bool read_root(struct exfat *exfat, struct error *err)
         return damaged(err, exfat->fs.device, place,
                        "the root directory has %u allocation bitmaps and %u up-case tables, not one of each",
                        found.bitmaps, found.upcases);
-    if (!exfat_valid_cluster(exfat, exfat->bitmap.first) ||
-        exfat->bitmap.size < div_up(exfat->g.clusters, 8) ||
-        exfat->bitmap.size > (uint64_t)exfat->g.clusters << exfat->g.cluster_shift)
+    uint64_t bitmap_size = exfat->bitmap.size;
+    if (!exfat_table_stream(exfat, exfat->bitmap.first, bitmap_size, &exfat->bitmap) ||
+        bitmap_size < div_up(exfat->g.clusters, 8))
         return damaged(
             err, exfat->fs.device, place,
             "the allocation bitmap has first cluster %u and %llu bytes; %u clusters need %llu bytes",
             exfat->bitmap.first, (unsigned long long)exfat->bitmap.size, exfat->g.clusters,
             (unsigned long long)div_up(exfat->g.clusters, 8));
-    if (found.unknown[0] && exfat->fs.change == FS_IN_PLACE) {
+    if (found.unknown[0] && exfat->fs.change != FS_NEVER) {
         exfat->fs.change = FS_NEVER;
         snprintf(exfat->fs.why, sizeof exfat->fs.why, "%s", found.unknown);
     }
@@ -107,11 +108,17 @@ static void set_limits(struct exfat *exfat)
     exfat->fs.limits = &exfat->limits;
 }
 
-static void set_change(struct exfat *exfat)
+void exfat_set_change(struct exfat *exfat)
 {
     uint64_t size = exfat->g.sectors * exfat->g.sector_size;
     exfat->fs.change = FS_IN_PLACE;
     exfat->fs.why[0] = exfat->fs.note[0] = '\0';
+    if (exfat->boot_off || !exfat->boot_sealed) {
+        exfat->fs.change = FS_REPAIR_FIRST;
+        snprintf(exfat->fs.why, sizeof exfat->fs.why, "%s; fsck --repair mends it",
+                 exfat->boot_off ? "the boot region is damaged and its backup is used"
+                                 : "the checksums of the boot region and of its backup are wrong");
+    }
     if (size > exfat->fs.device->size) {
         exfat->fs.change = FS_NEVER;
         snprintf(exfat->fs.why, sizeof exfat->fs.why, "the volume has %llu bytes, the device only %llu",
@@ -121,20 +128,19 @@ static void set_change(struct exfat *exfat)
         snprintf(exfat->fs.note, sizeof exfat->fs.note,
                  "the volume %s; fsck shows whether something was lost",
                  exfat->g.flags & VOLUME_DIRTY ? "was not unmounted cleanly" : "had media failures");
-    if (exfat->boot_off)
-        snprintf(exfat->fs.note, sizeof exfat->fs.note,
-                 "the boot region is damaged, its backup is used; fsck can repair it");
+    if (exfat->fs.change == FS_REPAIR_FIRST)
+        snprintf(exfat->fs.note, sizeof exfat->fs.note, "%s", exfat->fs.why);
 }
 
 static bool load(struct exfat *exfat, struct error *err)
 {
     struct device *dev = exfat->fs.device;
-    if (!exfat_find_boot(dev, &exfat->g, &exfat->boot_off, err))
+    if (!exfat_find_boot(dev, &exfat->g, &exfat->boot_off, &exfat->boot_sealed, err))
         return false;
     if (exfat->g.heap_off > dev->size)
         return damaged(err, dev, 0, "the device ends before the clusters begin");
     set_limits(exfat);
-    set_change(exfat);
+    exfat_set_change(exfat);
     snprintf(exfat->fs.uuid, sizeof exfat->fs.uuid, "%04X-%04X", exfat->g.serial >> 16,
              exfat->g.serial & 0xFFFF);
     exfat->meta = cache_new(dev, exfat->g.sector_size, META_BYTES, NULL, NULL, err);
@@ -279,6 +285,7 @@ const struct fs_driver exfat_driver = {
     .free_runs = exfat_free_runs,
     .info = exfat_info,
     .check = exfat_check,
+    .keeps_lost = true,
     .create = exfat_create,
     .remove = exfat_remove,
     .rename = exfat_rename,

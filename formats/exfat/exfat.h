@@ -218,6 +218,7 @@ struct exfat {
     struct exfat_geometry g;
     bool read_only;
     uint64_t boot_off;           /* of the boot region: 0, or the backup's when the main one is damaged */
+    bool boot_sealed;            /* the checksum of that region is right */
     struct device *table_device; /* the FAT */
     uint32_t table_block;        /* bytes of its cached blocks */
     struct cache *table, *meta;
@@ -264,10 +265,16 @@ extern const struct layout exfat_boot_layout;
 
 bool exfat_parse_boot(struct device *, const uint8_t *boot, struct exfat_geometry *,
                       struct error *) DISH_CHECKED;
-/* The main boot sector, or the backup when that is damaged. Fails with what is wrong with the main one. */
-bool exfat_find_boot(struct device *, struct exfat_geometry *, uint64_t *off, struct error *) DISH_CHECKED;
+/*
+ * The main boot region, or the backup when that or its checksum is damaged; *sealed: the checksum of the
+ * region taken is right. Fails with what is wrong with the main one.
+ */
+bool exfat_find_boot(struct device *, struct exfat_geometry *, uint64_t *off, bool *sealed,
+                     struct error *) DISH_CHECKED;
 /* Checksum of the first 11 sectors of a boot region (section 3.4). */
 uint32_t exfat_boot_checksum(const uint8_t *region, uint32_t sector_size);
+/* Whether the 12 sectors hold that checksum, as often as it fits into the last one. */
+bool exfat_boot_sealed(const uint8_t *region, uint32_t sector_size);
 /* Change bytes of the boot sector and of its backup, checksums included. */
 bool exfat_boot_patch(struct exfat *, uint32_t off, const void *bytes, uint32_t n,
                       struct error *) DISH_CHECKED;
@@ -284,6 +291,11 @@ bool exfat_fat_get(struct exfat *, uint32_t n, uint32_t *value, struct error *) 
 bool exfat_fat_set(struct exfat *, uint32_t n, uint32_t value, struct error *) DISH_CHECKED;
 bool exfat_chain_step(void *exfat, uint32_t cluster, uint32_t *next, struct error *); /* a chain_next_fn */
 bool exfat_space_load(struct exfat *, struct error *) DISH_CHECKED;
+/*
+ * Where bitmap or up-case table lie: on their chain, or where that is damaged in one row, as everybody makes
+ * them. False: there is no room for them.
+ */
+bool exfat_table_stream(struct exfat *, uint32_t first, uint64_t size, struct exfat_stream *);
 /* Set or clear bits of the allocation bitmap on disk. */
 bool exfat_bitmap_mark(struct exfat *, uint32_t start, uint32_t len, bool used, struct error *) DISH_CHECKED;
 /* Read the bitmap piece by piece: the bits of buf are `count` clusters from `first` on. */
@@ -446,6 +458,12 @@ bool exfat_read(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct er
 bool exfat_write(struct fs *, fs_id, uint64_t off, const void *buf, size_t n, struct error *);
 bool exfat_truncate(struct fs *, fs_id, uint64_t size, struct error *);
 bool exfat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode, struct error *);
+
+/* ---- exfat.c ----------------------------------------------------------------------------------------------
+ */
+
+/* What may be changed: nothing on a volume that reaches past the device or whose boot region is damaged. */
+void exfat_set_change(struct exfat *);
 
 /* ---- the rest --------------------------------------------------------------------------------------------
  */

@@ -96,9 +96,10 @@ static bool unpack(const uint8_t *bytes, size_t size, uint16_t *units)
 bool exfat_upcase_load(struct exfat *exfat, uint32_t first, uint64_t size, uint32_t checksum,
                        struct error *err)
 {
-    struct exfat_stream stream = {.first = first, .size = size, .valid = size};
+    struct exfat_stream stream;
     uint64_t place = exfat_valid_cluster(exfat, first) ? exfat_cluster_off(exfat, first) : 0;
-    if (place == 0 || size == 0 || size > TABLE_UNITS * 2 || size % 2 != 0)
+    if (place == 0 || size == 0 || size > TABLE_UNITS * 2 || size % 2 != 0 ||
+        !exfat_table_stream(exfat, first, size, &stream))
         return damaged(err, exfat->fs.device, place, "the up-case table has first cluster %u and %llu bytes",
                        first, (unsigned long long)size);
     uint8_t *bytes = mem_new((size_t)size, err);

@@ -81,6 +81,25 @@ bool exfat_chain_step(void *arg, uint32_t cluster, uint32_t *next, struct error 
                    exfat->g.clusters + 1);
 }
 
+static bool chain_whole(struct exfat *exfat, uint32_t cluster, uint32_t left)
+{
+    struct error ignored;
+    for (; left > 0; left--)
+        if (!exfat_valid_cluster(exfat, cluster) || !exfat_fat_get(exfat, cluster, &cluster, &ignored))
+            return false;
+    return cluster == CLUSTER_END;
+}
+
+bool exfat_table_stream(struct exfat *exfat, uint32_t first, uint64_t size, struct exfat_stream *s)
+{
+    uint64_t need = div_up(size, exfat->g.cluster_size);
+    *s = (struct exfat_stream){.first = first, .size = size, .valid = size};
+    if (!exfat_valid_cluster(exfat, first) || need == 0 || need > exfat->g.clusters)
+        return false;
+    s->contiguous = !chain_whole(exfat, first, (uint32_t)need);
+    return !s->contiguous || need <= exfat->g.clusters - (first - 2);
+}
+
 bool exfat_bitmap_off(struct exfat *exfat, uint32_t cluster, uint64_t *off, struct error *err)
 {
     uint64_t byte = (cluster - 2) / 8;

@@ -48,6 +48,18 @@ static bool boot_check(const struct place *place, const void *raw, struct error 
     return fat_parse_boot(place->device, raw, &geometry, err);
 }
 
+/* The copy says the same, unless it is what the volume is read by: then it may be all that is left. */
+static bool boot_settle(const struct place *place, struct error *err)
+{
+    const struct fat *fat = place->owner;
+    uint64_t copy = (uint64_t)fat->g.backup * fat->g.sector_size;
+    uint8_t raw[512];
+    if (fat->g.backup == 0 || fat->boot_off)
+        return true;
+    return device_read(place->device, place->off, raw, sizeof raw, err) &&
+           device_write(place->device, place->off ? 0 : copy, raw, sizeof raw, WRITE_UPDATE, err);
+}
+
 static bool fsinfo_check(const struct place *place, const void *raw, struct error *err)
 {
     if (fat_fsinfo_FSI_LeadSig(raw) != 0x41615252 || fat_fsinfo_FSI_StrucSig(raw) != 0x61417272 ||
@@ -71,7 +83,8 @@ const struct layout fat_boot32_layout = {.name = "boot32",
                                          .spec = "FATGEN: Boot Sector and BPB",
                                          .size = 512,
                                          LAYOUT_TABLE(fat_boot32),
-                                         .check = boot_check};
+                                         .check = boot_check,
+                                         .settle = boot_settle};
 const struct layout fat_fsinfo_layout = {.name = "fsinfo",
                                          .title = "FAT32 FSInfo",
                                          .spec = "FATGEN: FAT32 FSInfo Sector Structure",

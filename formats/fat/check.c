@@ -37,7 +37,7 @@ bool fat_is_seen(const struct fat_check *c, uint32_t cluster)
     return c->seen[cluster / 64] >> (cluster % 64) & 1;
 }
 
-static void mark(struct fat_check *c, uint32_t cluster, bool seen)
+void fat_mark_seen(struct fat_check *c, uint32_t cluster, bool seen)
 {
     uint64_t bit = (uint64_t)1 << (cluster % 64);
     if (seen)
@@ -81,7 +81,7 @@ bool fat_claim(struct fat_check *c, uint32_t first, struct fat_walk *walk)
         walk->code = cluster_fault(c, cluster, value, &walk->why);
         if (walk->code)
             return true;
-        mark(c, cluster, true);
+        fat_mark_seen(c, cluster, true);
         walk->clusters++;
         walk->last = cluster;
         cluster = value;
@@ -100,7 +100,7 @@ bool fat_give_up(struct fat_check *c, uint32_t first, uint32_t *freed)
         if (!fat_did(c, fat_set(c->fat, cluster, CLUSTER_FREE, c->err) &&
                             ranges_add(&c->fat->space.freed, cluster, 1, c->err)))
             return false;
-        mark(c, cluster, false);
+        fat_mark_seen(c, cluster, false);
     }
     return true;
 }
@@ -108,7 +108,7 @@ bool fat_give_up(struct fat_check *c, uint32_t first, uint32_t *freed)
 /* ---- boot region -----------------------------------------------------------------------------------------
  */
 
-/* The copy must repeat the boot sector but for the state byte. */
+/* The copy must repeat the boot sector but for the dirty bit. */
 static bool check_backup(struct fat_check *c)
 {
     const struct fat_geometry *g = &c->fat->g;
@@ -128,7 +128,8 @@ static bool check_backup(struct fat_check *c)
     }
     uint8_t expected[512];
     memcpy(expected, boot->data, sizeof expected);
-    expected[fat_boot32_off_BS_Reserved1] = copy->data[fat_boot32_off_BS_Reserved1];
+    uint8_t *state = &expected[fat_boot32_off_BS_Reserved1];
+    *state = (uint8_t)((*state & ~STATE_DIRTY) | (copy->data[fat_boot32_off_BS_Reserved1] & STATE_DIRTY));
     if (memcmp(expected, copy->data, sizeof expected) != 0) {
         bool fix = fat_repairs(c, FINDING_DAMAGE);
         fat_found(c, FINDING_DAMAGE, c->fat->boot_off ? "boot" : "backup-boot", copy->off, fix,
@@ -138,6 +139,8 @@ static bool check_backup(struct fat_check *c)
         if (fix) {
             memcpy(copy->data, expected, sizeof expected);
             cache_dirty(c->fat->meta, copy, WRITE_UPDATE);
+            c->fat->boot_off = 0;
+            fat_set_change(c->fat);
         }
     }
     cache_release(c->fat->meta, boot);
@@ -252,65 +255,8 @@ static bool check_copies(struct fat_check *c)
     return ok;
 }
 
-/* ---- clusters that nobody reached ------------------------------------------------------------------------
+/* ---- free count -------------------------------------------------------------------------------------------
  */
-
-/* Mark in `inner` every lost cluster that another lost one leads to: those left are the chains' first ones.
- */
-static bool find_inner(struct fat_check *c, uint64_t *inner)
-{
-    for (uint32_t cluster = 2; cluster < c->fat->g.clusters + 2; cluster++) {
-        uint32_t value;
-        if (fat_is_seen(c, cluster)) {
-            c->used++;
-            continue;
-        }
-        if (!fat_did(c, (cluster % 65536 != 0 || interrupt_check(c->err)) &&
-                            fat_get(c->fat, cluster, &value, c->err)))
-            return false;
-        if (value == CLUSTER_BAD)
-            c->bad++;
-        else if (value != CLUSTER_FREE && fat_valid_cluster(c->fat, value) && !fat_is_seen(c, value))
-            inner[value / 64] |= (uint64_t)1 << (value % 64);
-    }
-    return true;
-}
-
-/* Follow a lost chain, claiming it so that it is reported once. */
-static bool lost_chain(struct fat_check *c, uint32_t first)
-{
-    struct fat_walk walk;
-    uint32_t freed;
-    bool fix = fat_repairs(c, FINDING_LEAK);
-    if (!fat_claim(c, first, &walk))
-        return false;
-    c->lost += walk.clusters;
-    fat_found(c, FINDING_LEAK, "lost-chain", fat_entry_off(c->fat, first), fix,
-              "%u cluster%s from cluster %u on belong%s to no file", walk.clusters,
-              walk.clusters == 1 ? "" : "s", first, walk.clusters == 1 ? "s" : "");
-    if (!fix)
-        return true;
-    /* Cut first, so that no cluster of another chain is freed with it. */
-    return fat_did(c, fat_set(c->fat, walk.last, CLUSTER_END, c->err)) && fat_give_up(c, first, &freed);
-}
-
-static bool check_lost(struct fat_check *c)
-{
-    uint32_t end = c->fat->g.clusters + 2, value;
-    uint64_t *inner = mem_array(end / 64 + 1, sizeof *inner, c->err);
-    bool ok = fat_did(c, inner != NULL) && find_inner(c, inner);
-    /* First the chains with a beginning, then what runs in circles. */
-    for (unsigned pass = 0; ok && pass < 2; pass++)
-        for (uint32_t cluster = 2; ok && fat_goes_on(c) && cluster < end; cluster++) {
-            if (fat_is_seen(c, cluster) || (pass == 0 && (inner[cluster / 64] >> (cluster % 64) & 1)))
-                continue;
-            ok = fat_did(c, fat_get(c->fat, cluster, &value, c->err));
-            if (ok && value != CLUSTER_FREE && value != CLUSTER_BAD)
-                ok = lost_chain(c, cluster);
-        }
-    free(inner);
-    return ok && fat_goes_on(c);
-}
 
 static bool check_free_count(struct fat_check *c)
 {
@@ -320,6 +266,11 @@ static bool check_free_count(struct fat_check *c)
         return true;
     uint32_t kept = (uint32_t)(fat_repairs(c, FINDING_LEAK) ? 0 : c->lost);
     uint32_t expected = fat->g.clusters - (uint32_t)c->used - (uint32_t)c->bad - kept;
+    if (c->saved) { /* which may have made the root directory grow */
+        if (!fat_did(c, fat_space_load(fat, c->err)))
+            return false;
+        expected = fat->space.free;
+    }
     if (!fat_did(c, cache_get(fat->meta, (uint64_t)fat->g.fsinfo * fat->g.sector_size, &block, c->err)))
         return false;
     uint32_t count = (uint32_t)fat_fsinfo_FSI_Free_Count(block->data);
@@ -373,12 +324,13 @@ bool fat_check(struct fs *fs, struct check *check, struct error *err)
         return false;
     }
     bool ok = check_backup(&c) && check_fsinfo(&c) && check_copies(&c) && check_media(&c) &&
-              check_state(&c) && fat_check_tree(&c) && check_lost(&c) && check_free_count(&c);
+              check_state(&c) && fat_check_tree(&c) && fat_check_lost(&c) && check_free_count(&c);
     if (ok)
         summarize(&c);
     while (c.count > 0)
         free(c.todo[--c.count].path);
     free(c.todo);
+    free(c.chains);
     free(c.seen);
     if (c.changed) {
         fat_dirs_drop(fat);

@@ -11,6 +11,10 @@ struct pending {
     char *path;
 };
 
+struct lost_chain {
+    uint32_t first, clusters;
+};
+
 struct fat_check {
     struct fat *fat;
     struct check *check;
@@ -22,6 +26,9 @@ struct fat_check {
     struct pending *todo;
     size_t count, capacity;
     uint64_t files, directories, used, bad, lost;
+    struct lost_chain *chains; /* to be saved */
+    size_t chain_count, chain_capacity;
+    uint64_t saved;
     unsigned renamed; /* FSCKnnnn names given so far */
     uint8_t label[SHORT_NAME];
     bool has_label;
@@ -53,8 +60,18 @@ struct fat_walk {
 /* Claim the clusters of a chain for something, as far as they are sound and belong to nobody else. */
 bool fat_claim(struct fat_check *, uint32_t first, struct fat_walk *);
 bool fat_is_seen(const struct fat_check *, uint32_t cluster);
+void fat_mark_seen(struct fat_check *, uint32_t cluster, bool seen);
 /* Give up clusters from `first` on that were claimed or lost, up to the end of the chain. */
 bool fat_give_up(struct fat_check *, uint32_t first, uint32_t *freed);
+
+/* Report clusters that nobody reached, and save or free them. */
+bool fat_check_lost(struct fat_check *);
+
+/* Make . and .. the first entries of a directory that lacks them; what stands there moves. */
+bool fat_check_add_dots(struct fat_check *, uint32_t first, uint32_t parent);
+
+/* Whether the clusters hold a directory: . and .. come first, or most entries could be ones. */
+bool fat_check_is_dir(struct fat_check *, uint32_t first, bool *holds);
 
 /* Look into all directories, from the root on. */
 bool fat_check_tree(struct fat_check *);

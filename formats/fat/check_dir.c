@@ -133,6 +133,14 @@ static bool check_name(struct tree *t, struct fat_dir *dir, struct fat_item *ite
         fat_found(c, FINDING_DAMAGE, "bad-name", item->off, fix, "%s: the short name is not allowed", path);
         return fat_goes_on(c) && (!fix || rename_entry(t, dir, item));
     }
+    uint64_t flags = fat_entry_DIR_NTRes(item->raw);
+    if (!item->has_long && (flags & NO_SHORT_NAME)) {
+        fat_found(c, FINDING_DAMAGE, "no-name", item->off + fat_entry_off_DIR_NTRes, fix,
+                  "%s: the short name is marked as none, and there is no long one", path);
+        fat_entry_set_DIR_NTRes(item->raw, flags & ~(uint64_t)NO_SHORT_NAME);
+        if (!fat_goes_on(c) || (fix && !put_entry(t, item)))
+            return false;
+    }
     if (!remember(t, short_hash(item->raw), &again) ||
         (item->has_long && !remember(t, upcase_hash(item->name.units, item->name.count), &same)))
         return false;
@@ -141,6 +149,28 @@ static bool check_name(struct tree *t, struct fat_dir *dir, struct fat_item *ite
     fat_found(c, FINDING_DAMAGE, "duplicate-name", item->off, fix, "%s: the directory has this name twice",
               path);
     return fat_goes_on(c) && (!fix || rename_entry(t, dir, item));
+}
+
+/* The type and the first cluster of a long entry mean nothing and must be 0. */
+static bool check_long(struct tree *t, struct fat_dir *dir, const struct fat_item *item, const char *path)
+{
+    struct fat_check *c = t->c;
+    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    if (!item->odd_long || !item->has_long)
+        return true;
+    fat_found(c, FINDING_DAMAGE, "long-name-field", item->off, fix,
+              "%s: the long name's entries have a type or a first cluster", path);
+    for (uint32_t slot = item->first_slot; fix && slot < item->slot; slot++) {
+        struct cache_block *block;
+        uint8_t *raw;
+        if (!fat_did(c, fat_slot_get(c->fat, dir, slot, &block, &raw, c->err)))
+            return false;
+        fat_long_set_LDIR_Type(raw, 0);
+        fat_long_set_LDIR_FstClusLO(raw, 0);
+        cache_dirty(c->fat->meta, block, WRITE_UPDATE);
+        cache_release(c->fat->meta, block);
+    }
+    return fat_goes_on(c);
 }
 
 /* ---- contents --------------------------------------------------------------------------------------------
@@ -224,6 +254,19 @@ static bool push(struct tree *t, const struct fat_item *item, const char *path)
     return true;
 }
 
+/* Contents that are no directory's are those of a file, whose attributes went wrong. */
+static bool make_file(struct tree *t, struct fat_item *item, const char *path, const struct fat_walk *walk)
+{
+    struct fat_check *c = t->c;
+    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    uint64_t room = (uint64_t)walk->clusters << c->fat->g.cluster_shift;
+    fat_found(c, FINDING_DAMAGE, "no-directory", item->off + fat_entry_off_DIR_Attr, fix,
+              "%s: the clusters of this directory hold no directory", path);
+    fat_entry_set_DIR_Attr(item->raw, fat_entry_DIR_Attr(item->raw) & ~(uint64_t)FAT_DIRECTORY);
+    fat_entry_set_DIR_FileSize(item->raw, MIN_OF(room, MAX_FILE_SIZE));
+    return fat_goes_on(c) && (!fix || put_entry(t, item));
+}
+
 static bool check_subdir(struct tree *t, struct fat_dir *dir, struct fat_item *item, const char *path)
 {
     struct fat_check *c = t->c;
@@ -239,6 +282,11 @@ static bool check_subdir(struct tree *t, struct fat_dir *dir, struct fat_item *i
     }
     if (!check_chain(t, item, path, &walk))
         return false;
+    bool holds = true;
+    if (walk.clusters > 0 && !fat_check_is_dir(c, fat_entry_cluster(c->fat, item->raw), &holds))
+        return false;
+    if (!holds)
+        return make_file(t, item, path, &walk);
     if (walk.clusters > 0)
         return push(t, item, path);
     if (fat_entry_cluster(c->fat, item->raw) == 0 && !walk.code)
@@ -253,7 +301,7 @@ static bool check_file_item(struct tree *t, struct fat_dir *dir, struct fat_item
     char path[MAX_PATH_SHOWN], name[UTF8_SIZE(MAX_NAME)];
     fat_item_text(item, name, sizeof name);
     snprintf(path, sizeof path, "%s/%s", t->here.path, name);
-    if (!check_name(t, dir, item, path))
+    if (!check_name(t, dir, item, path) || !check_long(t, dir, item, path))
         return false;
     if (fat_entry_DIR_Attr(item->raw) & FAT_DIRECTORY)
         return check_subdir(t, dir, item, path);
@@ -274,9 +322,14 @@ static bool check_dot(struct tree *t, struct fat_dir *dir, struct fat_item *item
                   parent ? ".." : ".");
         return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
     }
-    *(parent ? &t->dotdot : &t->dot) = true;
     if (parent && expected == c->fat->g.root)
         expected = 0;
+    if (item->slot != parent) {
+        fat_found(c, FINDING_DAMAGE, "dot-entry", item->off, fix, "%s: '%s' is not entry %u of the directory",
+                  t->here.path, parent ? ".." : ".", parent);
+        return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
+    }
+    *(parent ? &t->dotdot : &t->dot) = true;
     if (fat_entry_cluster(c->fat, item->raw) == expected)
         return true;
     fat_found(c, FINDING_DAMAGE, "dot-entry", item->off, fix, "%s: '%s' leads to cluster %u, not %u",
@@ -285,14 +338,33 @@ static bool check_dot(struct tree *t, struct fat_dir *dir, struct fat_item *item
     return fat_goes_on(c) && (!fix || put_entry(t, item));
 }
 
+/* A label is a name and nothing else. */
+static bool check_label_fields(struct tree *t, struct fat_item *item)
+{
+    struct fat_check *c = t->c;
+    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    if (fat_entry_DIR_FileSize(item->raw) == 0 && fat_entry_cluster(c->fat, item->raw) == 0)
+        return true;
+    fat_found(c, FINDING_DAMAGE, "label-entry", item->off, fix,
+              "/: the volume label has a size or a cluster");
+    fat_entry_set_DIR_FileSize(item->raw, 0);
+    fat_entry_set_cluster(c->fat, item->raw, 0);
+    return fat_goes_on(c) && (!fix || put_entry(t, item));
+}
+
 static bool check_label(struct tree *t, struct fat_dir *dir, struct fat_item *item)
 {
     struct fat_check *c = t->c;
     bool fix = fat_repairs(c, FINDING_DAMAGE);
+    if (!fat_label_valid(item->raw)) {
+        fat_found(c, FINDING_DAMAGE, "label-name", item->off, fix, "%s: the volume label is not allowed",
+                  t->here.path[0] ? t->here.path : "/");
+        return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
+    }
     if (t->here.id == ROOT_ID && !c->has_label) {
         c->has_label = true;
         memcpy(c->label, item->raw, SHORT_NAME);
-        return true;
+        return check_label_fields(t, item);
     }
     fat_found(c, FINDING_DAMAGE, "extra-label", item->off, fix, "%s: there is %s volume label here",
               t->here.path[0] ? t->here.path : "/", t->here.id == ROOT_ID ? "a second" : "a");
@@ -328,6 +400,35 @@ static bool check_item(struct fat *fat, struct fat_dir *dir, const struct fat_it
 /* ---- the tree --------------------------------------------------------------------------------------------
  */
 
+/* Windows stops at the end mark, but Linux does not: nothing may look like an entry behind it. */
+static bool check_behind_end(struct tree *t, struct fat_dir *dir)
+{
+    struct fat_check *c = t->c;
+    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    uint64_t first = 0, off;
+    uint32_t count = 0;
+    for (uint32_t slot = dir->end; slot < dir->slots; slot++) {
+        struct cache_block *block;
+        uint8_t *raw;
+        if (!fat_did(c, fat_slot_get(c->fat, dir, slot, &block, &raw, c->err)))
+            return false;
+        if (raw[0] != SLOT_END && raw[0] != SLOT_FREE) {
+            if (count++ == 0 && fat_did(c, fat_slot_off(c->fat, dir, slot, &off, c->err)))
+                first = off;
+            if (fix) {
+                memset(raw, 0, ENTRY_SIZE);
+                cache_dirty(c->fat->meta, block, WRITE_UPDATE);
+            }
+        }
+        cache_release(c->fat->meta, block);
+    }
+    if (count)
+        fat_found(c, FINDING_DAMAGE, "behind-end", first, fix,
+                  "%s: %u entries stand behind the end of the directory",
+                  t->here.path[0] ? t->here.path : "/", count);
+    return fat_goes_on(c);
+}
+
 static bool check_dir(struct fat_check *c, struct pending here)
 {
     struct tree t = {.c = c, .here = here};
@@ -343,10 +444,14 @@ static bool check_dir(struct fat_check *c, struct pending here)
         return fat_goes_on(c);
     }
     free(t.names);
-    if (here.id != ROOT_ID && fat_goes_on(c) && (!t.dot || !t.dotdot))
-        fat_found(c, FINDING_DAMAGE, "dot-missing", place, false, "%s: the entry '%s' is missing", here.path,
-                  t.dot ? ".." : ".");
-    return fat_goes_on(c);
+    if (fat_goes_on(c) && !check_behind_end(&t, dir))
+        return false;
+    if (here.id == ROOT_ID || !fat_goes_on(c) || (t.dot && t.dotdot))
+        return fat_goes_on(c);
+    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    fat_found(c, FINDING_DAMAGE, "dot-missing", place, fix, "%s: the entry '%s' is missing", here.path,
+              t.dot ? ".." : ".");
+    return fat_goes_on(c) && (!fix || fat_check_add_dots(c, here.first, here.parent));
 }
 
 /* The chain of a FAT32 root has no entry that could be mended but the boot sector. */
@@ -376,11 +481,15 @@ static bool check_boot_label(struct fat_check *c)
     uint8_t base[1] = {0};
     if (!fat_did(c, cache_get(c->fat->meta, c->fat->boot_off, &block, c->err)))
         return false;
-    bool differs = c->has_label && fat_boot_has_label(&c->fat->g, block->data) &&
-                   memcmp(fat_boot_label(&c->fat->g, block->data), c->label, SHORT_NAME) != 0;
+    const uint8_t *boot = fat_boot_label(&c->fat->g, block->data);
+    bool none = memcmp(boot, "NO NAME    ", SHORT_NAME) == 0 || memcmp(boot, "           ", SHORT_NAME) == 0;
+    bool differs = c->has_label ? memcmp(boot, c->label, SHORT_NAME) != 0 : !none;
+    differs = differs && fat_boot_has_label(&c->fat->g, block->data);
     cache_release(c->fat->meta, block);
     if (!differs)
         return true;
+    if (!c->has_label)
+        memcpy(c->label, "NO NAME    ", SHORT_NAME);
     bool fix = fat_repairs(c, FINDING_DAMAGE);
     uint32_t off = (uint32_t)(fat_boot_label(&c->fat->g, base) - base);
     fat_found(c, FINDING_DAMAGE, "label", off, fix, "the labels in boot sector and root directory differ");

@@ -192,11 +192,8 @@ static bool index_item(struct fat *fat, struct fat_dir *dir, const struct fat_it
            (item->kind != ITEM_FILE || fat_index_add(dir, item, err));
 }
 
-bool fat_dir_index(struct fat *fat, fs_id id, struct fat_dir **out, struct error *err)
+static bool index_dir(struct fat *fat, struct fat_dir *dir, struct error *err)
 {
-    if (!fat_dir_open(fat, id, out, err))
-        return false;
-    struct fat_dir *dir = *out;
     if (dir->indexed)
         return true;
     if (!fat_dir_scan(fat, dir, index_item, NULL, err)) {
@@ -206,6 +203,16 @@ bool fat_dir_index(struct fat *fat, fs_id id, struct fat_dir **out, struct error
     dir->indexed = true;
     trim_dirs(fat);
     return true;
+}
+
+bool fat_dir_index(struct fat *fat, fs_id id, struct fat_dir **out, struct error *err)
+{
+    return fat_dir_open(fat, id, out, err) && index_dir(fat, *out, err);
+}
+
+bool fat_dir_index_cluster(struct fat *fat, uint32_t first, struct fat_dir **out, struct error *err)
+{
+    return fat_dir_open_cluster(fat, first, 0, out, err) && index_dir(fat, *out, err);
 }
 
 /* ---- lookup ----------------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@
 /* ---- slots -----------------------------------------------------------------------------------------------
  */
 
-static bool put_slot(struct fat *fat, struct fat_dir *dir, uint32_t slot, const uint8_t *raw, size_t n,
-                     struct error *err)
+bool fat_slot_put(struct fat *fat, struct fat_dir *dir, uint32_t slot, const uint8_t *raw, size_t n,
+                  struct error *err)
 {
     struct cache_block *block;
     uint8_t *at;
@@ -48,9 +48,7 @@ static bool grow_dir(struct fat *fat, struct fat_dir *dir, struct error *err)
     return true;
 }
 
-/* The first run of `count` free slots; the directory grows when there is none. */
-static bool find_slots(struct fat *fat, struct fat_dir *dir, uint32_t count, uint32_t *found,
-                       struct error *err)
+bool fat_dir_take(struct fat *fat, struct fat_dir *dir, uint32_t count, uint32_t *found, struct error *err)
 {
     *found = slots_find_free(&dir->index, count);
     while (*found + count > dir->slots)
@@ -75,16 +73,16 @@ static void make_long(const struct fat_name *name, unsigned number, unsigned par
 }
 
 /* What was the end of the directory moves behind the new entries: the slot there must say so. */
-static bool move_end(struct fat *fat, struct fat_dir *dir, uint32_t end, struct error *err)
+bool fat_dir_move_end(struct fat *fat, struct fat_dir *dir, uint32_t end, struct error *err)
 {
     static const uint8_t mark[1] = {SLOT_END}, unused[1] = {SLOT_FREE};
     for (uint32_t slot = dir->end; slot < end; slot++)
-        if (!slots_is_taken(&dir->index, slot) && !put_slot(fat, dir, slot, unused, 1, err))
+        if (!slots_is_taken(&dir->index, slot) && !fat_slot_put(fat, dir, slot, unused, 1, err))
             return false;
     if (end <= dir->end)
         return true;
     dir->end = end;
-    return end >= dir->slots || put_slot(fat, dir, end, mark, 1, err);
+    return end >= dir->slots || fat_slot_put(fat, dir, end, mark, 1, err);
 }
 
 struct taken {
@@ -110,16 +108,16 @@ bool fat_dir_add(struct fat *fat, struct fat_dir *dir, const struct fat_name *na
     fat_entry_set_DIR_NTRes(entry,
                             (fat_entry_DIR_NTRes(entry) & ~(uint64_t)(LOWER_BASE | LOWER_EXT)) | case_bits);
     unsigned parts = need_long ? (name->count + LONG_UNITS - 1) / LONG_UNITS : 0;
-    if (!find_slots(fat, dir, parts + 1, &item.first_slot, err))
+    if (!fat_dir_take(fat, dir, parts + 1, &item.first_slot, err))
         return false;
     item.slot = item.first_slot + parts;
     for (unsigned i = 0; i < parts; i++) {
         make_long(name, parts - i, parts, fat_name_checksum(entry), raw);
-        if (!put_slot(fat, dir, item.first_slot + i, raw, ENTRY_SIZE, err))
+        if (!fat_slot_put(fat, dir, item.first_slot + i, raw, ENTRY_SIZE, err))
             return false;
     }
-    if (!put_slot(fat, dir, item.slot, entry, ENTRY_SIZE, err) || !move_end(fat, dir, item.slot + 1, err) ||
-        !fat_slot_off(fat, dir, item.slot, &item.off, err))
+    if (!fat_slot_put(fat, dir, item.slot, entry, ENTRY_SIZE, err) ||
+        !fat_dir_move_end(fat, dir, item.slot + 1, err) || !fat_slot_off(fat, dir, item.slot, &item.off, err))
         return false;
     memcpy(item.raw, entry, ENTRY_SIZE);
     *out = item.off / ENTRY_SIZE;
@@ -131,7 +129,7 @@ bool fat_dir_delete(struct fat *fat, struct fat_dir *dir, const struct fat_item 
     static const uint8_t unused[1] = {SLOT_FREE};
     fat_index_remove(dir, item);
     for (uint32_t slot = item->first_slot; slot <= item->slot; slot++)
-        if (!put_slot(fat, dir, slot, unused, 1, err))
+        if (!fat_slot_put(fat, dir, slot, unused, 1, err))
             return false;
     return slots_mark(&dir->index, item->first_slot, item->slot - item->first_slot + 1, false, err);
 }
@@ -389,19 +387,19 @@ static bool store_root_label(struct fat *fat, const uint8_t label[SHORT_NAME], b
         return false;
     if (search.found && none) {
         return slots_mark(&dir->index, search.item.slot, 1, false, err) &&
-               put_slot(fat, dir, search.item.slot, unused, 1, err);
+               fat_slot_put(fat, dir, search.item.slot, unused, 1, err);
     }
     if (search.found)
-        return put_slot(fat, dir, search.item.slot, label, SHORT_NAME, err);
+        return fat_slot_put(fat, dir, search.item.slot, label, SHORT_NAME, err);
     if (none)
         return true;
     memcpy(entry, label, SHORT_NAME);
     fat_entry_set_DIR_Attr(entry, FAT_VOLUME);
     fat_entry_set_DIR_WrtDate(entry, 1 << 5 | 1);
-    if (!find_slots(fat, dir, 1, &search.item.slot, err))
+    if (!fat_dir_take(fat, dir, 1, &search.item.slot, err))
         return false;
-    return put_slot(fat, dir, search.item.slot, entry, ENTRY_SIZE, err) &&
-           move_end(fat, dir, search.item.slot + 1, err);
+    return fat_slot_put(fat, dir, search.item.slot, entry, ENTRY_SIZE, err) &&
+           fat_dir_move_end(fat, dir, search.item.slot + 1, err);
 }
 
 bool fat_read_label(struct fat *fat, struct error *err)

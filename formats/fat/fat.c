@@ -57,12 +57,17 @@ static void set_limits(struct fat *fat)
     fat->fs.limits = &fat->limits;
 }
 
-/* What may be changed: nothing on a volume that reaches past the device. */
-static void set_change(struct fat *fat)
+void fat_set_change(struct fat *fat)
 {
     uint64_t size = fat->g.sectors * fat->g.sector_size;
     fat->fs.change = FS_IN_PLACE;
     fat->fs.why[0] = '\0';
+    if (fat->boot_off) {
+        fat->fs.change = FS_REPAIR_FIRST;
+        snprintf(fat->fs.why, sizeof fat->fs.why,
+                 "the boot sector is damaged and its copy in sector %u is used; fsck --repair restores it",
+                 fat->g.backup);
+    }
     if (size > fat->fs.device->size) {
         fat->fs.change = FS_NEVER;
         snprintf(fat->fs.why, sizeof fat->fs.why, "the volume has %llu bytes, the device only %llu",
@@ -80,7 +85,7 @@ static bool load(struct fat *fat, struct error *err)
     fat->fs.type = fat->g.bits == 12 ? "fat12" : fat->g.bits == 16 ? "fat16" : "fat32";
     fat->fs.note[0] = '\0';
     set_limits(fat);
-    set_change(fat);
+    fat_set_change(fat);
     fat->codepage = codepage_default();
     fat->meta = cache_new(dev, fat->g.sector_size, META_BYTES, NULL, NULL, err);
     fat->chains = chains_new(fat->g.clusters, fat_chain_step, fat, err);
@@ -225,6 +230,7 @@ const struct fs_driver fat_driver = {
     .free_runs = fat_free_runs,
     .info = fat_info,
     .check = fat_check,
+    .keeps_lost = true,
     .create = fat_create,
     .remove = fat_remove,
     .rename = fat_rename,

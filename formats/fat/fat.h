@@ -146,7 +146,7 @@ enum fat_attr {
     FAT_LONG_MASK = 0x3F,
 };
 
-enum { LOWER_BASE = 0x08, LOWER_EXT = 0x10 }; /* DIR_NTRes */
+enum { NO_SHORT_NAME = 0x01, LOWER_BASE = 0x08, LOWER_EXT = 0x10 }; /* DIR_NTRes */
 enum { SLOT_END = 0x00, SLOT_FREE = 0xE5, SLOT_E5 = 0x05 };
 enum { LAST_LONG = 0x40 };
 enum { STATE_DIRTY = 1, STATE_ERRORS = 2 }; /* BS_Reserved1 */
@@ -319,6 +319,8 @@ bool fat_short_make(const struct fat *, const struct fat_name *, fat_taken_fn *t
 /* Label text to 11 bytes. E_NAME. */
 bool fat_label_encode(const struct codepage *, const char *text, uint8_t label[SHORT_NAME],
                       struct error *) DISH_CHECKED;
+/* Whether the bytes are ones that a label may hold. */
+bool fat_label_valid(const uint8_t label[SHORT_NAME]);
 void fat_label_decode(const struct codepage *, const uint8_t label[SHORT_NAME], char *text, size_t size);
 bool fat_bad_short(const uint8_t short_name[SHORT_NAME]);
 
@@ -359,6 +361,7 @@ struct fat_item {
     uint8_t raw[ENTRY_SIZE];
     struct fat_name name;
     bool has_long;
+    bool odd_long; /* fields of its long entries that must be 0 are not */
     const char *fault;
 };
 
@@ -398,6 +401,7 @@ bool fat_dir_open_cluster(struct fat *, uint32_t first, fs_id, struct fat_dir **
                           struct error *) DISH_CHECKED;
 /* The same with its names indexed. */
 bool fat_dir_index(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
+bool fat_dir_index_cluster(struct fat *, uint32_t first, struct fat_dir **, struct error *) DISH_CHECKED;
 /* A directory just made, of which it is known that it holds nothing but . and .. */
 bool fat_dir_new(struct fat *, uint32_t first, fs_id, struct error *) DISH_CHECKED;
 void fat_dir_forget(struct fat *, uint32_t first);
@@ -418,6 +422,14 @@ bool fat_deleted(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error 
 /* ---- dirop.c: changing directories -----------------------------------------------------------------------
  */
 
+/* The first run of `count` free slots of an indexed directory, which grows when there is none. */
+bool fat_dir_take(struct fat *, struct fat_dir *, uint32_t count, uint32_t *found,
+                  struct error *) DISH_CHECKED;
+/* Slots before `end` are in use now: what was the end of the directory moves behind them. */
+bool fat_dir_move_end(struct fat *, struct fat_dir *, uint32_t end, struct error *) DISH_CHECKED;
+/* The first n bytes of a slot. */
+bool fat_slot_put(struct fat *, struct fat_dir *, uint32_t slot, const uint8_t *raw, size_t n,
+                  struct error *) DISH_CHECKED;
 /* Add a name with the attributes of `entry` (its name bytes are set here). */
 bool fat_dir_add(struct fat *, struct fat_dir *, const struct fat_name *, uint8_t entry[ENTRY_SIZE],
                  fs_id *out, struct error *) DISH_CHECKED;
@@ -446,6 +458,12 @@ bool fat_read(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct erro
 bool fat_write(struct fs *, fs_id, uint64_t off, const void *buf, size_t n, struct error *);
 bool fat_truncate(struct fs *, fs_id, uint64_t size, struct error *);
 bool fat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode, struct error *);
+
+/* ---- fat.c ------------------------------------------------------------------------------------------------
+ */
+
+/* What may be changed: nothing on a volume that reaches past the device or whose boot sector is damaged. */
+void fat_set_change(struct fat *);
 
 /* ---- the rest --------------------------------------------------------------------------------------------
  */

@@ -53,6 +53,7 @@ struct collect {
     unsigned parts;    /* how many there are in all; 0: nothing collected */
     unsigned expected; /* number of the next one; 0: complete */
     bool broken;       /* some do not belong together */
+    bool odd;          /* fields that must be 0 are not */
     uint8_t checksum;
 };
 
@@ -77,6 +78,8 @@ static void collect_part(struct collect *c, const uint8_t *raw, uint32_t slot, u
                               .checksum = checksum};
     if (number == 0 || number != c->expected || checksum != c->checksum)
         c->broken = true;
+    if (fat_long_LDIR_Type(raw) != 0 || fat_long_LDIR_FstClusLO(raw) != 0)
+        c->odd = true;
     if (c->broken)
         return;
     take_units(raw, units);
@@ -122,6 +125,7 @@ static void finish_file(struct fat *fat, struct fat_item *item, const struct col
     if (item->has_long) {
         item->name = c->name;
         item->first_slot = c->first_slot;
+        item->odd_long = c->odd;
         return;
     }
     fat_short_decode(fat, item->raw, &item->name);

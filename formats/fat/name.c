@@ -92,7 +92,7 @@ bool fat_bad_short(const uint8_t short_name[SHORT_NAME])
 {
     for (unsigned i = 0; i < SHORT_NAME; i++) {
         uint8_t c = short_name[i];
-        if ((c < ' ' && !(i == 0 && c == SLOT_E5)) || c == 0x7F || (c < 0x80 && strchr("*?<>|\"\\/:", c)))
+        if ((c < ' ' && !(i == 0 && c == SLOT_E5)) || c == 0x7F || (c < 0x80 && strchr("*?<>|\"\\/:.", c)))
             return true;
     }
     return short_name[0] == ' ';
@@ -276,6 +276,19 @@ bool fat_short_encode(const struct fat *fat, const struct fat_name *name, uint8_
     return true;
 }
 
+static bool in_label(unsigned c)
+{
+    return c >= 0x20 && c != 0x7F && (c >= 0x80 || !strchr("\"*+,./:;<=>?[\\]|", (int)c));
+}
+
+bool fat_label_valid(const uint8_t label[SHORT_NAME])
+{
+    for (unsigned i = 0; i < SHORT_NAME; i++)
+        if (!in_label(label[i]) && !(i == 0 && label[0] == SLOT_E5))
+            return false;
+    return label[0] != ' ';
+}
+
 bool fat_label_encode(const struct codepage *page, const char *text, uint8_t label[SHORT_NAME],
                       struct error *err)
 {
@@ -288,7 +301,7 @@ bool fat_label_encode(const struct codepage *page, const char *text, uint8_t lab
     memset(label, ' ', SHORT_NAME);
     for (size_t i = 0; i < count; i++) {
         uint16_t unit = name.units[i];
-        if (unit < 0x20 || unit == 0x7F || (unit < 0x80 && strchr("\"*+,./:;<=>?[\\]|", unit)))
+        if (!in_label(unit))
             return fail(err, E_NAME,
                         unit < 0x20 || unit == 0x7F ? "a FAT label cannot hold control characters"
                                                     : "a FAT label cannot hold '%c'",

@@ -65,10 +65,29 @@ static bool has_ext_superblock(struct device *disk)
            load_le32(s + 40) != 0;
 }
 
+/* The copy that FAT32 (sector 6) and exFAT (sector 12) keep of a boot sector that is damaged itself. */
+static bool find_boot_copy(struct device *disk, uint64_t *off)
+{
+    struct error ignored;
+    uint8_t s[MBR_SIZE];
+    for (uint64_t size = 512; size <= 4096; size *= 2)
+        for (uint64_t sector = 6; sector <= 12; sector += 6) {
+            *off = sector * size;
+            if (!range_inside(*off, sizeof s, disk->size) || !device_read(disk, *off, s, sizeof s, &ignored))
+                continue;
+            bool exfat = memcmp(s + NTFS_OEM_OFF, "EXFAT   ", 8) == 0 && (uint64_t)1 << (s[108] & 15) == size;
+            bool fat32 = has_boot_sector(s) && load_le16(s + 11) == size && load_le16(s + 22) == 0;
+            if (sector == 12 ? exfat : fat32 && boot_sector_holds(disk, s))
+                return true;
+        }
+    return false;
+}
+
 enum sector0 sector0_judge(struct device *disk, const void *sector, uint32_t sector_size)
 {
     unsigned used = 0;
     bool protective = false;
+    uint64_t copy;
     bool sound = mbr_Signature(sector) == MBR_SIGNATURE &&
                  records_make_sense(sector, disk->size / sector_size, &used, &protective);
     bool boot_sector = has_boot_sector(sector);
@@ -78,7 +97,7 @@ enum sector0 sector0_judge(struct device *disk, const void *sector, uint32_t sec
         return SECTOR0_NOTHING;
     if (used > 0)
         return protective ? SECTOR0_PROTECTIVE : SECTOR0_TABLE;
-    return has_ext_superblock(disk) ? SECTOR0_SUPERFLOPPY : SECTOR0_EMPTY;
+    return has_ext_superblock(disk) || find_boot_copy(disk, &copy) ? SECTOR0_SUPERFLOPPY : SECTOR0_EMPTY;
 }
 
 void mbr_store_chs(uint8_t chs[3], uint64_t lba)
@@ -97,8 +116,12 @@ void mbr_store_chs(uint8_t chs[3], uint64_t lba)
 
 bool sector0_clean(struct device *disk, enum sector0 what, void *sector, struct error *err)
 {
+    uint64_t copy;
     if (what == SECTOR0_SUPERFLOPPY)
         memset(sector, 0, MBR_SIZE);
+    while (find_boot_copy(disk, &copy))
+        if (!device_zero(disk, copy, MBR_SIZE, WRITE_UPDATE, err))
+            return false;
     memset((uint8_t *)sector + MBR_BOOT_CODE, 0, MBR_SIZE - MBR_BOOT_CODE);
     mbr_set_Signature(sector, MBR_SIGNATURE);
     return !has_ext_superblock(disk) || device_zero(disk, EXT_SUPER_OFF, EXT_SUPER_SIZE, WRITE_UPDATE, err);

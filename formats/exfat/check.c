@@ -261,18 +261,34 @@ static bool mend_table(struct exfat_check *c, const struct exfat_item *item, con
     return exfat_goes_on(c);
 }
 
+static bool extra_table(struct exfat_check *c, struct exfat_dir *dir, const struct exfat_item *item)
+{
+    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    uint8_t raw[ENTRY_SIZE];
+    exfat_found(c, FINDING_DAMAGE, "extra-table", item->off, fix, "/: there is another %s",
+                item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table");
+    memcpy(raw, item->raw, sizeof raw);
+    raw[0] &= (uint8_t)~TYPE_IN_USE;
+    return exfat_goes_on(c) &&
+           (!fix || exfat_did(c, exfat_slots_write(c->exfat, dir, item->slot, 1, raw, c->err)));
+}
+
 /* They were sound enough for the volume to be opened; here they claim their clusters. */
 static bool claim_table(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item, void *arg,
                         struct error *err)
 {
     struct exfat_check *c = arg;
     struct exfat_walk walk;
-    (void)dir;
     (void)err;
     if (item->kind != ITEM_OTHER || (item->raw[0] != TYPE_BITMAP && item->raw[0] != TYPE_UPCASE))
         return true;
+    uint32_t first = load_le32(item->raw + 20);
     struct exfat_stream s;
-    if (!exfat_table_stream(exfat, load_le32(item->raw + 20), load_le64(item->raw + 24), &s))
+    bool *seen = item->raw[0] == TYPE_BITMAP ? &c->has_bitmap : &c->has_upcase;
+    if (*seen || (item->raw[0] == TYPE_BITMAP && first != exfat->bitmap.first))
+        return extra_table(c, dir, item);
+    *seen = true;
+    if (!exfat_table_stream(exfat, first, load_le64(item->raw + 24), &s))
         return true; /* the volume would not have been opened */
     if ((s.contiguous && !mend_table(c, item, &s)) || !exfat_claim(c, &s, &walk))
         return false;

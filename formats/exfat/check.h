@@ -25,6 +25,7 @@ struct exfat_check {
     uint64_t *seen; /* bit: the cluster belongs to something that was reached */
     struct pending *todo;
     size_t count, capacity;
+    bool has_bitmap, has_upcase;
     uint64_t files, directories, used, lost;
     struct lost_run *runs; /* to be saved */
     size_t run_count, run_capacity;

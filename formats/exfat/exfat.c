@@ -40,13 +40,17 @@ static bool look_at_entry(struct exfat *exfat, struct exfat_dir *dir, const stru
         return true;
     switch (raw[0]) {
     case TYPE_BITMAP:
-        if (found->bitmaps++ == 0)
-            exfat->bitmap = (struct exfat_stream){.first = (uint32_t)exfat_bitmap_FirstCluster(raw),
-                                                  .size = exfat_bitmap_DataLength(raw),
-                                                  .valid = exfat_bitmap_DataLength(raw)};
+        /* Of several the first that can be one; a damaged file's entry may look like a second. */
+        if (found->bitmaps > 0 && exfat->bitmap.size >= div_up(exfat->g.clusters, 8))
+            return true;
+        found->bitmaps++;
+        exfat->bitmap = (struct exfat_stream){.first = (uint32_t)exfat_bitmap_FirstCluster(raw),
+                                              .size = exfat_bitmap_DataLength(raw),
+                                              .valid = exfat_bitmap_DataLength(raw)};
         return true;
     case TYPE_UPCASE:
-        found->upcases++;
+        if (found->upcases++ > 0)
+            return true;
         found->upcase_first = (uint32_t)exfat_upcase_FirstCluster(raw);
         found->upcase_size = exfat_upcase_DataLength(raw);
         found->upcase_checksum = (uint32_t)exfat_upcase_TableChecksum(raw);
@@ -73,10 +77,9 @@ static bool read_root(struct exfat *exfat, struct error *err)
     exfat->bitmap = (struct exfat_stream){.first = 0};
     if (!exfat_dir_open(exfat, ROOT_ID, &dir, err) || !exfat_dir_scan(exfat, dir, look_at_entry, &found, err))
         return because(err, "root directory");
-    if (found.bitmaps != 1 || found.upcases != 1)
-        return damaged(err, exfat->fs.device, place,
-                       "the root directory has %u allocation bitmaps and %u up-case tables, not one of each",
-                       found.bitmaps, found.upcases);
+    if (found.bitmaps == 0 || found.upcases == 0)
+        return damaged(err, exfat->fs.device, place, "the root directory has no %s",
+                       found.bitmaps ? "up-case table" : "allocation bitmap");
     uint64_t bitmap_size = exfat->bitmap.size;
     if (!exfat_table_stream(exfat, exfat->bitmap.first, bitmap_size, &exfat->bitmap) ||
         bitmap_size < div_up(exfat->g.clusters, 8))

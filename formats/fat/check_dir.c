@@ -330,6 +330,14 @@ static bool check_dot(struct tree *t, struct fat_dir *dir, struct fat_item *item
         return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
     }
     *(parent ? &t->dotdot : &t->dot) = true;
+    if (!(fat_entry_DIR_Attr(item->raw) & FAT_DIRECTORY) || fat_entry_DIR_FileSize(item->raw) != 0) {
+        fat_found(c, FINDING_DAMAGE, "dot-entry", item->off, fix, "%s: '%s' is marked as a file",
+                  t->here.path, parent ? ".." : ".");
+        fat_entry_set_DIR_Attr(item->raw, FAT_DIRECTORY);
+        fat_entry_set_DIR_FileSize(item->raw, 0);
+        if (!fat_goes_on(c) || (fix && !put_entry(t, item)))
+            return false;
+    }
     if (fat_entry_cluster(c->fat, item->raw) == expected)
         return true;
     fat_found(c, FINDING_DAMAGE, "dot-entry", item->off, fix, "%s: '%s' leads to cluster %u, not %u",
@@ -356,7 +364,7 @@ static bool check_label(struct tree *t, struct fat_dir *dir, struct fat_item *it
 {
     struct fat_check *c = t->c;
     bool fix = fat_repairs(c, FINDING_DAMAGE);
-    if (!fat_label_valid(item->raw)) {
+    if (!fat_label_valid(item->raw) || (fat_entry_DIR_Attr(item->raw) & FAT_DIRECTORY)) {
         fat_found(c, FINDING_DAMAGE, "label-name", item->off, fix, "%s: the volume label is not allowed",
                   t->here.path[0] ? t->here.path : "/");
         return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));

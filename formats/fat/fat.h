@@ -146,7 +146,7 @@ enum fat_attr {
     FAT_LONG_MASK = 0x3F,
 };
 
-enum { NO_SHORT_NAME = 0x01, LOWER_BASE = 0x08, LOWER_EXT = 0x10 }; /* DIR_NTRes */
+enum { LOWER_BASE = 0x08, LOWER_EXT = 0x10, NO_SHORT_NAME = 0x20 }; /* DIR_NTRes */
 enum { SLOT_END = 0x00, SLOT_FREE = 0xE5, SLOT_E5 = 0x05 };
 enum { LAST_LONG = 0x40 };
 enum { STATE_DIRTY = 1, STATE_ERRORS = 2 }; /* BS_Reserved1 */

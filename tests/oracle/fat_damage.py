@@ -252,11 +252,11 @@ def run(image, command):
 
 
 def only_suspects(text):
-    """fsck.vfat takes a short name with more than five bytes above 0x7f for a bad one. In the code pages of other
+    """fsck.vfat takes a short name with more than six bytes above 0x7f for a bad one. In the code pages of other
     alphabets such names are common, and dish leaves them alone."""
     names = re.findall(r'Bad short file name \((.*)\)', text)
     rest = re.sub(r'^/.*\n  Bad short file name .*\n  Auto-renaming it\.\n  Renamed to .*\n', '', text, flags=re.M)
-    return bool(names) and all(sum(c > '\x7f' for c in name) > 5 for name in names) and \
+    return bool(names) and all(sum(c > '\x7f' for c in name) > 6 for name in names) and \
         len(rest.strip().split('\n')) <= 4
 
 

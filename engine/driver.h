@@ -293,8 +293,7 @@ struct fs_limits {
     bool local_times;           /* times have no zone */
 };
 
-/* FS_REPAIR_FIRST: nothing but check() with repair changes it, and then it is FS_IN_PLACE. */
-enum fs_change { FS_IN_PLACE, FS_WHOLE_FILES, FS_REPAIR_FIRST, FS_NEVER };
+enum fs_change { FS_IN_PLACE, FS_WHOLE_FILES, FS_NEVER };
 
 struct fs_driver;
 struct fs {

@@ -48,7 +48,7 @@ static bool fs_writable(struct volume *volume, struct fs **out, struct error *er
         return fail(err, E_READONLY, "the session is read-only (-r)");
     if (volume->device->read_only)
         return fail(err, E_READONLY, "the image was opened read-only");
-    if (fs->change == FS_NEVER || fs->change == FS_REPAIR_FIRST)
+    if (fs->change == FS_NEVER)
         return fail(err, E_READONLY, "%s volume %u is read-only: %s", fs->type, volume->number, fs->why);
     return true;
 }

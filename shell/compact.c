@@ -31,7 +31,7 @@ static bool discard_free_space(struct volume *volume, struct error *err)
         return true;
     if (!volume_fs(volume, &fs, err))
         return false;
-    if (fs->change == FS_NEVER || fs->change == FS_REPAIR_FIRST)
+    if (fs->change == FS_NEVER)
         return true;
     return driver->free_runs(fs, discard_run, &discard, err) && !discard.failed;
 }

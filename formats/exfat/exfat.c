@@ -88,8 +88,9 @@ static bool read_root(struct exfat *exfat, struct error *err)
             "the allocation bitmap has first cluster %u and %llu bytes; %u clusters need %llu bytes",
             exfat->bitmap.first, (unsigned long long)exfat->bitmap.size, exfat->g.clusters,
             (unsigned long long)div_up(exfat->g.clusters, 8));
-    if (found.unknown[0] && exfat->fs.change != FS_NEVER) {
+    if (found.unknown[0] && (exfat->fs.change != FS_NEVER || exfat->fs.mendable)) {
         exfat->fs.change = FS_NEVER;
+        exfat->fs.mendable = false;
         snprintf(exfat->fs.why, sizeof exfat->fs.why, "%s", found.unknown);
     }
     exfat->upcase = mem_array(65536, sizeof *exfat->upcase, err);
@@ -116,14 +117,17 @@ void exfat_set_change(struct exfat *exfat)
     uint64_t size = exfat->g.sectors * exfat->g.sector_size;
     exfat->fs.change = FS_IN_PLACE;
     exfat->fs.why[0] = exfat->fs.note[0] = '\0';
+    exfat->fs.mendable = false;
     if (exfat->boot_off || !exfat->boot_sealed) {
-        exfat->fs.change = FS_REPAIR_FIRST;
+        exfat->fs.change = FS_NEVER;
+        exfat->fs.mendable = true;
         snprintf(exfat->fs.why, sizeof exfat->fs.why, "%s; fsck --repair mends it",
                  exfat->boot_off ? "the boot region is damaged and its backup is used"
                                  : "the checksums of the boot region and of its backup are wrong");
     }
     if (size > exfat->fs.device->size) {
         exfat->fs.change = FS_NEVER;
+        exfat->fs.mendable = false;
         snprintf(exfat->fs.why, sizeof exfat->fs.why, "the volume has %llu bytes, the device only %llu",
                  (unsigned long long)size, (unsigned long long)exfat->fs.device->size);
     }
@@ -131,7 +135,7 @@ void exfat_set_change(struct exfat *exfat)
         snprintf(exfat->fs.note, sizeof exfat->fs.note,
                  "the volume %s; fsck shows whether something was lost",
                  exfat->g.flags & VOLUME_DIRTY ? "was not unmounted cleanly" : "had media failures");
-    if (exfat->fs.change == FS_REPAIR_FIRST)
+    if (exfat->fs.mendable)
         snprintf(exfat->fs.note, sizeof exfat->fs.note, "%s", exfat->fs.why);
 }
 

@@ -62,14 +62,17 @@ void fat_set_change(struct fat *fat)
     uint64_t size = fat->g.sectors * fat->g.sector_size;
     fat->fs.change = FS_IN_PLACE;
     fat->fs.why[0] = '\0';
+    fat->fs.mendable = false;
     if (fat->boot_off) {
-        fat->fs.change = FS_REPAIR_FIRST;
+        fat->fs.change = FS_NEVER;
+        fat->fs.mendable = true;
         snprintf(fat->fs.why, sizeof fat->fs.why,
                  "the boot sector is damaged and its copy in sector %u is used; fsck --repair restores it",
                  fat->g.backup);
     }
     if (size > fat->fs.device->size) {
         fat->fs.change = FS_NEVER;
+        fat->fs.mendable = false;
         snprintf(fat->fs.why, sizeof fat->fs.why, "the volume has %llu bytes, the device only %llu",
                  (unsigned long long)size, (unsigned long long)fat->fs.device->size);
     }

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Boot sectors and their copies on FAT32 and exFAT, lost clusters, and a long session: a damaged boot sector is read by
+its copy and nothing is changed before fsck restored it; poke keeps both equal; lost clusters become files where the
+foreign checkers make files of them; 20,000 commands look into the FAT once."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+from _fat import DISH, Exfat, Fat, blank, dish, fill, judge
+
+failures = 0
+FAT32, EXFAT = (40000, 'mkfs fat32 -L TEST'), (12000, 'mkfs exfat -L TEST -O cluster_size=2K')
+
+
+def check(label, right, *about):
+    global failures
+    if not right:
+        failures += 1
+        print('FAIL', label, *about)
+
+
+def run(image, *commands):
+    words = [w for c in commands for w in ('-c', c)]
+    done = subprocess.run([DISH, *words, image], capture_output=True, text=True, errors='replace')
+    return done.returncode, done.stdout, done.stderr
+
+
+def volume(image, form, change):
+    """A filled volume, damaged."""
+    kind = Exfat if 'exfat' in form[1] else Fat
+    blank(image, form[0])
+    fill(image, form[1])
+    v = kind(image)
+    change(v)
+    with open(image, 'wb') as stream:
+        stream.write(v.b)
+    return v
+
+
+def damaged_boot(label, image, form, change):
+    """Readable, not writable, and both after the repair."""
+    tool = 'exfat' if 'exfat' in form[1] else 'fat'
+    volume(image, form, change)
+    with open(image, 'rb') as stream:
+        before = stream.read()
+    status, out, err = run(image, 'ls /', 'cat /F2.TXT > /dev/null')
+    check(label, status == 0 and 'F2.TXT' in out, 'cannot be read:', err)
+    check(label, 'damaged' in err or 'wrong' in err, 'nothing is said:', err)
+    status, out, err = run(image, 'rm /F2.TXT')
+    check(label, status == 1 and 'read-only' in err and 'fsck --repair' in err, 'changed:', err)
+    with open(image, 'rb') as stream:
+        check(label, stream.read() == before, 'the image changed')
+    status, out, err = run(image, 'fsck')
+    check(label, status == 4, 'fsck finds nothing')
+    status, out, err = run(image, 'fsck --repair', 'rm /F2.TXT')
+    check(label, status == 0, 'not repaired:', err)
+    check(label, judge(tool, image)[0], judge(tool, image)[1])
+    check(label, 'damaged' not in run(image, 'ls /')[2], 'still damaged')
+
+
+def boots(image):
+    damaged_boot('FAT32, boot sector overwritten', image, FAT32, lambda v: v.b.__setitem__(slice(0, 90), bytes(range(90))))
+    damaged_boot('FAT32, boot sector of zeros', image, FAT32, lambda v: v.b.__setitem__(slice(0, 512), bytes(512)))
+    damaged_boot('exFAT, boot sector of zeros', image, EXFAT, lambda v: v.b.__setitem__(slice(0, 512), bytes(512)))
+    damaged_boot('exFAT, boot code', image, EXFAT, lambda v: v.b.__setitem__(200, 1))
+    damaged_boot('exFAT, checksum', image, EXFAT, lambda v: v.b.__setitem__(11 * 512 + 9, 1))
+
+    def both(v):
+        v.b[200] ^= 1
+        v.b[12 * 512 + 200] ^= 1
+    damaged_boot('exFAT, both regions', image, EXFAT, both)
+
+
+def pokes(image):
+    for label, form, copy, size, field in (('FAT32', FAT32, 6 * 512, 512, 'fat.boot.BS_VolID'),
+                                           ('exFAT', EXFAT, 12 * 512, 12 * 512, 'exfat.boot.VolumeSerialNumber')):
+        tool = label[:-2].lower() if label == 'FAT32' else 'exfat'
+        for raw in (False, True):
+            volume(image, form, lambda v: None)
+            status, _, err = run(image, f'poke {"--raw " if raw else ""}{field} 0x12345678')
+            check(f'poke of {label}', status == 0, err)
+            with open(image, 'rb') as stream:
+                b = stream.read()
+            check(f'poke of {label}', b'\x78\x56\x34\x12' in b[:512], 'not written')
+            check(f'poke of {label}, raw {raw}', (b[:size] == b[copy:copy + size]) != raw, 'the copy')
+            check(f'poke of {label}, raw {raw}', judge(tool, image)[0] != raw, judge(tool, image)[1])
+
+
+def lost(image):
+    for form, bits in (((3000, 'mkfs fat12'), 12), ((12000, 'mkfs fat16 -O cluster_size=1K'), 16), (FAT32, 32)):
+        def lose(v):
+            c = v.free(3)
+            v.set(c[0], c[1]), v.set(c[1], v.end), v.set(c[2], v.end)
+            v.b[v.off(c[0]):v.off(c[0]) + 4] = b'LOST'
+        for option, names in (('', ['FSCK0000.REC', 'FSCK0001.REC']), (' --lost=save', ['FSCK0000.REC', 'FSCK0001.REC']),
+                              (' --lost=free', [])):
+            v = volume(image, form, lose)
+            status, _, err = run(image, 'fsck --repair' + option)
+            check(f'FAT{bits}{option}', status == 0, err)
+            found = [e['name'] for e in json.loads(dish(image, 'ls /').stdout) if e['name'].endswith('.REC')]
+            check(f'FAT{bits}{option}', found == names, found)
+            check(f'FAT{bits}{option}', judge('fat', image)[0], judge('fat', image)[1])
+            if names:
+                text = run(image, 'cat /FSCK0000.REC')[1]
+                check(f'FAT{bits}{option}', text.startswith('LOST') and len(text) == 2 * v.size, len(text))
+
+    def lose_bits(v):
+        v.b[v.bitmap + v.clusters // 8 - 3] |= 0x3C
+    for option, names in (('', []), (' --lost=free', []), (' --lost=save', ['FILE0000000.CHK'])):
+        v = volume(image, EXFAT, lose_bits)
+        status, _, err = run(image, 'fsck --repair' + option)
+        check(f'exFAT{option}', status == 0, err)
+        status, out, _ = run(image, 'ls /LOST+FOUND')
+        check(f'exFAT{option}', out.split() == names, out)
+        check(f'exFAT{option}', judge('exfat', image)[0], judge('exfat', image)[1])
+        check(f'exFAT{option}', run(image, 'fsck')[0] == 0, 'something is left over')
+    blank(image, 2000)
+    run(image, 'mkfs ext2')
+    check('ext2 --lost', 'one way' in run(image, 'fsck --repair --lost=free')[2], 'taken')
+    check('--lost alone', run(image, 'fsck --lost=free')[0] != 0, 'taken')
+
+
+def full_root(image):
+    """Where the root directory has no room for an entry the chain is freed."""
+    blank(image, 3000)
+    dish(image, 'mkfs fat12 -O root_entries=16', *[f'touch /F{i}' for i in range(16)])
+    v = Fat(image)
+    c = v.free(2)
+    v.set(c[0], c[1]), v.set(c[1], v.end)
+    with open(image, 'wb') as stream:
+        stream.write(v.b)
+    status, out, err = run(image, 'fsck --repair')
+    check('full root', status == 0 and judge('fat', image)[0], out, err, judge('fat', image)[1])
+
+
+def session(image):
+    """Thousands of commands in one session: the FAT or the bitmap is scanned once."""
+    count = 1000 if os.environ.get('SANITIZED') == '1' else 10000
+    source = image + '.small'
+    with open(source, 'w') as stream:
+        stream.write('small\n' * 300)
+    for form, key in ((FAT32, 'fat-scans'), ((12000, 'mkfs fat16'), 'fat-scans'), (EXFAT, 'bitmap-scans')):
+        blank(image, form[0])
+        dish(image, form[1])
+        script = ''.join(f'put {source} /n{i % 50}\nrm {"-f " if i < 25 else ""}/n{(i + 25) % 50}\n' for i in range(count))
+        done = subprocess.run([DISH, '-j', '-q', image], input=script + 'status -v\n', capture_output=True, text=True)
+        scans = done.stdout.rsplit(f'"{key}":', 1)[-1].split(',')[0].split('}')[0].strip()
+        check(f'{form[1]}: {2 * count} commands', scans == '1', key, scans, done.stderr[-300:])
+
+
+def main():
+    with tempfile.TemporaryDirectory() as work:
+        image = os.path.join(work, 'volume.img')
+        for part in (boots, pokes, lost, full_root, session):
+            part(image)
+    print(f'{failures} failures')
+    sys.exit(failures != 0)
+
+
+main()

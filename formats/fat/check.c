@@ -69,7 +69,7 @@ bool fat_claim(struct fat_check *c, uint32_t first, struct fat_walk *walk)
 {
     uint32_t cluster = first, value;
     *walk = (struct fat_walk){.clusters = 0};
-    while (cluster != CLUSTER_END) {
+    while (cluster != CLUSTER_END || walk->clusters == 0) { /* an entry cannot begin with the end */
         walk->at = cluster;
         if (!fat_valid_cluster(c->fat, cluster)) {
             walk->code = "cluster-range";

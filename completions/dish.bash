@@ -32,7 +32,7 @@ _dish()
         diff) COMPREPLY=($(compgen -W '--last --recursive --attributes' -- "$cur"));;
         partition) COMPREPLY=($(compgen -W '--image --start --align --number --uuid --flags --logical --options --append --repair --force' -- "$cur"));;
         mkfs) COMPREPLY=($(compgen -W '--label --uuid --options --directory --force' -- "$cur"));;
-        fsck) COMPREPLY=($(compgen -W '--repair --data --superblock' -- "$cur"));;
+        fsck) COMPREPLY=($(compgen -W '--repair --lost --data --superblock' -- "$cur"));;
         df) COMPREPLY=($(compgen -W '--human-readable --inodes' -- "$cur"));;
         ls) COMPREPLY=($(compgen -W '--all --almost-all --recursive --human-readable --inode --reverse --numeric-uid-gid --directory --classify --size --no-group --quote-name --escape --hide-control-chars --literal --ignore-backups --ignore --kibibytes --width --dereference --si --file-type --indicator-style --color --time --sort --full-time --time-style --group-directories-first' -- "$cur"));;
         tree) COMPREPLY=($(compgen -W '--all --level --ascii --pattern' -- "$cur"));;

@@ -112,6 +112,7 @@ complete -c dish -n '__dish_command mkfs' -a --directory -d 'fill the volume wit
 complete -c dish -n '__dish_command mkfs' -a --force -d 'also over an existing filesystem or partition table'
 complete -c dish -f -n __dish_at_command -a 'fsck' -d 'check a filesystem, and repair it'
 complete -c dish -n '__dish_command fsck' -a --repair -d 'mend what is damaged'
+complete -c dish -n '__dish_command fsck' -a --lost -d 'what becomes of clusters that no file owns: files, or free space'
 complete -c dish -n '__dish_command fsck' -a --data -d 'also read what has checksums of its own'
 complete -c dish -n '__dish_command fsck' -a --superblock -d 'begin with the copy of the superblock in this block (ext: 32768)'
 complete -c dish -f -n __dish_at_command -a 'df' -d 'show the free space of the filesystems'

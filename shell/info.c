@@ -128,8 +128,11 @@ static bool run_qcow2_info(struct session *session, struct call *call, struct ou
     struct image *image;
     if (!arg_image_to_check(session, call->argc ? call->args[0] : NULL, &image, err))
         return false;
-    if (strcmp(image->container->head.name, "qcow2") != 0)
-        return fail(err, E_INVALID, "%s is a %s image, not qcow2", image->name, image->container->head.name);
+    /* The command is named after the format. */
+    const char *name = call->command->name, *format = image->container->head.name;
+    size_t n = strcspn(name, "-");
+    if (strlen(format) != n || strncmp(format, name, n) != 0)
+        return fail(err, E_INVALID, "%s is a %s image, not %.*s", image->name, format, (int)n, name);
     return report_container(image, verbose, output_report(out), err) &&
            info_judge(image, output_report(out), err);
 }

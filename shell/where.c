@@ -17,7 +17,7 @@ static bool run_where(struct session *session, struct call *call, struct output 
     bool ok = location_parse(session, call->args[0], &location, err);
     struct where_text text;
     struct report *report = &text.report;
-    where_text_begin(&text, out);
+    where_text_begin(&text, session, out);
     if (ok && output_json(out))
         report = output_report(out);
     if (ok && location.kind == LOCATION_PATH) {

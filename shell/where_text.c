@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "text.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,23 +30,35 @@ static void begin_line(struct where_text *where, const char *label)
     where->column = LABEL;
 }
 
-/* Keys as people write them: blanks for hyphens, and the names of the trade in capitals. */
-static void key_text(const char *key, char *text, size_t size)
+/* An abbreviation: a letter with a number, as L1, or the name of a format. */
+static bool is_abbreviation(const struct session *session, const char *word, size_t n)
 {
-    static const char *const capitals[][2] = {
-        {"l1-", "L1 "}, {"l2-", "L2 "}, {"lba", "LBA"}, {"fat-", "FAT "}};
-    const char *start = "";
-    for (size_t i = 0; i < ARRAY_LEN(capitals); i++) {
-        size_t n = strlen(capitals[i][0]);
-        if (strncmp(key, capitals[i][0], n) == 0) {
-            start = capitals[i][1];
-            key += n;
-            break;
-        }
+    char name[16];
+    if (n == 2 && isalpha((unsigned char)word[0]) && isdigit((unsigned char)word[1]))
+        return true;
+    if (n >= sizeof name)
+        return false;
+    memcpy(name, word, n);
+    name[n] = 0;
+    for (const struct fs_driver *const *d = session->drivers.filesystems; *d; d++)
+        if (strcmp((*d)->head.name, name) == 0)
+            return true;
+    return strcmp(name, "lba") == 0;
+}
+
+/* Keys as people write them: blanks for hyphens, and abbreviations in capitals. */
+static void key_text(const struct session *session, const char *key, char *text, size_t size)
+{
+    snprintf(text, size, "%s", key);
+    for (char *word = text; *word;) {
+        size_t n = strcspn(word, "-");
+        if (is_abbreviation(session, word, n))
+            for (size_t i = 0; i < n; i++)
+                word[i] = (char)toupper((unsigned char)word[i]);
+        word += n;
+        if (*word)
+            *word++ = ' ';
     }
-    snprintf(text, size, "%s%s", start, key);
-    for (char *c = text; *c; c++)
-        *c = *c == '-' ? ' ' : *c;
 }
 
 /* One value of a layer's line; a line that would get too long goes on below. */
@@ -53,7 +66,7 @@ static void put_value(struct where_text *where, const char *key, const char *val
 {
     char name[80] = "", text[VALUE_MAX + 80];
     if (key)
-        key_text(key, name, sizeof name);
+        key_text(where->session, key, name, sizeof name);
     snprintf(text, sizeof text, "%s%s%s", name, name[0] && value[0] ? " " : "", value);
     unsigned width = display_width(text);
     if (where->values && where->column + 3 + width > output_width(where->out)) {
@@ -78,10 +91,10 @@ static void open_object(struct report *report, const char *key)
         where->depth = 1;
         if (strcmp(key, "volume") == 0 && where->volume)
             snprintf(label, sizeof label, "partition %" PRIu64, where->volume);
-        else if (strcmp(key, "qcow2") == 0 || strcmp(key, "raw") == 0)
+        else if (session_container(where->session, key))
             snprintf(label, sizeof label, "virtual disk");
         else
-            key_text(key, label, sizeof label);
+            key_text(where->session, key, label, sizeof label);
         begin_line(where, label);
     }
 }
@@ -189,7 +202,7 @@ static const struct report_ops where_ops = {
     .null = put_null,
 };
 
-void where_text_begin(struct where_text *where, struct output *out)
+void where_text_begin(struct where_text *where, const struct session *session, struct output *out)
 {
-    *where = (struct where_text){.report.ops = &where_ops, .out = out};
+    *where = (struct where_text){.report.ops = &where_ops, .session = session, .out = out};
 }

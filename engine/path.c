@@ -254,3 +254,15 @@ bool path_parent(struct volume *volume, const char *path, fs_id *dir, char *name
     free(last);
     return ok;
 }
+
+bool path_find(const struct location *location, bool follow, fs_id *out, struct error *err)
+{
+    if (path_lookup(location->volume, location->path, follow, out, err))
+        return true;
+    struct error ignored;
+    char *shown = location_text(location, &ignored);
+    if (shown)
+        because(err, "%s", shown);
+    free(shown);
+    return false;
+}

@@ -29,4 +29,7 @@ bool glob_has_magic(const char *pattern);
 bool path_glob(struct volume *, const char *pattern, bool (*emit)(const char *path, void *arg), void *arg,
                struct error *) DISH_CHECKED;
 
+/* The file at a place that is a path; errors have the object in front. */
+bool path_find(const struct location *, bool follow, fs_id *out, struct error *) DISH_CHECKED;
+
 #endif

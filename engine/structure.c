@@ -144,7 +144,7 @@ static bool resolve_argument(struct session *session, const char *word, struct i
     fs_id id = 0;
     bool ok = location_parse(session, word, &location, err) &&
               (location.kind == LOCATION_PATH || fail(err, E_INVALID, "'%s' is not a path", word)) &&
-              path_lookup(location.volume, location.path, false, &id, err) &&
+              path_find(&location, false, &id, err) &&
               (location.volume == instance->volume || fs_instance(location.volume, instance, err));
     session->volume = current;
     location_free(&location);

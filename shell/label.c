@@ -77,7 +77,7 @@ const struct command uuid_command = {
 
 static const struct arg tune_args[] = {
     {"VOLUME", ARG_VOLUME, ARG_ONE, "number of the volume", NULL},
-    {"KEY=VALUE,...", ARG_WORD, ARG_ANY,
+    {"KEY=VALUE", ARG_WORD, ARG_ANY,
      "features (name, ^name) and tunables; what can be set is listed when left out", NULL},
     {0},
 };

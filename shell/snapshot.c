@@ -284,7 +284,7 @@ static bool run_amend(struct session *session, struct call *call, struct output 
 }
 
 static const struct arg amend_args[] = {
-    {"KEY=VALUE,...", ARG_WORD, ARG_ANY, "options of create that can be changed afterwards", NULL},
+    {"KEY=VALUE", ARG_WORD, ARG_ANY, "options of create that can be changed afterwards", NULL},
     {0},
 };
 

@@ -56,7 +56,7 @@ static bool find_place(struct session *session, const char *text, struct volume 
     if (ok) {
         *volume = location.volume;
         if (location.kind == LOCATION_PATH)
-            ok = path_lookup(location.volume, location.path, true, dir, err);
+            ok = path_find(&location, true, dir, err);
     }
     location_free(&location);
     return ok;
@@ -111,7 +111,8 @@ static bool run_undel(struct session *session, struct call *call, struct output 
     if (ok && location.kind != LOCATION_PATH)
         ok = fail(err, E_INVALID, "'%s' is not a path", call->args[1]);
     ok = ok && file_writable(location.volume, err) &&
-         path_parent(location.volume, location.path, &dir, name, sizeof name, err);
+         (path_parent(location.volume, location.path, &dir, name, sizeof name, err) ||
+          because(err, "%s", call->args[1]));
     if (ok && !location.volume->fs->driver->undelete)
         ok = fail(err, E_UNSUPPORTED, "%s cannot bring deleted files back", location.volume->fs->type);
     ok = ok && location.volume->fs->driver->undelete(location.volume->fs, id, dir, name, err);

@@ -23,7 +23,7 @@ static bool run_where(struct session *session, struct call *call, struct output 
     if (ok && location.kind == LOCATION_PATH) {
         ok = (call->argc == 1 ||
               fail(err, E_USAGE, "an offset goes with a device (2:, 0:), not with a path")) &&
-             path_lookup(location.volume, location.path, false, &id, err);
+             path_find(&location, false, &id, err);
         if (ok) {
             report_bytes(report, "path", call->args[0], strlen(call->args[0]));
             ok = where_file(location.volume, id, report, err);

@@ -13,6 +13,7 @@
 #include "image.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +24,12 @@ struct undo_step {
     uint64_t before, after;
 };
 
+/* Between once and twice so many commands are remembered, however long a script is. */
+enum { COMMANDS_KEPT = 10000 };
+
 struct undo_record {
     struct undo_record *next;
+    uint64_t number; /* of the command since the last commit, from 1 */
     char *command;
     struct undo_step *steps;
     size_t step_count;
@@ -439,6 +444,15 @@ static bool any_dirty(const struct session *session)
     return false;
 }
 
+/* The changes stay, of course; only taking them back one by one goes no further. */
+static void forget_old_records(struct undo_record *newest)
+{
+    for (size_t i = 1; newest && i < COMMANDS_KEPT; i++)
+        newest = newest->next;
+    if (newest)
+        free_records(&newest->next);
+}
+
 bool session_savepoint(struct session *session, const char *command, struct error *err)
 {
     if (!session_usable(session, err))
@@ -456,8 +470,11 @@ bool session_savepoint(struct session *session, const char *command, struct erro
             return false;
         }
         record->next = session->undo;
+        record->number = session->undo ? session->undo->number + 1 : 1;
         session->undo = record;
         free_records(&session->redo);
+        if (record->number % COMMANDS_KEPT == 0)
+            forget_old_records(record);
     }
     return !session->options.drop_caches || session_drop_caches(session, err);
 }
@@ -575,10 +592,15 @@ bool session_pending(const struct session *session)
 bool session_each_pending(const struct session *session, bool (*emit)(const char *command, void *arg),
                           void *arg)
 {
-    for (const struct undo_record *record = session->undo; record; record = record->next)
+    uint64_t earlier = 0;
+    for (const struct undo_record *record = session->undo; record; record = record->next) {
         if (!emit(record->command, arg))
             return false;
-    return true;
+        earlier = record->number - 1;
+    }
+    char text[60];
+    snprintf(text, sizeof text, "(%" PRIu64 " earlier commands)", earlier);
+    return earlier == 0 || emit(text, arg);
 }
 
 bool session_commit(struct session *session, struct error *err)

@@ -60,9 +60,27 @@ static size_t grain_of(const struct transfer *transfer)
     return transfer->grain ? transfer->grain : ZERO_GRAIN;
 }
 
+/* Where a hole is to take its space. */
+static bool write_zero_data(struct device *to, uint64_t off, uint64_t n, const struct transfer *transfer,
+                            struct error *err)
+{
+    uint8_t *zeros = mem_new(BUFFER, err);
+    bool ok = zeros != NULL;
+    while (ok && n > 0) {
+        size_t part = (size_t)MIN_OF(n, BUFFER);
+        ok = interrupt_check(err) && device_write(to, off, zeros, part, transfer->write_class, err);
+        off += part;
+        n -= part;
+    }
+    free(zeros);
+    return ok;
+}
+
 static bool write_zeros(struct device *to, uint64_t off, uint64_t n, const struct transfer *transfer,
                         struct error *err)
 {
+    if (transfer->keep_zeros)
+        return write_zero_data(to, off, n, transfer, err);
     return transfer->target_is_zero || device_zero(to, off, n, transfer->write_class, err);
 }
 
@@ -80,15 +98,33 @@ static size_t run_of(const uint8_t *buf, size_t n, size_t grain, bool *zero)
     return len;
 }
 
+/* The length of the data from the start, with the zeros in it that are too few for a hole. */
+static size_t data_of(const uint8_t *buf, size_t len, size_t n, const struct transfer *transfer)
+{
+    bool zero;
+    while (len < n) {
+        size_t gap = run_of(buf + len, n - len, grain_of(transfer), &zero);
+        if (gap >= transfer->sparse || len + gap == n)
+            break;
+        len += gap;
+        len += run_of(buf + len, n - len, grain_of(transfer), &zero);
+    }
+    return len;
+}
+
 /* What compresses finds the zeros itself, and is faster when it gets everything at once. */
 static bool write_data(struct device *to, uint64_t off, const uint8_t *buf, size_t n,
                        const struct transfer *transfer, struct error *err)
 {
     if (transfer->write)
         return transfer->write(transfer->arg, off, buf, n, err);
+    if (transfer->keep_zeros)
+        return device_write(to, off, buf, n, transfer->write_class, err);
     while (n > 0) {
         bool zero;
         size_t len = run_of(buf, n, grain_of(transfer), &zero);
+        if (!zero)
+            len = data_of(buf, len, n, transfer);
         if (zero ? !write_zeros(to, off, len, transfer, err)
                  : !device_write(to, off, buf, len, transfer->write_class, err))
             return false;

@@ -8,10 +8,12 @@
 struct transfer {
     const char *what;    /* for the progress display */
     bool target_is_zero; /* the target reads as zeros everywhere: zeros need not be written */
+    bool keep_zeros;     /* zeros are written as any other data: the target is allocated from end to end */
     enum write_class write_class;
     /* Not NULL: whole grains go here, many at once, instead of device_write (compression). */
     bool (*write)(void *arg, uint64_t off, const void *buf, size_t n, struct error *);
-    size_t grain; /* the unit in which data and zeros are told apart, a power of two; 0: 4 KiB */
+    size_t sparse; /* so many zero bytes inside data become a hole; 0: a grain of them */
+    size_t grain;  /* the unit in which data and zeros are told apart, a power of two; 0: 4 KiB */
     void *arg;
 };
 

@@ -53,7 +53,8 @@ static bool set_refcount_bits(struct qcow2 *q, uint64_t bits, struct error *err)
         return fail(err, E_UNSUPPORTED, "refcount_bits other than 16 need compat=1.1");
     if (!require_clean(q, err))
         return false;
-    bool ok = qcow2_walk_run(&walk, err) && qcow2_rebuild_refcounts(q, &walk, log2_of(bits), walk.file_clusters, &end, err);
+    bool ok = qcow2_walk_run(&walk, err) &&
+              qcow2_rebuild_refcounts(q, &walk, log2_of(bits), walk.file_clusters, &end, err);
     qcow2_walk_free(&walk);
     q->prepared = false;
     q->cursor = q->cursor_low = 0;
@@ -69,75 +70,70 @@ static bool upgrade(struct qcow2 *q, struct error *err)
     return qcow2_area_convert(q, &area, 3, err) && qcow2_snapshots_complete(q, err);
 }
 
-/* An entry that says "zeros", which version 2 cannot say. */
-static bool expand_entry(struct qcow2 *q, struct qcow2_l2 l2, uint64_t *now, struct error *err)
+/*
+ * An entry that says "zeros", which version 2 cannot say, in a table that `refs` L1 entries name. A cluster
+ * that is reserved for it is made zeros when nobody else refers to it.
+ */
+static bool expand_entry(struct qcow2 *q, uint64_t entry, uint64_t refs, bool active, uint64_t *now,
+                         struct error *err)
 {
     struct qcow2_space space;
-    *now = l2.entry & ~ENTRY_ZERO;
-    bool has_host = l2.entry & ENTRY_OFFSET;
-    if (!has_host && !q->backing_name) {
-        *now = 0;
+    uint64_t host = entry & ENTRY_OFFSET, users = 0, copied = active && refs == 1 ? ENTRY_COPIED : 0;
+    *now = 0;
+    if (!host && !q->backing_name)
         return true;
-    }
-    if (has_host && l2.entry & ENTRY_COPIED)
-        return qcow2_file_zero(q, l2.entry & ENTRY_OFFSET, q->cluster_size, err);
-    if (!qcow2_allocate(q, 1, true, KIND_DATA, &space, err) ||
-        (!space.zeroed && !qcow2_file_zero(q, space.off, q->cluster_size, err)))
+    if (host && !qcow2_refcount_get(q, host >> q->cluster_bits, &users, err))
         return false;
-    *now = space.off | ENTRY_COPIED;
-    return !has_host || qcow2_free(q, l2.entry & ENTRY_OFFSET, 1, err);
+    *now = host | copied;
+    if (host && users == refs)
+        return qcow2_file_zero(q, host, q->cluster_size, err);
+    if (!qcow2_allocate(q, 1, true, KIND_DATA, &space, err) ||
+        (!space.zeroed && !qcow2_file_zero(q, space.off, q->cluster_size, err)) ||
+        (refs > 1 && !qcow2_refcount_add(q, space.off >> q->cluster_bits, 1, (int)refs - 1, err)))
+        return false;
+    *now = space.off | copied;
+    return !host || qcow2_refcount_add(q, host >> q->cluster_bits, 1, -(int)refs, err);
 }
 
-static bool expand_table(struct qcow2 *q, uint64_t index, uint64_t entry, void *arg, struct error *err)
+/* A table that several L1 tables share is changed for all of them at once; later visits find nothing to do.
+ */
+static bool expand_table(struct qcow2 *q, uint64_t index, uint64_t l1_entry, void *active, struct error *err)
 {
-    uint64_t table = entry & ENTRY_OFFSET;
-    (void)arg;
+    uint64_t table = l1_entry & ENTRY_OFFSET, refs = 0;
+    (void)index;
+    if (table && !qcow2_refcount_get(q, table >> q->cluster_bits, &refs, err))
+        return false;
     for (uint64_t at = 0; table && at < q->cluster_size; at += 8) {
-        uint64_t word, now;
-        if (!qcow2_meta_get64(q, table + at, &word, err))
+        uint64_t entry, now;
+        if (!qcow2_meta_get64(q, table + at, &entry, err))
             return false;
-        if (word & ENTRY_COMPRESSED || !(word & ENTRY_ZERO))
+        if (entry & ENTRY_COMPRESSED || !(entry & ENTRY_ZERO))
             continue;
-        if (!qcow2_l2_own(q, index, err) || !qcow2_l1_get(&q->active, index, &entry, err))
-            return false;
-        table = entry & ENTRY_OFFSET;
-        if (!interrupt_check(err) || !expand_entry(q, (struct qcow2_l2){word, 0}, &now, err) ||
+        if (refs == 0 || refs > UINT16_MAX)
+            return qcow2_corrupt(q, table, err, "an L2 table is in use, but its refcount is %" PRIu64, refs);
+        if (!interrupt_check(err) || !expand_entry(q, entry, refs, *(bool *)active, &now, err) ||
             !qcow2_meta_put64(q, table + at, now, err))
             return false;
     }
     return true;
 }
 
-static bool has_zero_entry(struct qcow2 *q, uint64_t index, uint64_t entry, void *arg, struct error *err)
-{
-    uint64_t table = entry & ENTRY_OFFSET;
-    (void)index;
-    for (uint64_t at = 0; table && !*(bool *)arg && at < q->cluster_size; at += 8) {
-        uint64_t word;
-        if (!qcow2_meta_get64(q, table + at, &word, err))
-            return false;
-        *(bool *)arg = !(word & ENTRY_COMPRESSED) && word & ENTRY_ZERO;
-    }
-    return true;
-}
-
-/* Snapshots are not rewritten: what they hold must do as it is. */
-static bool check_snapshots(struct qcow2 *q, struct error *err)
+static bool expand_all(struct qcow2 *q, struct error *err)
 {
     struct qcow2_snapshot_list list;
-    if (!qcow2_snapshots_load(q, &list, err))
+    bool active = true;
+    if (!qcow2_each_entry(q, q->active.l1_offset, q->active.l1_size, expand_table, &active, err) ||
+        !qcow2_snapshots_load(q, &list, err))
         return false;
     bool ok = true;
+    active = false;
     for (size_t i = 0; ok && i < list.count; i++) {
-        bool zero = false;
-        ok = qcow2_each_entry(q, list.items[i].l1_offset, list.items[i].l1_size, has_zero_entry, &zero, err);
-        if (ok && zero)
-            ok = fail(err, E_UNSUPPORTED, "snapshot '%s' has zero clusters, which version 2 does not know",
-                      list.items[i].name);
-        if (ok && list.items[i].disk_size != q->active.size)
+        if (list.items[i].disk_size != q->active.size)
             ok =
                 fail(err, E_UNSUPPORTED, "snapshot '%s' has another disk size, which version 2 does not know",
                      list.items[i].name);
+        ok = ok &&
+             qcow2_each_entry(q, list.items[i].l1_offset, list.items[i].l1_size, expand_table, &active, err);
     }
     qcow2_snapshots_free(&list);
     return ok;
@@ -159,8 +155,7 @@ static bool downgrade(struct qcow2 *q, struct error *err)
         return fail(err, E_UNSUPPORTED, "version 2 needs refcount_bits=16 (there are %u)", q->refcount_bits);
     if (q->bitmaps.present)
         return fail(err, E_UNSUPPORTED, "version 2 does not know bitmaps; remove them first");
-    if (!check_snapshots(q, err) ||
-        !qcow2_each_entry(q, q->active.l1_offset, q->active.l1_size, expand_table, NULL, err))
+    if (!expand_all(q, err))
         return false;
     qcow2_area_current(q, &area);
     return qcow2_area_convert(q, &area, 2, err);

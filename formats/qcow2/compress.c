@@ -52,7 +52,7 @@ static struct qcow2_codec *get_codec(struct qcow2 *q, struct error *err)
 bool qcow2_codec_pool(struct qcow2 *q, struct error *err)
 {
     struct qcow2_codec *codec = get_codec(q, err);
-    return codec && (codec->pool || (codec->pool = pool_new(err)));
+    return codec && (codec->pool || (codec->pool = pool_new(q->open.threads, err)));
 }
 
 /* Stops as soon as a cluster is complete: the last sector may hold other bytes behind the payload. */

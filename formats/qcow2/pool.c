@@ -70,9 +70,9 @@ static void *work(void *arg)
 }
 
 /* A thread that cannot be started is done without: the caller works, too. */
-static void start_threads(struct pool *pool)
+static void start_threads(struct pool *pool, unsigned threads)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    long processors = threads ? (long)threads : sysconf(_SC_NPROCESSORS_ONLN);
     unsigned wanted = processors > 1 ? (unsigned)MIN_OF(processors - 1, MAX_THREADS) : 0;
     while (pool->threads < wanted) {
         struct worker *worker = malloc(sizeof *worker);
@@ -87,7 +87,7 @@ static void start_threads(struct pool *pool)
     }
 }
 
-struct pool *pool_new(struct error *err)
+struct pool *pool_new(unsigned threads, struct error *err)
 {
     struct pool *pool = mem_new(sizeof *pool, err);
     if (!pool)
@@ -95,7 +95,7 @@ struct pool *pool_new(struct error *err)
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->done, NULL);
-    start_threads(pool);
+    start_threads(pool, threads);
     return pool;
 }
 

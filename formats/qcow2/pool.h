@@ -11,7 +11,8 @@ struct pool;
 struct pool_scratch; /* a thread's compressors */
 
 /* As many threads as processors, one of them the caller's. */
-struct pool *pool_new(struct error *) DISH_CHECKED;
+/* threads: that work at once; 0: as many as there are processors. */
+struct pool *pool_new(unsigned threads, struct error *) DISH_CHECKED;
 void pool_free(struct pool *); /* NULL is fine */
 
 typedef void pool_fn(void *arg, size_t i, struct pool_scratch *);

@@ -12,9 +12,17 @@
 
 enum { KIND_BITS = 16, FIRST_SLOTS = 256 };
 
+/* A refcount block and the entry of the refcount table that names it. */
+struct named_block {
+    uint64_t off, entry;
+};
+
 struct qcow2_index {
     uint64_t *slots; /* 0: empty */
     size_t mask, used;
+    struct named_block *blocks; /* by offset, when blocks_known */
+    size_t block_count, block_capacity;
+    bool blocks_known;
 };
 
 static size_t home_of(const struct qcow2_index *index, uint64_t cluster)
@@ -32,7 +40,8 @@ static uint64_t *find(const struct qcow2_index *index, uint64_t cluster)
 
 static bool grow(struct qcow2_index *index, struct error *err)
 {
-    struct qcow2_index larger = {.mask = index->mask * 2 + 1, .used = index->used};
+    struct qcow2_index larger = *index;
+    larger.mask = index->mask * 2 + 1;
     larger.slots = mem_array(larger.mask + 1, sizeof *larger.slots, err);
     if (!larger.slots)
         return false;
@@ -72,6 +81,8 @@ static void remove_slot(struct qcow2_index *index, size_t hole)
 bool qcow2_index_add(struct qcow2 *q, uint64_t off, uint64_t clusters, enum qcow2_kind kind,
                      struct error *err)
 {
+    if (q->index && kind == KIND_REFBLOCK)
+        q->index->blocks_known = false;
     for (uint64_t i = 0; q->index && i < clusters; i++)
         if (!add_one(q->index, (off >> q->cluster_bits) + i, kind, err))
             return false;
@@ -132,8 +143,10 @@ bool qcow2_update_check(struct qcow2 *q, uint64_t off, uint64_t len, unsigned al
 
 void qcow2_index_free(struct qcow2 *q)
 {
-    if (q->index)
+    if (q->index) {
         free(q->index->slots);
+        free(q->index->blocks);
+    }
     free(q->index);
     q->index = NULL;
 }
@@ -236,6 +249,55 @@ bool qcow2_index_build(struct qcow2 *q, struct error *err)
     if (!ok)
         qcow2_index_free(q);
     return ok;
+}
+
+static bool name_block(struct qcow2 *q, uint64_t index, uint64_t entry, void *arg, struct error *err)
+{
+    struct qcow2_index *to = arg;
+    (void)q;
+    if (!mem_grow(&to->blocks, &to->block_capacity, to->block_count + 1, sizeof *to->blocks, err))
+        return false;
+    to->blocks[to->block_count++] = (struct named_block){entry & ~REFTABLE_RESERVED, index};
+    return true;
+}
+
+/* Of a block that several entries name, the first comes first. */
+static int by_place(const void *a, const void *b)
+{
+    const struct named_block *x = a, *y = b;
+    return x->off != y->off ? (x->off < y->off ? -1 : 1) : x->entry < y->entry ? -1 : x->entry > y->entry;
+}
+
+static bool name_blocks(struct qcow2 *q, struct error *err)
+{
+    struct qcow2_index *index = q->index;
+    uint64_t entries = (uint64_t)q->h.refcount_table_clusters << q->cluster_bits >> 3;
+    index->block_count = 0;
+    if (!qcow2_each_entry(q, q->h.refcount_table_offset, entries, name_block, index, err))
+        return false;
+    if (index->block_count)
+        qsort(index->blocks, index->block_count, sizeof *index->blocks, by_place);
+    return index->blocks_known = true;
+}
+
+bool qcow2_index_block(struct qcow2 *q, uint64_t off, uint64_t *entry, bool *found, struct error *err)
+{
+    *found = false;
+    if ((!q->index && !qcow2_index_build(q, err)) || (!q->index->blocks_known && !name_blocks(q, err)))
+        return false;
+    const struct qcow2_index *index = q->index;
+    size_t low = 0, high = index->block_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (index->blocks[middle].off < off)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *found = low < index->block_count && index->blocks[low].off == off;
+    if (*found)
+        *entry = index->blocks[low].entry;
+    return true;
 }
 
 bool qcow2_index_tables(struct qcow2 *q, struct error *err)

@@ -80,14 +80,10 @@ static bool search_snapshots(struct qcow2 *q, struct search *search, struct erro
 /* The cluster that the refcount at off counts; blocks that the table does not name count none. */
 static bool counted_cluster(struct qcow2 *q, uint64_t off, uint64_t *cluster, bool *found, struct error *err)
 {
-    uint64_t entries = ((uint64_t)q->h.refcount_table_clusters << q->cluster_bits) / 8, block;
-    *found = false;
-    for (uint64_t i = 0; !*found && i < entries; i++) {
-        if (!qcow2_meta_get64(q, q->h.refcount_table_offset + i * 8, &block, err))
-            return false;
-        *found = (block & ~REFTABLE_RESERVED) == round_down(off, q->cluster_size);
-        *cluster = i * q->rb_entries + (off % q->cluster_size * 8 >> q->h.refcount_order);
-    }
+    uint64_t entry = 0, block = round_down(off, q->cluster_size);
+    if (!qcow2_index_block(q, block, &entry, found, err))
+        return false;
+    *cluster = entry * q->rb_entries + ((off - block) * 8 >> q->h.refcount_order);
     return true;
 }
 

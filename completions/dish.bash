@@ -18,7 +18,7 @@ _dish()
         close) COMPREPLY=($(compgen -W '--discard' -- "$cur"));;
         info) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
         qcow2-info) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
-        convert) COMPREPLY=($(compgen -W '--format --source-format --compress --options --snapshot --force' -- "$cur"));;
+        convert) COMPREPLY=($(compgen -W '--format --source-format --compress --options --backing --backing-format --snapshot --no-create --sparse-size --threads --force' -- "$cur"));;
         resize) COMPREPLY=($(compgen -W '--shrink' -- "$cur"));;
         bitmap) COMPREPLY=($(compgen -W '--granularity --disabled' -- "$cur"));;
         amend) COMPREPLY=($(compgen -W '--options' -- "$cur"));;

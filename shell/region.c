@@ -24,12 +24,13 @@ bool region_is_device(struct session *session, const char *text)
 static void protect(const struct region *region)
 {
     struct image *image = region->place.image;
-    if (region->place.kind == LOCATION_FILE)
-        image->file->no_fresh = true;
+    bool file = region->place.kind == LOCATION_FILE, all = file || region->place.volume->number == 0;
+    if (image->is_new)
+        return;
+    image->file->no_fresh = image->file->no_fresh || file;
     for (size_t i = 0; i < image->volume_count; i++)
-        if (region->place.kind == LOCATION_FILE || region->place.volume->number == 0 ||
-            region->place.volume == image->volumes[i])
-            volume_restructured(image->volumes[i]);
+        if (all || region->place.volume == image->volumes[i])
+            image->volumes[i]->device->no_fresh = true;
 }
 
 static bool open_device(struct session *session, const char *text, enum region_use use, struct region *region,
@@ -133,14 +134,29 @@ bool region_discard(struct region *region, uint64_t off, uint64_t n, struct erro
     return ok || because(err, "%s", region->shown);
 }
 
+/* The container made these changes itself: only what lies in its disk is read again, unless a filesystem
+ * cannot be read any more. */
+static bool reload_contents(struct image *image, struct error *err)
+{
+    if (!device_flush(image->disk, err) || !image_rescan(image, err))
+        return false;
+    for (size_t i = 0; i < image->volume_count; i++) {
+        struct volume *volume = image->volumes[i];
+        struct error ignored = {0};
+        if (volume->fs && !volume->fs->driver->reload(volume->fs, &ignored))
+            return session_reload_layers(image->session, err);
+        volume->probed = volume->fs != NULL;
+    }
+    return true;
+}
+
 bool region_changed(struct region *region, struct error *err)
 {
     if (!region->device)
         return file_modified(region->file.volume, region->file.id, err) || because(err, "%s", region->shown);
-    /* What the container still holds of these very changes goes down first. */
     struct image *image = region->place.image;
-    return (region->place.kind == LOCATION_FILE || device_flush(image->disk, err)) &&
-           session_reload_layers(image->session, err);
+    return region->place.kind == LOCATION_FILE ? session_reload_layers(image->session, err)
+                                               : reload_contents(image, err);
 }
 
 void region_close(struct region *region)

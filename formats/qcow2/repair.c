@@ -453,7 +453,8 @@ static bool mend_counts(struct qcow2 *q, struct error *err)
     if (!rebuild)
         return ok;
     walk = (struct qcow2_walk){.q = q, .without_refcounts = true};
-    ok = qcow2_walk_run(&walk, err) && qcow2_rebuild_refcounts(q, &walk, q->h.refcount_order, walk.file_clusters, &end, err);
+    ok = qcow2_walk_run(&walk, err) &&
+         qcow2_rebuild_refcounts(q, &walk, q->h.refcount_order, walk.file_clusters, &end, err);
     qcow2_walk_free(&walk);
     q->refused_for &= ~(unsigned)REFUSED_REFTABLE;
     return ok;

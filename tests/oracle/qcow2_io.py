@@ -278,7 +278,7 @@ def layers_above():
     """Changed bytes below a mounted volume are seen by it, and undone with it."""
     run(DISH, '--', 'create', 'v.qcow2', '16M')
     dish('v.qcow2', 'mkfs ext4', 'write /f one')
-    found = dish('v.qcow2', 'ls /', 'write --at=1K --fill=0 --length=1K 0:', '-ls /', 'undo', 'cat /f')
+    found = dish('v.qcow2', 'ls /', 'write --at=0 --fill=0 --length=16M 0:', '-ls /', 'undo', 'cat /f')
     expect(found.stdout.endswith(b'one') and b'no filesystem' in found.stderr, f'layers above: {found.stdout} {found.stderr}')
     before = content('v.qcow2')
     dish('v.qcow2', 'write --at=0 file: QFX', status=1)

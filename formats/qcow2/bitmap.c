@@ -36,6 +36,12 @@ static bool check_bitmap(struct qcow2 *q, const struct qcow2_bitmap *b, uint8_t 
     return true;
 }
 
+bool qcow2_bitmap_fits(const struct qcow2 *q, const struct qcow2_bitmap *b)
+{
+    return b->flags & BITMAP_IN_USE ||
+           b->table_size == qcow2_bitmap_table_size(q, q->active.size, b->granularity_bits);
+}
+
 static bool read_bitmap(struct qcow2 *q, uint64_t *at, uint64_t end, struct qcow2_bitmap *b,
                         struct error *err)
 {
@@ -69,13 +75,18 @@ static bool read_bitmap(struct qcow2 *q, uint64_t *at, uint64_t end, struct qcow
 
 bool qcow2_bitmaps_load(struct qcow2 *q, struct qcow2_bitmap_list *list, struct error *err)
 {
-    uint64_t at = q->bitmaps.directory_offset, end = at + q->bitmaps.directory_size;
+    uint64_t at = q->bitmaps.directory_offset, end = at + q->bitmaps.directory_size, tables = 0;
     *list = (struct qcow2_bitmap_list){0};
     for (uint32_t i = 0; q->bitmaps.present && i < q->bitmaps.count; i++) {
         struct qcow2_bitmap bitmap = {0};
         bool ok = interrupt_check(err) &&
                   mem_grow(&list->items, &list->capacity, list->count + 1, sizeof *list->items, err);
-        if (!ok || !read_bitmap(q, &at, end, &bitmap, err)) {
+        ok = ok && read_bitmap(q, &at, end, &bitmap, err);
+        /* No two tables share a byte, and reading one for each of many bitmaps would take forever. */
+        tables += (uint64_t)bitmap.table_size * 8;
+        if (ok && tables > q->file->size)
+            ok = damaged(err, q->file, bitmap.off, "the tables of the bitmaps overlap");
+        if (!ok) {
             free(bitmap.name);
             free(bitmap.extra);
             qcow2_bitmaps_free(list);

@@ -6,6 +6,8 @@
 
 /* Entries that a bitmap of a disk of `size` bytes has in its table. */
 uint64_t qcow2_bitmap_table_size(const struct qcow2 *, uint64_t size, unsigned granularity_bits);
+/* Has its table the length that disk and granularity demand? (One in use does not count.) */
+bool qcow2_bitmap_fits(const struct qcow2 *, const struct qcow2_bitmap *);
 /* Must it follow the guest's changes? */
 bool qcow2_bitmap_follows(const struct qcow2_bitmap *);
 /* Set the bits of guest bytes [off, off + len). */

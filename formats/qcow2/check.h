@@ -34,11 +34,12 @@ bool counts_sorted(const struct qcow2_counts *, uint64_t **indices, size_t *coun
                    struct error *) DISH_CHECKED;
 void counts_free(struct qcow2_counts *);
 
-/* How often L2 tables are named: by the active L1, and by all. */
+/* How often an L2 table is named. Small, for there can be millions. */
 struct l2_use {
-    uint64_t table; /* 0: empty slot */
-    uint32_t active, inactive;
+    uint64_t table;
     uint32_t first_index; /* L1 index that names it (an active one if there is any) */
+    uint32_t active : 1;  /* the active L1 table names it */
+    uint32_t times : 31;  /* by all L1 tables; stays at its maximum */
 };
 
 /* One walk over everything that refers to clusters. */
@@ -49,8 +50,10 @@ struct qcow2_walk {
     struct qcow2_counts counts;
     uint64_t *blocks; /* offsets of the refcount blocks by table index; 0: none, or unusable */
     uint64_t block_count;
-    struct l2_use *l2; /* hash */
-    size_t l2_mask, l2_used;
+    struct l2_use *l2; /* in the order of the file once all are known */
+    size_t l2_used, l2_capacity;
+    uint32_t *l2_hash; /* index in l2 plus one, 0: empty; only while they are collected */
+    size_t l2_mask;
     uint64_t file_clusters;
     bool stopped;          /* found() asked to stop */
     bool tables_unusable;  /* refcount table or a block of it cannot be used */

@@ -271,11 +271,12 @@ static bool read_crypto(struct qcow2 *q, const struct qcow2_extension *ext, stru
     q->crypto_offset = qcow2_crypto_offset(raw);
     q->crypto_length = qcow2_crypto_length(raw);
     if (q->crypto_offset % q->cluster_size ||
-        !range_inside(q->crypto_offset, q->crypto_length, MAX_HOST_OFFSET)) {
+        !range_inside(q->crypto_offset, q->crypto_length, MAX_HOST_OFFSET) ||
+        q->crypto_length > MAX_CRYPTO_HEADER) {
         q->crypto_length = 0;
         return damaged(err, q->file, ext->off,
-                       "encryption header extension: offset 0x%" PRIx64 " is not valid",
-                       qcow2_crypto_offset(raw));
+                       "encryption header extension: 0x%" PRIx64 " bytes at 0x%" PRIx64 " are not possible",
+                       qcow2_crypto_length(raw), qcow2_crypto_offset(raw));
     }
     return true;
 }

@@ -4,6 +4,7 @@
  * copied flags follow. What a read returned before it returns afterwards. All of it lies in one transaction.
  */
 #include "alloc.h"
+#include "bitmap.h"
 #include "check.h"
 #include "write.h"
 
@@ -320,7 +321,9 @@ static bool mend_bitmaps(struct qcow2 *q, struct error *err)
         return true;
     bool ok = qcow2_bitmaps_load(q, &list, err);
     for (size_t i = 0; ok && i < list.count; i++)
-        ok = qcow2_each_entry(q, list.items[i].table_offset, list.items[i].table_size, see_bad_entry, &bad,
+        ok = (qcow2_bitmap_fits(q, &list.items[i]) ||
+              fail(err, E_DAMAGED, "a bitmap does not fit the disk")) &&
+             qcow2_each_entry(q, list.items[i].table_offset, list.items[i].table_size, see_bad_entry, &bad,
                               err);
     qcow2_bitmaps_free(&list);
     if (ok || err->kind != E_DAMAGED)

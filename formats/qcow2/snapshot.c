@@ -84,7 +84,7 @@ static bool read_snapshot(struct qcow2 *q, uint64_t *at, struct qcow2_snapshot *
 
 bool qcow2_snapshots_scan(struct qcow2 *q, struct qcow2_snapshot_list *list, struct error *err)
 {
-    uint64_t start = q->h.snapshots_offset, at = start;
+    uint64_t start = q->h.snapshots_offset, at = start, tables = 0;
     *list = (struct qcow2_snapshot_list){0};
     if (q->h.nb_snapshots && start % q->cluster_size)
         return damaged(err, q->file, qcow2_header_off_snapshots_offset,
@@ -104,6 +104,14 @@ bool qcow2_snapshots_scan(struct qcow2 *q, struct qcow2_snapshot_list *list, str
         if (!ok || !read_snapshot(q, &at, &snapshot, err)) {
             free_snapshot(&snapshot);
             return because(err, "snapshot %" PRIu32, i);
+        }
+        /* No two L1 tables share a byte: more of them than file is damage, and reading all would take
+         * forever. */
+        tables += (uint64_t)snapshot.l1_size * 8;
+        if (tables > q->file->size) {
+            free_snapshot(&snapshot);
+            return damaged(err, q->file, snapshot.off,
+                           "snapshot %" PRIu32 ": the L1 tables of the snapshots overlap", i);
         }
         list->items[list->count++] = snapshot;
         list->bytes = at - start;

@@ -4,6 +4,7 @@
  * work by the size of the file.
  */
 #include "alloc.h"
+#include "bitmap.h"
 #include "check.h"
 
 #include <inttypes.h>
@@ -125,27 +126,45 @@ bool qcow2_walk_stored(struct qcow2_walk *walk, uint64_t cluster, uint64_t *coun
 
 /* ---- L1 and L2 ---- */
 
-static struct l2_use *find_use(const struct qcow2_walk *walk, uint64_t table)
+/* The slot of a table in the hash. */
+static uint32_t *find_use(const struct qcow2_walk *walk, uint64_t table)
 {
     size_t i = (size_t)((table >> 9) * 0x9E3779B97F4A7C15u >> 20) & walk->l2_mask;
-    while (walk->l2[i].table && walk->l2[i].table != table)
+    while (walk->l2_hash[i] && walk->l2[walk->l2_hash[i] - 1].table != table)
         i = (i + 1) & walk->l2_mask;
-    return &walk->l2[i];
+    return &walk->l2_hash[i];
 }
 
-static bool grow_uses(struct qcow2_walk *walk, struct error *err)
+static bool grow_hash(struct qcow2_walk *walk, struct error *err)
 {
-    struct l2_use *old = walk->l2;
-    size_t old_count = old ? walk->l2_mask + 1 : 0, count = old ? old_count * 2 : 256;
-    struct l2_use *larger = mem_array(count, sizeof *larger, err);
+    size_t count = walk->l2_hash ? (walk->l2_mask + 1) * 2 : 256;
+    uint32_t *larger = mem_array(count, sizeof *larger, err);
     if (!larger)
         return false;
-    walk->l2 = larger;
+    free(walk->l2_hash);
+    walk->l2_hash = larger;
     walk->l2_mask = count - 1;
-    for (size_t i = 0; i < old_count; i++)
-        if (old[i].table)
-            *find_use(walk, old[i].table) = old[i];
-    free(old);
+    for (size_t i = 0; i < walk->l2_used; i++)
+        *find_use(walk, walk->l2[i].table) = (uint32_t)i + 1;
+    return true;
+}
+
+/* The record of a table, made when it is named for the first time. */
+static bool use_of_table(struct qcow2_walk *walk, uint64_t table, uint64_t l1_index, struct l2_use **out,
+                         struct error *err)
+{
+    if (walk->l2_used >= walk->l2_mask / 2 && !grow_hash(walk, err))
+        return false;
+    uint32_t *slot = find_use(walk, table);
+    if (*slot == 0) {
+        if (walk->l2_used == UINT32_MAX)
+            return fail(err, E_TOOBIG, "there are too many L2 tables to check");
+        if (!mem_grow(&walk->l2, &walk->l2_capacity, walk->l2_used + 1, sizeof *walk->l2, err))
+            return false;
+        walk->l2[walk->l2_used++] = (struct l2_use){.table = table, .first_index = (uint32_t)l1_index};
+        *slot = (uint32_t)walk->l2_used;
+    }
+    *out = &walk->l2[*slot - 1];
     return true;
 }
 
@@ -194,23 +213,19 @@ static bool see_l1_entry(struct qcow2 *q, uint64_t index, uint64_t entry, void *
     if (!range_inside(table, q->cluster_size, q->file->size))
         qcow2_walk_damage(walk, "cut-off", place,
                           "L1 entry %" PRIu64 ": the end of the file cuts its L2 table", index);
-    if (walk->l2_used >= walk->l2_mask / 2 && !grow_uses(walk, err))
+    struct l2_use *use = NULL;
+    if (!use_of_table(walk, table, index, &use, err))
         return false;
-    struct l2_use *use = find_use(walk, table);
-    if (!use->table) {
-        *use = (struct l2_use){.table = table, .first_index = (uint32_t)index};
-        walk->l2_used++;
-    } else if (qcow2_has_data_file(q)) {
+    if (use->times && qcow2_has_data_file(q))
         qcow2_walk_damage(walk, "l2-shared", place,
                           "L1 entry %" PRIu64
                           ": another entry names its L2 table, too, and each offset of the "
                           "external data file belongs to one guest offset only",
                           index);
-    }
-    if (l1->active && use->active == 0)
+    if (l1->active && !use->active)
         use->first_index = (uint32_t)index;
-    use->active += l1->active;
-    use->inactive += !l1->active;
+    use->active = use->active || l1->active;
+    use->times += use->times < (UINT32_MAX >> 1);
     unsigned seen = !l1->active ? 0 : entry & ENTRY_COPIED ? SEEN_COPIED : SEEN_SHARED;
     return count_range(walk, table, q->cluster_size, 1, seen, "L2 table", err);
 }
@@ -266,8 +281,7 @@ static bool see_compressed(struct l2_walk *l2, uint64_t entry, struct error *err
     }
     if ((off + len - 1) >> walk->q->cluster_bits >= walk->file_clusters || qcow2_has_data_file(walk->q))
         return true;
-    return count_range(walk, off, len, (uint64_t)l2->use->active + l2->use->inactive, 0, "compressed cluster",
-                       err);
+    return count_range(walk, off, len, l2->use->times, 0, "compressed cluster", err);
 }
 
 static bool see_data(struct l2_walk *l2, struct qcow2_l2 entry, struct error *err)
@@ -285,8 +299,7 @@ static bool see_data(struct l2_walk *l2, struct qcow2_l2 entry, struct error *er
     if (qcow2_has_data_file(q) || host >> q->cluster_bits >= walk->file_clusters)
         return true;
     unsigned seen = !l2->use->active ? 0 : entry.entry & ENTRY_COPIED ? SEEN_COPIED : SEEN_SHARED;
-    return count_range(walk, host, q->cluster_size, (uint64_t)l2->use->active + l2->use->inactive, seen,
-                       "data cluster", err);
+    return count_range(walk, host, q->cluster_size, l2->use->times, seen, "data cluster", err);
 }
 
 static bool see_l2_entry(struct l2_walk *l2, struct qcow2_l2 entry, uint64_t place, uint64_t guest,
@@ -329,16 +342,17 @@ static int by_place(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* In the order of the file, so that reading is sequential; the hash is not needed any more. */
+/* In the order of the file, so that reading is sequential; often they are in it already. */
 static bool walk_tables(struct qcow2_walk *walk, struct error *err)
 {
-    size_t count = 0;
-    for (size_t i = 0; walk->l2 && i <= walk->l2_mask; i++)
-        if (walk->l2[i].table)
-            walk->l2[count++] = walk->l2[i];
-    if (count)
-        qsort(walk->l2, count, sizeof *walk->l2, by_place);
-    for (size_t i = 0; i < count && !walk->stopped; i++)
+    bool sorted = true;
+    free(walk->l2_hash);
+    walk->l2_hash = NULL;
+    for (size_t i = 1; sorted && i < walk->l2_used; i++)
+        sorted = walk->l2[i - 1].table < walk->l2[i].table;
+    if (!sorted)
+        qsort(walk->l2, walk->l2_used, sizeof *walk->l2, by_place);
+    for (size_t i = 0; i < walk->l2_used && !walk->stopped; i++)
         if (!walk_l2(walk, &walk->l2[i], err))
             return false;
     return true;
@@ -371,7 +385,6 @@ static bool walk_snapshots(struct qcow2_walk *walk, struct error *err)
         qcow2_walk_damage(walk, "snapshot-table", bad.offset, "%s",
                           q->refused_for & REFUSED_SNAPSHOTS ? q->refused : bad.message);
     }
-    uint64_t bytes = 0;
     bool ok = count_range(walk, q->h.snapshots_offset, list.bytes, 1, 0, "snapshot table", err);
     for (size_t i = 0; ok && i < list.count && !walk->stopped; i++) {
         const struct qcow2_snapshot *s = &list.items[i];
@@ -379,13 +392,6 @@ static bool walk_snapshots(struct qcow2_walk *walk, struct error *err)
             qcow2_walk_damage(walk, "snapshot-extra", s->off,
                               "snapshot %zu has %" PRIu32 " bytes of extra data, not %d", i, s->extra_len,
                               SNAPSHOT_EXTRA_V3);
-        bytes += (uint64_t)s->l1_size * 8;
-        /* No two L1 tables share a byte: more of them than file is damage, and reading on would take forever.
-         */
-        if (bytes > q->file->size) {
-            qcow2_walk_damage(walk, "snapshot-l1", s->off, "the L1 tables of the snapshots overlap");
-            break;
-        }
         ok = walk_l1(walk, s->l1_offset, s->l1_size, false, err);
     }
     qcow2_snapshots_free(&list);
@@ -425,6 +431,11 @@ static bool walk_bitmaps(struct qcow2_walk *walk, struct error *err)
     for (size_t i = 0; ok && i < list.count && !walk->stopped; i++) {
         const struct qcow2_bitmap *b = &list.items[i];
         uint64_t there = b->table_offset < q->file->size ? (q->file->size - b->table_offset) / 8 : 0;
+        if (!qcow2_bitmap_fits(q, b))
+            qcow2_walk_damage(walk, "bitmap-directory", b->off,
+                              "bitmap %zu: bitmap_table_size is %" PRIu32
+                              ", which does not fit the disk and the granularity",
+                              i, b->table_size);
         ok = count_range(walk, b->table_offset, (uint64_t)b->table_size * 8, 1, 0, "bitmap table", err) &&
              qcow2_each_entry(q, b->table_offset, MIN_OF(b->table_size, there), see_bitmap_entry, walk, err);
     }
@@ -464,8 +475,10 @@ void qcow2_walk_free(struct qcow2_walk *walk)
     counts_free(&walk->counts);
     free(walk->blocks);
     free(walk->l2);
+    free(walk->l2_hash);
     walk->blocks = NULL;
     walk->l2 = NULL;
+    walk->l2_hash = NULL;
     /* It names only what L1 entries must not: good for nothing else. */
     qcow2_index_free(walk->q);
 }

@@ -143,13 +143,45 @@ def snapshots_offset():
     repair_keeps('the offset of no snapshots', 'snapshot-table')
 
 
-def bitmap_directory_size():
+def with_bitmap():
+    """The place of the directory's size and offset in the header."""
     make('cluster_size=64k', '1M', 'write -P 17 0 128k')
     expect(run('qemu-img', 'bitmap', '--add', 't.qcow2', 'b').returncode == 0, 'bitmap')
     with open('t.qcow2', 'rb') as file:
-        at = file.read(65536).index(struct.pack('>II', 0x23852875, 24)) + 16
+        return file.read(65536).index(struct.pack('>II', 0x23852875, 24)) + 16
+
+
+def bitmap_sizes():
+    at = with_bitmap()
     poke(at, number(at) + 40)
     repair_keeps('a bitmap directory that is too long', 'bitmap-directory')
+    at = with_bitmap()
+    poke(number(at + 8) + 8, 2, 4)
+    repair_keeps('a bitmap table that is too long', 'bitmap-directory')
+
+
+def overlapping_snapshots():
+    """Snapshots without end, all with the same long L1 table."""
+    make('cluster_size=64k', '1M', 'write -P 17 0 128k')
+    l1_at = (os.path.getsize('t.qcow2') + 65535) // 65536 * 65536
+    table, count = l1_at + (1 << 20), 60000
+    with open('t.qcow2', 'r+b') as file:
+        file.seek(l1_at)
+        file.write(struct.pack('>Q', l2()) * 131072)
+        file.seek(table)
+        file.write(b''.join(struct.pack('>QIHHIIQII', l1_at, 131072, 4, 4, 0, 0, 0, 0, 24) +
+                            struct.pack('>QQQ', 0, 1 << 20, 0) + b'%04x%04x' % (i, i) for i in range(count)))
+    poke(60, count, 4)
+    poke(64, table)
+
+
+def long_encryption_header():
+    make('cluster_size=64k', '1M', 'write -P 17 0 128k')
+    poke(32, 2, 4)
+    with open('t.qcow2', 'r+b') as file:
+        file.seek(112)
+        file.write(struct.pack('>IIQQII', 0x0537be77, 16, 65536, 1 << 40, 0, 0))
+    os.truncate('t.qcow2', 1 << 42)
 
 
 def costs():
@@ -164,9 +196,14 @@ def costs():
     make('cluster_size=512', '1M', 'write -P 17 0 1M')
     os.truncate('t.qcow2', 1 << 42)
     run(DISH, 't.qcow2', '-c', 'compact')
+    compacted = os.path.getsize('t.qcow2')
+    overlapping_snapshots()
+    run(DISH, '-k', '-r', 't.qcow2', '-c', 'what file: 70000', '-c', 'check --container')
+    long_encryption_header()
+    run(DISH, '-k', '-r', 't.qcow2', '-c', 'check --container', '-c', 'qcow2-info -v')
     spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
     expect(spent < (10 if SANITIZED else 2), f'{spent:.1f} s')
-    expect(os.path.getsize('t.qcow2') < 4 << 20, 'compact leaves a hole at the end of the file')
+    expect(compacted < 4 << 20, 'compact leaves a hole at the end of the file')
 
 
 def lost_image():
@@ -183,7 +220,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)
         for test in (data_past_the_end, table_past_the_end, many_bad_tables, shared_table, write_past_the_end,
-                     metadata_freed, snapshots_offset, bitmap_directory_size, costs, lost_image):
+                     metadata_freed, snapshots_offset, bitmap_sizes, costs, lost_image):
             for name in os.listdir('.'):
                 os.unlink(name)
             test()

@@ -34,14 +34,21 @@ BUDGET = 15  # seconds that the short form may take
 BAD_OUTPUT = re.compile(r'AddressSanitizer|LeakSanitizer|runtime error|SUMMARY: |Assertion')
 
 
+# Why QEMU's check does not even begin: it keeps a counter for each cluster of a hole, needs the key and the data file,
+# and knows no format with a longer name.
+NOT_CHECKED = "File too large|encrypt.key-secret|'data-file' is required|Could not open 'data|ext_backing_format: len"
+
 
 def missed_by_qemu(finding, length):
     """Is this one of the faults that QEMU's check does not look for?"""
     if finding['code'] == 'leaked-cluster':
         return finding['offset'] >= length  # a count of a cluster past the end
     # Tables and compressed clusters may begin up to a cluster behind the end for QEMU.
+    extended = re.match(r'L2 entry 0x(\w+) .*reserved bits are set', finding['message'])
+    if extended:  # bit 0 of an extended entry
+        return int(extended[1], 16) & 0x3f000000000001fe == 0
     return finding['code'] == 'cut-off' or any(text in finding['message'] for text in (
-        'past the end of the file', 'the offset in the external data file differs',
+        'past the end of the file', '(there are no snapshots)', 'the offset in the external data file differs',
         'a zero cluster in an image of version 2'))
 
 
@@ -264,8 +271,8 @@ class Case:
 
     def judge_repair(self, reads, report, text):
         found, answer = qemu('qemu-img', 'check', '-f', 'qcow2', self.path)
-        if 'File too large' in answer:  # QEMU keeps a counter for each cluster of a hole, too
-            self.note('QEMU: too many clusters to check')
+        if re.search(NOT_CHECKED, answer):
+            self.note('QEMU cannot check it')
         elif found != 0:
             raise Failure(f'after our repair qemu-img check says {found}\n{answer[-1500:]}\n{text[-3000:]}')
         status, _, again = self.check()
@@ -277,11 +284,11 @@ class Case:
         span = self.image.cluster ** 2 // (16 if self.image.extended else 8)
         gone = {int(index) for text in lost for index in re.findall(r'L1 entry (\d+)', text)}
         for i, (off, _) in enumerate(self.pieces):
-            if isinstance(after[i], str):
+            if isinstance(after[i], str) and 'encrypted' not in after[i]:
                 raise Failure(f'guest offset {off:#x} cannot be read after the repair: {after[i]}')
             if not isinstance(reads[i], str) and reads[i] != after[i] and off // span not in gone:
                 raise Failure(f'the repair changed guest offset {off:#x}\n{text[-3000:]}')
-            if foreign is None or foreign[i] != after[i]:
+            if found == 0 and (foreign is None or foreign[i] != after[i]):
                 raise Failure(f'after the repair QEMU reads other bytes at {off:#x}\n{text[-3000:]}')
 
     def change(self, clean):

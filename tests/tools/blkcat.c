@@ -65,15 +65,21 @@ static bool open_layer(const struct container_open *open, const char *path, cons
     struct stage_options options = {.read_only = true};
     enum recovery recovery;
     struct layer *layer = mem_new(sizeof *layer, err);
-    if (!layer || !stage_open(path, &options, &layer->file, &recovery, err))
+    if (!layer)
         return false;
+    if (!stage_open(path, &options, &layer->file, &recovery, err)) {
+        free(layer);
+        return false;
+    }
     layer->path = mem_string(path, err);
     layer->open = *open;
     layer->open.path = layer->path;
     layer->open.read_only = true;
     layer->open.backing_format = NULL;
-    if (!driver_for(layer->file, format)->open(layer->file, &layer->open, &layer->dev.below, err))
+    if (!driver_for(layer->file, format)->open(layer->file, &layer->open, &layer->dev.below, err)) {
+        layer_close(&layer->dev);
         return false;
+    }
     layer->dev.ops = &layer_ops;
     layer->dev.size = layer->dev.below->size;
     layer->dev.read_only = true;

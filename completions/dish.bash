@@ -43,13 +43,13 @@ _dish()
         wc) COMPREPLY=($(compgen -W '--lines --words --bytes --chars --max-line-length' -- "$cur"));;
         hexdump) COMPREPLY=($(compgen -W '--skip --length --no-squeezing --canonical' -- "$cur"));;
         strings) COMPREPLY=($(compgen -W '--bytes --radix --encoding --print-file-name --all' -- "$cur"));;
-        grep) COMPREPLY=($(compgen -W '--recursive --ignore-case --line-number --files-with-matches --files-without-match --invert-match --count --extended-regexp --basic-regexp --fixed-strings --text --quiet --no-messages --word-regexp --line-regexp --only-matching --byte-offset --no-filename --with-filename --null --regexp --max-count --after-context --before-context --context --include --exclude --exclude-dir' -- "$cur"));;
+        grep) COMPREPLY=($(compgen -W '--recursive --ignore-case --line-number --files-with-matches --files-without-match --invert-match --count --extended-regexp --basic-regexp --fixed-strings --text --quiet --no-messages --word-regexp --line-regexp --only-matching --byte-offset --no-filename --with-filename --null --regexp --file --max-count --after-context --before-context --context --include --exclude --exclude-dir' -- "$cur"));;
         sum) COMPREPLY=($(compgen -W '--algorithm --check --tag --binary --text --ignore-missing --strict --quiet --status' -- "$cur"));;
         cmp) COMPREPLY=($(compgen -W '--recursive --attributes --silent --verbose --print-bytes --bytes --ignore-initial' -- "$cur"));;
         du) COMPREPLY=($(compgen -W '--summarize --human-readable --all --total --max-depth --bytes --apparent-size --block-size --count-links --dereference-args' -- "$cur"));;
-        put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy --at --length' -- "$cur"));;
-        get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --at --length' -- "$cur"));;
-        cp) COMPREPLY=($(compgen -W '--recursive --archive --dereference --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
+        put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --preserve --update --no-clobber --verbose --force --owner --mode --lossy --at --length' -- "$cur"));;
+        get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --preserve --update --no-clobber --verbose --force --at --length' -- "$cur"));;
+        cp) COMPREPLY=($(compgen -W '--recursive --archive --dereference --preserve --update --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;
         mirror) COMPREPLY=($(compgen -W '--dry-run --delete --verbose --lossy' -- "$cur"));;
         tar-in) COMPREPLY=($(compgen -W '--owner --mode --lossy' -- "$cur"));;
         tar-out) COMPREPLY=($(compgen -W '--format' -- "$cur"));;

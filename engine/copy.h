@@ -35,6 +35,8 @@ enum copy_action { COPY_CREATED, COPY_CHANGED, COPY_REMOVED };
 struct copy_options {
     bool recursive;    /* directories with what is in them */
     bool archive;      /* owners, modes, times, links, devices, extended attributes, holes; also recursive */
+    bool preserve;     /* owners, modes and times */
+    bool update;       /* leave files alone that are not older than the source */
     bool follow;       /* symbolic links are what they point to */
     bool lossy;        /* go on without what the target cannot hold */
     bool no_clobber;   /* leave existing files alone */
@@ -54,6 +56,12 @@ struct copy_options {
     void (*did)(void *arg, enum copy_action, const char *path);
     void *arg;
 };
+
+/* Owners, modes and times are those of the source. */
+static inline bool copy_keeps(const struct copy_options *options)
+{
+    return options->archive || options->preserve;
+}
 
 struct copy_tally {
     uint64_t files, directories, others, bytes, failed;

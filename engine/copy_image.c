@@ -309,7 +309,7 @@ static bool create_here(struct image_target *target, const char *name, const str
     if (!file_create_with(target->volume, dir, name, attr, link, FILE_ABSENT | FILE_KEEP_TIMES,
                           &target->current, err))
         return false;
-    return options->archive ||
+    return copy_keeps(options) ||
            acl_inherit(target->volume, dir, target->current,
                        !options->mode && target->base.asked ? S_IFREG | target->base.asked : attr->mode,
                        options->mode, err);
@@ -371,9 +371,9 @@ static bool image_leave(struct copy_target *base, const struct fs_attr *attr, st
     struct image_target *target = (struct image_target *)base;
     struct image_dir dir = *here(target);
     target->depth--;
-    if (base->options->dry_run || (dir.created && !base->options->archive))
+    if (base->options->dry_run || (dir.created && !copy_keeps(base->options)))
         return true;
-    if (base->options->archive)
+    if (copy_keeps(base->options))
         return set_if_other(target, dir.id, attr, err);
     return !dir.touched || file_modified(target->volume, dir.id, err);
 }
@@ -495,7 +495,7 @@ static bool image_finish(struct copy_target *base, const struct fs_attr *attr, u
         return false;
     if (!target->replaced)
         return true;
-    if (base->options->archive)
+    if (copy_keeps(base->options))
         return file_setattr(target->volume, target->current, attr, attr_mask(target), err);
     if (base->options->mode || base->options->set_uid || base->options->set_gid) {
         now = *attr;

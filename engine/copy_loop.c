@@ -145,7 +145,7 @@ bool copy_target_attr(const struct copy *copy, const struct copy_item *item, str
     out->nlink = 1;
     out->flags = 0;
     out->ctime = out->crtime = now;
-    if (options->archive) {
+    if (copy_keeps(options)) {
         out->atime = clamp_time(limits, out->atime);
         out->mtime = clamp_time(limits, out->mtime);
     } else {
@@ -153,7 +153,7 @@ bool copy_target_attr(const struct copy *copy, const struct copy_item *item, str
         out->uid = out->gid = 0;
         out->atime = out->mtime = now;
     }
-    if (options->archive && copy->source->driver && copy->target->driver) {
+    if (copy_keeps(options) && copy->source->driver && copy->target->driver) {
         out->ctime = clamp_time(limits, item->attr.ctime);
         if (item->attr.has_crtime)
             out->crtime = clamp_time(limits, item->attr.crtime);
@@ -361,8 +361,15 @@ static bool mirror_file(struct copy *copy, const struct copy_item *item, const s
 static bool existing_stays(struct copy *copy, const struct copy_item *item, bool *stays, struct error *err)
 {
     struct fs_attr old;
-    return !copy->options->no_clobber ||
-           copy->target->ops->stat(copy->target, name_of(copy, item), &old, stays, err);
+    const struct fs_time *new_time = &item->attr.mtime;
+    if (!copy->options->no_clobber && !copy->options->update)
+        return true;
+    if (!copy->target->ops->stat(copy->target, name_of(copy, item), &old, stays, err))
+        return false;
+    bool newer = *stays && (new_time->sec > old.mtime.sec ||
+                            (new_time->sec == old.mtime.sec && new_time->nsec > old.mtime.nsec));
+    *stays &= copy->options->no_clobber || !newer;
+    return true;
 }
 
 /* Without -r and -a, devices and pipes of the host are read, as cp does. */

@@ -114,7 +114,7 @@ static bool host_stat(struct copy_target *base, const char *name, struct fs_attr
 static void set_owner(struct host_target *target, int dir_fd, const char *name, const struct fs_attr *attr)
 {
     target->owner_lost = false;
-    if (!target->base.options->archive && !target->base.options->set_uid && !target->base.options->set_gid)
+    if (!copy_keeps(target->base.options) && !target->base.options->set_uid && !target->base.options->set_gid)
         return;
     if (fchownat(dir_fd, name, attr->uid, attr->gid, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH)) == 0)
         return;
@@ -126,7 +126,7 @@ static mode_t final_mode(const struct host_target *target, const struct fs_attr 
 {
     const struct copy_options *options = target->base.options;
     mode_t mode = attr->mode & 07777;
-    if (!options->archive && !options->mode)
+    if (!copy_keeps(options) && !options->mode)
         mode &= ~target->umask_bits;
     return target->owner_lost ? mode & 01777 : mode;
 }
@@ -171,11 +171,11 @@ static bool finish_dir(struct host_target *target, const struct host_dir *dir, c
     const struct copy_options *options = target->base.options;
     if (options->dry_run)
         return true;
-    if (!dir->created && options->archive)
+    if (!dir->created && copy_keeps(options))
         set_owner(target, dir->fd, "", attr);
-    if ((dir->created || options->archive) && fchmod(dir->fd, final_mode(target, attr)) != 0)
+    if ((dir->created || copy_keeps(options)) && fchmod(dir->fd, final_mode(target, attr)) != 0)
         return fail_errno(err, errno, "cannot set the mode");
-    if (options->archive)
+    if (copy_keeps(options))
         set_times(dir->fd, attr);
     return true;
 }
@@ -250,7 +250,7 @@ static bool host_begin(struct copy_target *base, const char *name, const struct 
         return false;
     snprintf(target->name, sizeof target->name, "%s", name);
     target->temp[0] = 0;
-    mode_t mode = base->options->archive || base->options->mode ? 0600 : attr->mode & 0777;
+    mode_t mode = copy_keeps(base->options) || base->options->mode ? 0600 : attr->mode & 0777;
     target->fd = open_new(here(target)->fd, name, mode);
     target->made = target->fd >= 0;
     if (target->fd < 0 && errno != EEXIST)
@@ -287,10 +287,10 @@ static bool host_finish(struct copy_target *base, const struct fs_attr *attr, ui
     if (size != UINT64_MAX && target->made && (size > INT64_MAX || ftruncate(target->fd, (off_t)size) != 0))
         return fail_errno(err, size > INT64_MAX ? EFBIG : errno,
                           "cannot make a file of %llu bytes on the host", (unsigned long long)size);
-    if (target->made && (options->archive || options->mode) &&
+    if (target->made && (copy_keeps(options) || options->mode) &&
         fchmod(target->fd, final_mode(target, attr)) != 0)
         return fail_errno(err, errno, "cannot set the mode");
-    if (target->made && options->archive)
+    if (target->made && copy_keeps(options))
         set_times(target->fd, attr);
     int fd = target->fd;
     target->fd = -1;
@@ -350,7 +350,7 @@ static bool host_make(struct copy_target *base, const char *name, const struct f
         return fail_errno(err, errno, "cannot make the %s on the host", file_type_name(attr->mode));
     snprintf(target->name, sizeof target->name, "%s", name);
     set_owner(target, dir_fd, name, attr);
-    if (!base->options->archive)
+    if (!copy_keeps(base->options))
         return true;
     if (!S_ISLNK(attr->mode) && fchmodat(dir_fd, name, final_mode(target, attr), 0) != 0)
         return fail_errno(err, errno, "cannot set the mode");

@@ -67,6 +67,8 @@ bool copying_begin(struct copying *copying, struct session *session, struct call
     options->follow = call_has(call, "L");
     options->lossy = call_has(call, "lossy");
     options->no_clobber = call_has(call, "n");
+    options->preserve = call_has(call, "p");
+    options->update = call_has(call, "u");
     options->mode = call_value(call, "m");
     options->complain = complain;
     options->note = note;

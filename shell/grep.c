@@ -7,7 +7,9 @@
 #include "text.h"
 #include "walk.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -363,6 +365,24 @@ static bool grep_arg(struct grep *grep, const char *text, struct error *err)
 /* ---- the command ----------------------------------------------------------------------------------------
  */
 
+/* The lines of a host file, each a pattern. */
+static bool add_patterns_of(struct grep *grep, const char *path, struct error *err)
+{
+    FILE *file = fopen(path, "re");
+    char *line = NULL;
+    size_t size = 0;
+    bool ok = file || fail_errno(err, errno, "%s", path);
+    for (ssize_t n; ok && (n = getline(&line, &size, file)) >= 0;) {
+        if (n > 0 && line[n - 1] == '\n')
+            line[n - 1] = 0;
+        ok = matcher_add(grep->matcher, line, err);
+    }
+    free(line);
+    if (file)
+        fclose(file);
+    return ok;
+}
+
 static bool compile(struct grep *grep, int *first, struct error *err)
 {
     struct call *call = grep->call;
@@ -372,7 +392,10 @@ static bool compile(struct grep *grep, int *first, struct error *err)
     if (!matcher_new(&grep->matcher, flags, err))
         return false;
     *first = 0;
-    if (!call_value(call, "e")) {
+    for (int i = 0; i < call->given_count; i++)
+        if (call->given[i].flag->letter == 'f' && !add_patterns_of(grep, call->given[i].value, err))
+            return false;
+    if (!call_value(call, "e") && !call_value(call, "f")) {
         if (call->argc == 0)
             return fail(err, E_USAGE, "missing PATTERN (usage: grep [OPTION...] PATTERN FILE...)");
         *first = 1;
@@ -474,6 +497,7 @@ static const struct flag grep_flags[] = {
     {'H', "with-filename", NULL, ARG_WORD, "with names"},
     {'Z', "null", NULL, ARG_WORD, "a NUL byte behind names"},
     {'e', "regexp", "PATTERN", ARG_WORD, "a pattern; several can be given"},
+    {'f', "file", "FILE", ARG_HOST, "the patterns are the lines of a host file"},
     {'m', "max-count", "N", ARG_NUMBER, "at most so many lines of a file"},
     {'A', "after-context", "N", ARG_NUMBER, "with so many lines after each"},
     {'B', "before-context", "N", ARG_NUMBER, "with so many lines before each"},
@@ -493,6 +517,6 @@ const struct command grep_command = {
     .args = grep_args,
     .flags = grep_flags,
     .needs = READS_INPUT,
-    .instead = "e",
+    .instead = "ef",
     .run = run_grep,
 };

@@ -6,9 +6,11 @@
 #include "mode.h"
 #include "path.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* The mask that new files without -m are made under, as a login shell has it. */
 enum { UMASK = 022 };
@@ -157,6 +159,35 @@ static bool touch_one(struct file_arg *arg, void *opaque, struct error *err)
     return file_setattr(arg->volume, arg->id, &attr, touch->mask, err);
 }
 
+/* [[CC]YY]MMDDhhmm[.ss], as POSIX has it: years without a century are those from 1969 to 2068. */
+static bool parse_stamp(const char *text, struct fs_time *out, struct error *err)
+{
+    size_t digits = strspn(text, "0123456789"), year_digits = digits - 8;
+    int year, month, day, hour, minute, second = 0, end = -1;
+    time_t now = (time_t)session_now().sec;
+    struct tm tm = {0};
+    bool good = digits == 8 || digits == 10 || digits == 12;
+    good = good && (!text[digits] ||
+                    (sscanf(text + digits, ".%2d%n", &second, &end) == 1 && end == 3 && !text[digits + 3]));
+    good = good && sscanf(text + year_digits, "%2d%2d%2d%2d", &month, &day, &hour, &minute) == 4 &&
+           localtime_r(&now, &tm);
+    if (good && year_digits > 0) {
+        good = sscanf(text, year_digits == 2 ? "%2d" : "%4d", &year) == 1;
+        tm.tm_year = year_digits == 4 ? year - 1900 : year < 69 ? year + 100 : year;
+    }
+    if (!good || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60)
+        return fail(err, E_USAGE, "-t: '%s' is no time of the form [[CC]YY]MMDDhhmm[.ss]", text);
+    tm = (struct tm){.tm_year = tm.tm_year,
+                     .tm_mon = month - 1,
+                     .tm_mday = day,
+                     .tm_hour = hour,
+                     .tm_min = minute,
+                     .tm_sec = second,
+                     .tm_isdst = -1};
+    *out = (struct fs_time){mktime(&tm), 0};
+    return true;
+}
+
 static bool run_touch(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     (void)out;
@@ -166,7 +197,10 @@ static bool run_touch(struct session *session, struct call *call, struct output 
     const char *date = call_value(call, "d"), *reference = call_value(call, "r");
     if (date && !time_parse(date, &now, err))
         return because(err, "-d");
-    if (date)
+    const char *stamp = call_value(call, "t");
+    if (stamp && !parse_stamp(stamp, &now, err))
+        return false;
+    if (date || stamp)
         touch.atime = touch.mtime = now;
     if (reference) {
         struct file_arg arg;
@@ -193,6 +227,7 @@ static const struct flag touch_flags[] = {
     {'c', "no-create", NULL, ARG_WORD, "make no files"},
     {'h', "no-dereference", NULL, ARG_WORD, "a symbolic link itself"},
     {'d', "date", "TIME", ARG_WORD, "this time: @SECONDS, 2024-05-06 or 2024-05-06T07:08:09.123456789Z"},
+    {'t', NULL, "STAMP", ARG_WORD, "this time: [[CC]YY]MMDDhhmm[.ss]"},
     {'r', "reference", "FILE", ARG_PATH, "the times of this file of the image"},
     {0},
 };

@@ -21,6 +21,8 @@ enum { CHUNK = 1 << 20 };
         {'a', "archive", NULL, ARG_WORD,                                                                     \
          "keep owner, mode, times, links, devices, xattrs and holes; implies -r"},                           \
         {'L', "dereference", NULL, ARG_WORD, "copy what symbolic links point to"},                           \
+        {'p', "preserve", NULL, ARG_WORD, "keep owner, mode and times"},                                     \
+        {'u', "update", NULL, ARG_WORD, "leave files alone that are as new as the source, or newer"},        \
         {'n', "no-clobber", NULL, ARG_WORD, "leave files alone that exist already"},                         \
         {'v', "verbose", NULL, ARG_WORD, "name what is copied"},                                             \
     {                                                                                                        \

@@ -203,6 +203,27 @@ static bool put_number_directive(struct text *text, char letter, const struct fi
     }
 }
 
+/* %t, or with a letter for a part of it %Tk. */
+static bool put_time_directive(struct text *text, const char *p, const struct fs_attr *attr, size_t *used)
+{
+    static const char letters[] = "atcATCB";
+    const struct fs_time times[] = {attr->atime, attr->mtime, attr->ctime, attr->atime,
+                                    attr->mtime, attr->ctime, attr->crtime};
+    const char *letter = *p ? strchr(letters, *p) : NULL;
+    if (!letter)
+        return false;
+    const struct fs_time time = times[letter - letters];
+    if (*letter >= 'a') {
+        put_whole_time(text, time);
+        return true;
+    }
+    if (!p[1])
+        return false;
+    *used = 2;
+    put_time_part(text, time, p[1]);
+    return true;
+}
+
 /* One directive; *used counts the letters after the %. False: there is no such one, or an error. */
 static bool put_directive(struct printing *printing, const char *p, size_t *used, struct error *err)
 {
@@ -212,7 +233,7 @@ static bool put_directive(struct printing *printing, const char *p, size_t *used
     struct fs_attr target;
     char permissions[11];
     *used = 1;
-    if (put_number_directive(text, *p, printing->file))
+    if (put_number_directive(text, *p, printing->file) || put_time_directive(text, p, attr, used))
         return true;
     switch (*p) {
     case 'p':
@@ -257,29 +278,6 @@ static bool put_directive(struct printing *printing, const char *p, size_t *used
         return true;
     case 'l':
         return put_target(printing, err);
-    case 'a':
-        put_whole_time(text, attr->atime);
-        return true;
-    case 't':
-        put_whole_time(text, attr->mtime);
-        return true;
-    case 'c':
-        put_whole_time(text, attr->ctime);
-        return true;
-    case 'A':
-    case 'B':
-    case 'C':
-    case 'T':
-        if (!p[1])
-            break;
-        *used = 2;
-        put_time_part(text,
-                      *p == 'A'   ? attr->atime
-                      : *p == 'C' ? attr->ctime
-                      : *p == 'B' ? attr->crtime
-                                  : attr->mtime,
-                      p[1]);
-        return true;
     default:
         break;
     }

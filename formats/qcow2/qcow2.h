@@ -21,7 +21,7 @@
  * always stored with what they count: the dirty bit is never set, only honoured.
  * 3. `fresh` holds the clusters that the running command allocated out of space that was free at the last
  *    commit; only writes into these become WRITE_FRESH on our account. `freed` holds what was freed since the
- *    last commit; it is not handed out again before.
+ *    last commit; it is not handed out again before, unless the file cannot grow, and never written as fresh.
  * 4. `index` knows every metadata cluster. A write into the file that would hit one which is not being
  * updated is refused and marks the image corrupt.
  */

@@ -167,6 +167,8 @@ SESSIONS = [
     Session("snapshots", Image("disk.qcow2", "ext", qcow2=True), make_qcow2,
             "snapshot create first\nput big.bin /new\nrm /one\nsnapshot create second\nsnapshot apply first\n"
             "mkdir /after\n"),
+    Session("compact", Image("disk.qcow2", "ext", qcow2=True), make_qcow2,
+            "rm /one\nsnapshot create first\nrm /two\ncompact\nput big.bin /new\n"),
     Session("images", Image("disk.img", "ext"), make_ext,
             "open other=other.img\nmv --lossy /one other:/moved\nopen third=third.qcow2\ncp other:/two third:/copied\n"
             "mv third:/three /came\n",

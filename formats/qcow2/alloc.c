@@ -112,8 +112,12 @@ bool qcow2_allocate(struct qcow2 *q, uint64_t want, bool exact, enum qcow2_kind 
         return false;
     if (count == 0) {
         last_resort = true;
-        if (!find_freed(q, want, exact, &first, &count, err) || count == 0)
+        if (!find_freed(q, want, exact, &first, &count, err))
             return false;
+        if (count == 0) {
+            err->kind = E_NOSPACE;
+            return because(err, "the image is full");
+        }
     }
     *out = (struct qcow2_space){.off = first << q->cluster_bits, .clusters = count};
     out->zeroed = out->off >= size;

@@ -97,7 +97,7 @@ static void test_full(void **state)
     uint8_t byte;
     while (fill(disk, count * CLUSTER, (uint8_t)(count + 1), WRITE_UPDATE, &err))
         count++;
-    assert_int_equal(err.kind, E_UNSUPPORTED);
+    assert_int_equal(err.kind, E_NOSPACE);
     assert_in_range(count, FILE_SIZE / CLUSTER - 12, FILE_SIZE / CLUSTER - 4);
     assert_true(device_reload(disk, &err)); /* as after every command that failed */
     commit(guard, disk);

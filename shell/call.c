@@ -369,6 +369,25 @@ static bool percent_of(const char *text, size_t len, uint64_t base, uint64_t *ou
     return true;
 }
 
+bool call_add_option(struct options *options, const struct option *table, const char *key, const char *value,
+                     struct error *err)
+{
+    char *text = mem_new(strlen(key) + 2 * strlen(value) + 2, err);
+    if (!text)
+        return false;
+    size_t n = strlen(key);
+    memcpy(text, key, n);
+    text[n++] = '=';
+    for (const char *c = value; *c; c++) { /* a single comma would end the value */
+        text[n++] = *c;
+        if (*c == ',')
+            text[n++] = ',';
+    }
+    bool ok = options_parse(options, table, text, err);
+    free(text);
+    return ok;
+}
+
 bool call_size(const char *text, uint64_t base, uint64_t *out, struct error *err)
 {
     char sign = text[0] == '+' || text[0] == '-' ? text[0] : 0;

@@ -131,6 +131,9 @@ const char *call_value(const struct call *, const char *name);
 /* All values of an ARG_OPTIONS option of this letter, read by the format's table; add to `out`. */
 bool call_options(const struct call *, char letter, const struct option *table, struct options *out,
                   struct error *) DISH_CHECKED;
+/* One more of them, whose value may hold commas. */
+bool call_add_option(struct options *, const struct option *table, const char *key, const char *value,
+                     struct error *) DISH_CHECKED;
 /* Checked sizes out of options and arguments: +N, -N and N% are relative to base. */
 bool call_size(const char *text, uint64_t base, uint64_t *out, struct error *) DISH_CHECKED;
 

@@ -89,34 +89,16 @@ static bool fill(struct session *session, struct target *target, struct device *
     return ok && session_publish_disk(target->disk, err);
 }
 
-/* KEY=VALUE for options_parse(), which takes a single comma for the end. */
-static bool add_option(struct target *target, const char *key, const char *value, struct error *err)
-{
-    char *text = mem_new(strlen(key) + 2 * strlen(value) + 2, err);
-    if (!text)
-        return false;
-    size_t n = strlen(key);
-    memcpy(text, key, n);
-    text[n++] = '=';
-    for (const char *c = value; *c; c++) {
-        text[n++] = *c;
-        if (*c == ',')
-            text[n++] = ',';
-    }
-    bool ok = options_parse(&target->options, target->driver->head.make_options, text, err);
-    free(text);
-    return ok;
-}
-
 /* -o, and -B by the names of these options. */
 static bool gather_options(struct call *call, struct target *target, struct error *err)
 {
     const char *backing = call_value(call, "backing"), *format = call_value(call, "backing-format");
     if (!backing)
         backing = call_value(call, "b");
-    return call_options(call, 'o', target->driver->head.make_options, &target->options, err) &&
-           (!backing || add_option(target, "backing_file", backing, err)) &&
-           (!format || add_option(target, "backing_fmt", format, err));
+    const struct option *table = target->driver->head.make_options;
+    return call_options(call, 'o', table, &target->options, err) &&
+           (!backing || call_add_option(&target->options, table, "backing_file", backing, err)) &&
+           (!format || call_add_option(&target->options, table, "backing_fmt", format, err));
 }
 
 static bool open_existing(struct session *session, struct call *call, struct device *from,

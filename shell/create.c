@@ -39,15 +39,11 @@ static bool parse_options(const struct call *call, const struct container_driver
         const char *key = given->flag->letter == 'b'   ? "backing_file"
                           : given->flag->letter == 'F' ? "backing_fmt"
                                                        : NULL;
-        char *text = NULL;
+        bool ok = true;
         if (key)
-            text = mem_printf(err, "%s=%s", key, given->value);
+            ok = call_add_option(options, driver->head.make_options, key, given->value, err);
         else if (given->flag->letter == 'o')
-            text = mem_string(given->value, err);
-        else
-            continue;
-        bool ok = text && options_parse(options, driver->head.make_options, text, err);
-        free(text);
+            ok = options_parse(options, driver->head.make_options, given->value, err);
         if (!ok)
             return false;
     }

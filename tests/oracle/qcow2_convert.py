@@ -93,6 +93,8 @@ def backing():
         clean('diff.qcow2')
         same('c.raw', 'diff.qcow2', f'{words}')
         expect(os.path.getsize('diff.qcow2') < 600000, f'{words}: {os.path.getsize("diff.qcow2")} bytes')
+    dish('create', '-b', 'a,1.raw', '-F', 'raw', 'comma.qcow2')
+    same('a.raw', 'comma.qcow2', 'create -b with a comma in the name')
     said = dish('convert', '--force', '-B', 'a.raw', 'c.raw', 'diff.qcow2', status=1).stderr
     expect('format' in said, f'-B without a format: {said}')
 

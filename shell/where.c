@@ -114,13 +114,17 @@ static void print_step(const struct what *what, const struct what_step *step, co
     if (step->volume)
         output_printf(what->out, " (volume %u)", step->volume->number);
     output_printf(what->out, " 0x%" PRIx64 ": ", step->off);
-    if (step->path) {
+    if (place->layout) {
+        output_printf(what->out, "%s", place->title[0] ? place->title : place->layout->title);
+        if (step->path) {
+            output_printf(what->out, " of ");
+            output_name(what->out, step->path);
+        }
+    } else if (step->path) {
         output_printf(what->out,
                       owner->kind == OWNER_SLACK ? "slack after the end of " : "byte %" PRIu64 " of ",
                       owner->file_off);
         output_name(what->out, step->path);
-    } else if (place->layout) {
-        output_printf(what->out, "%s", place->title[0] ? place->title : place->layout->title);
     } else {
         output_printf(what->out, "%s", owner->text[0] ? owner->text : owner_text(owner->kind));
     }

@@ -198,6 +198,8 @@ bool qcow2_bitmap_add(struct device *dev, const char *name, uint64_t granularity
     struct qcow2_bitmap_list list;
     if (granularity == 0)
         granularity = MIN_OF(MAX_OF(q->cluster_size, 4 * KiB), 64 * KiB);
+    if (q->active.size == 0)
+        return fail(err, E_UNSUPPORTED, "a disk without a byte cannot have bitmaps");
     if (!qcow2_prepare(q, err) || !qcow2_bitmaps_flush(q, err) || !qcow2_bitmaps_load(q, &list, err))
         return false;
     bool ok = check_new(q, &list, name, granularity, err) &&
@@ -334,6 +336,8 @@ static bool resize_one(struct qcow2 *q, struct qcow2_bitmap *b, uint64_t size, s
     struct qcow2_bitmap old = *b;
     if (!check_usable(b, err))
         return because(err, "the disk cannot change its size");
+    if (size == 0)
+        return fail(err, E_UNSUPPORTED, "a disk without a byte cannot have the bitmap '%s'", b->name);
     if (div_up(div_up(size, UINT64_C(1) << b->granularity_bits), 8) > MAX_BITMAP_BYTES)
         return fail(err, E_TOOBIG, "bitmap '%s' would be too large for the disk", b->name);
     if (!new_table(q, entries, &table, err) || !qcow2_bitmap_free_bits(q, &old, entries, err))

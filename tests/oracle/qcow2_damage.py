@@ -160,6 +160,15 @@ def bitmap_sizes():
     repair_keeps('a bitmap table that is too long', 'bitmap-directory')
 
 
+def bitmap_of_nothing():
+    """No other program opens an image whose empty disk has a bitmap."""
+    with_bitmap()
+    for words in (['resize', '--shrink', '0'], ['bitmap', 'add', 'c']):
+        done = run(DISH, '-q', 't.qcow2', '--', *words)
+        expect(done.returncode == 1 and 'without a byte' in done.stderr, f'{words}: {done.stderr}')
+        make('cluster_size=64k', '0')
+
+
 def overlapping_snapshots():
     """Snapshots without end, all with the same long L1 table."""
     make('cluster_size=64k', '1M', 'write -P 17 0 128k')
@@ -220,7 +229,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)
         for test in (data_past_the_end, table_past_the_end, many_bad_tables, shared_table, write_past_the_end,
-                     metadata_freed, snapshots_offset, bitmap_sizes, costs, lost_image):
+                     metadata_freed, snapshots_offset, bitmap_sizes, bitmap_of_nothing, costs, lost_image):
             for name in os.listdir('.'):
                 os.unlink(name)
             test()

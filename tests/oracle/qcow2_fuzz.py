@@ -34,9 +34,9 @@ BUDGET = 15  # seconds that the short form may take
 BAD_OUTPUT = re.compile(r'AddressSanitizer|LeakSanitizer|runtime error|SUMMARY: |Assertion')
 
 
-# Why QEMU's check does not even begin: it keeps a counter for each cluster of a hole, needs the key and the data file,
-# and knows no format with a longer name.
-NOT_CHECKED = "File too large|encrypt.key-secret|'data-file' is required|Could not open 'data|ext_backing_format: len"
+# Why QEMU's check does not even begin: it keeps a counter for each cluster of a hole, needs the key, the data file
+# and its name, and knows no format with a longer name.
+NOT_CHECKED = "File too large|encrypt.key-secret|'data-file' is required|No such file or directory|ext_backing_format: len"
 
 
 def missed_by_qemu(finding, length):

@@ -33,7 +33,7 @@ _dish()
         partition) COMPREPLY=($(compgen -W '--image --start --align --number --uuid --flags --logical --options --append --repair --force' -- "$cur"));;
         mkfs) COMPREPLY=($(compgen -W '--label --uuid --options --directory --force' -- "$cur"));;
         fsck) COMPREPLY=($(compgen -W '--repair --lost --data --superblock' -- "$cur"));;
-        df) COMPREPLY=($(compgen -W '--human-readable --inodes' -- "$cur"));;
+        df) COMPREPLY=($(compgen -W '--human-readable --inodes --print-type' -- "$cur"));;
         ls) COMPREPLY=($(compgen -W '--all --almost-all --recursive --human-readable --inode --reverse --numeric-uid-gid --directory --classify --size --no-group --quote-name --escape --hide-control-chars --literal --ignore-backups --ignore --kibibytes --width --dereference --si --file-type --indicator-style --color --time --sort --full-time --time-style --group-directories-first' -- "$cur"));;
         tree) COMPREPLY=($(compgen -W '--all --level --ascii --pattern' -- "$cur"));;
         stat) COMPREPLY=($(compgen -W '--dereference --format --printf' -- "$cur"));;
@@ -46,7 +46,7 @@ _dish()
         grep) COMPREPLY=($(compgen -W '--recursive --ignore-case --line-number --files-with-matches --files-without-match --invert-match --count --extended-regexp --basic-regexp --fixed-strings --text --quiet --no-messages --word-regexp --line-regexp --only-matching --byte-offset --no-filename --with-filename --null --regexp --file --max-count --after-context --before-context --context --include --exclude --exclude-dir' -- "$cur"));;
         sum) COMPREPLY=($(compgen -W '--algorithm --check --tag --binary --text --ignore-missing --strict --quiet --status' -- "$cur"));;
         cmp) COMPREPLY=($(compgen -W '--recursive --attributes --silent --verbose --print-bytes --bytes --ignore-initial' -- "$cur"));;
-        du) COMPREPLY=($(compgen -W '--summarize --human-readable --all --total --max-depth --bytes --apparent-size --block-size --count-links --dereference-args' -- "$cur"));;
+        du) COMPREPLY=($(compgen -W '--summarize --human-readable --all --total --max-depth --bytes --apparent-size --block-size --count-links --dereference-args --one-file-system --exclude' -- "$cur"));;
         put) COMPREPLY=($(compgen -W '--recursive --archive --dereference --preserve --update --no-clobber --verbose --force --owner --mode --lossy --at --length' -- "$cur"));;
         get) COMPREPLY=($(compgen -W '--recursive --archive --dereference --preserve --update --no-clobber --verbose --force --at --length' -- "$cur"));;
         cp) COMPREPLY=($(compgen -W '--recursive --archive --dereference --preserve --update --no-clobber --verbose --force --owner --mode --lossy' -- "$cur"));;

@@ -16,6 +16,7 @@ static const struct arg volume_args[] = {
 static const struct flag df_flags[] = {
     {'h', "human-readable", NULL, ARG_WORD, "sizes as 1.5G"},
     {'i', "inodes", NULL, ARG_WORD, "inodes instead of space"},
+    {'T', "print-type", NULL, ARG_WORD, "with the types, as always"},
     {0},
 };
 

@@ -447,6 +447,18 @@ static bool du_entry(struct du *du, const struct walk_entry *entry, struct error
     return true;
 }
 
+/* --exclude: names that are not counted, nor what is in them. */
+static bool is_counted(const struct fs_entry *entry, void *arg)
+{
+    const struct call *call = ((const struct du *)arg)->call;
+    for (int i = 0; i < call->given_count; i++) {
+        const char *name = call->given[i].flag->name;
+        if (name && strcmp(name, "exclude") == 0 && glob_match(call->given[i].value, entry->name))
+            return false;
+    }
+    return true;
+}
+
 static bool du_one(struct file_arg *arg, void *opaque, struct error *err)
 {
     struct du *du = opaque;
@@ -455,6 +467,8 @@ static bool du_one(struct file_arg *arg, void *opaque, struct error *err)
     if (!walk_new(&walk, arg->volume, arg->typed, arg->id, WALK_ATTR | WALK_SORTED, err))
         return false;
     bool ok;
+    if (call_has(du->call, "exclude"))
+        walk_filter(walk, is_counted, du);
     while ((ok = walk_next(walk, &entry, err)) && entry->event != WALK_END && !output_closed(du->out))
         if (!(ok = du_entry(du, entry, err)))
             break;
@@ -514,6 +528,8 @@ static const struct flag du_flags[] = {
     {'B', "block-size", "SIZE", ARG_SIZE, "in units of this"},
     {'l', "count-links", NULL, ARG_WORD, "count files with several names each time"},
     {'D', "dereference-args", NULL, ARG_WORD, "follow arguments that are symbolic links"},
+    {'x', "one-file-system", NULL, ARG_WORD, "stay on the volume, as always"},
+    {0, "exclude", "GLOB", ARG_WORD, "leave out what has such a name; can be given several times"},
     {0},
 };
 

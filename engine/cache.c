@@ -349,3 +349,31 @@ struct cache_stats cache_stats(const struct cache *cache)
     stats.max_bytes = (uint64_t)cache->max_blocks * cache->block_size;
     return stats;
 }
+
+void cache_report(const struct cache *cache, struct report *report, const char *key)
+{
+    struct cache_stats stats = cache_stats(cache);
+    report_open(report, key);
+    report_number(report, "hits", stats.hits);
+    report_number(report, "misses", stats.misses);
+    report_number(report, "writes", stats.writes);
+    report_size(report, "bytes", stats.bytes);
+    report_size(report, "max-bytes", stats.max_bytes);
+    report_close(report);
+}
+
+bool cache_view(struct cache *cache, struct cache_block **window, uint64_t off, uint8_t **at,
+                struct error *err)
+{
+    uint64_t base = round_down(off, cache->block_size);
+    if (!*window || (*window)->off != base) {
+        cache_release(cache, *window);
+        *window = NULL;
+        if (!cache_get(cache, base, window, err)) {
+            *window = NULL;
+            return false;
+        }
+    }
+    *at = (*window)->data + (off - base);
+    return true;
+}

@@ -7,6 +7,7 @@
 #define DISH_CACHE_H
 
 #include "device.h"
+#include "report.h"
 
 struct cache;
 
@@ -58,5 +59,13 @@ bool cache_flush(struct cache *, struct error *) DISH_CHECKED;
 /* Forget everything, dirty or not (after an undo). Nothing may be pinned. */
 void cache_drop(struct cache *);
 struct cache_stats cache_stats(const struct cache *);
+void cache_report(const struct cache *, struct report *, const char *key);
+
+/*
+ * Byte `off` through a window: the block looked at last, which stays pinned (NULL: none yet). For tables that
+ * are read entry by entry. The window's owner releases it, before a flush or drop above all.
+ */
+bool cache_view(struct cache *, struct cache_block **window, uint64_t off, uint8_t **at,
+                struct error *) DISH_CHECKED;
 
 #endif

@@ -32,6 +32,8 @@ struct owner {
     uint64_t file_off; /* bytes in the file or the guest */
     char text[160];    /* for a person: "block bitmap of group 3" */
 };
+/* Kind, length (at least 1) and text. */
+void owner_set(struct owner *, enum owner_kind, uint64_t len, const char *text);
 
 /*
  * The score of a format of which only remains are found: it is the last to be asked, it is not in the way of

@@ -119,3 +119,13 @@ bool place_poke(const struct place *place, const char *name, const char *value, 
     free(raw);
     return ok && (mode != POKE_SEALED || !layout->settle || layout->settle(place, err));
 }
+
+bool place_number(const char *args, uint64_t *number, struct error *err)
+{
+    const char *p = args + (*args == '#');
+    char *end;
+    *number = strtoull(p, &end, 0);
+    if (*p < '0' || *p > '9' || *end)
+        return fail(err, E_USAGE, "a number is needed, not '%s'", args);
+    return true;
+}

@@ -199,6 +199,9 @@ enum poke_mode { POKE_SEALED, POKE_RAW };
 bool place_poke(const struct place *, const char *field, const char *value, enum poke_mode,
                 struct error *) DISH_CHECKED;
 
+/* The argument that says which one of a sort of structure is meant: a number, "#12" or "12". E_USAGE. */
+bool place_number(const char *args, uint64_t *number, struct error *) DISH_CHECKED;
+
 const struct field *layout_field(const struct layout *, const char *name);
 
 #endif

@@ -240,3 +240,20 @@ bool space_partly_fresh(const struct space *space, uint32_t start, uint32_t len)
 {
     return ranges_overlaps(&space->fresh, start, len);
 }
+
+void space_stat(const struct space *space, uint32_t unit_size, struct fs_stat *stat)
+{
+    *stat = (struct fs_stat){.block_size = unit_size,
+                             .blocks = space->end - space->begin,
+                             .free_blocks = space->free,
+                             .available_blocks = space->free};
+}
+
+void space_each_run(const struct space *space, uint64_t base, uint32_t unit_size,
+                    bool (*emit)(uint64_t off, uint64_t len, void *arg), void *arg)
+{
+    uint32_t start, len;
+    for (uint32_t at = 0; space_next_run(space, at, &start, &len); at = start + len)
+        if (!emit(base + (uint64_t)(start - space->begin) * unit_size, (uint64_t)len * unit_size, arg))
+            return;
+}

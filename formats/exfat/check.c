@@ -5,35 +5,8 @@
  */
 #include "check.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
-void exfat_found(struct exfat_check *c, enum finding_kind kind, const char *code, uint64_t off, bool fixed,
-                 const char *fmt, ...)
-{
-    char text[320];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    c->changed = c->changed || fixed;
-    if (!check_found(c->check, kind, code, c->exfat->fs.device, off, fixed, "%s", text))
-        c->stop = true;
-}
-
-bool exfat_did(struct exfat_check *c, bool ok)
-{
-    c->failed = c->failed || !ok;
-    return ok;
-}
-
 /* ---- clusters --------------------------------------------------------------------------------------------
  */
-
-static bool is_seen(const struct exfat_check *c, uint32_t cluster)
-{
-    return c->seen[cluster / 64] >> (cluster % 64) & 1;
-}
 
 static const char *claim_one(struct exfat_check *c, uint32_t cluster, const char **why)
 {
@@ -41,11 +14,11 @@ static const char *claim_one(struct exfat_check *c, uint32_t cluster, const char
         *why = "does not exist";
         return "cluster-range";
     }
-    if (is_seen(c, cluster)) {
+    if (check_run_is_seen(&c->run, cluster)) {
         *why = "belongs to something else already, or the chain runs in a circle";
         return "cross-link";
     }
-    c->seen[cluster / 64] |= (uint64_t)1 << (cluster % 64);
+    check_run_mark(&c->run, cluster, true);
     return NULL;
 }
 
@@ -65,8 +38,9 @@ bool exfat_claim(struct exfat_check *c, const struct exfat_stream *s, struct exf
             return true;
         walk->clusters++;
         walk->last = cluster++;
-        if (!exfat_did(c, walk->clusters % 65536 != 0 || interrupt_check(c->err)) ||
-            (!s->contiguous && !exfat_did(c, exfat_fat_get(c->exfat, walk->last, &cluster, c->err))))
+        if (!check_run_did(&c->run, walk->clusters % 65536 != 0 || interrupt_check(c->run.err)) ||
+            (!s->contiguous &&
+             !check_run_did(&c->run, exfat_fat_get(c->exfat, walk->last, &cluster, c->run.err))))
             return false;
     }
     return true;
@@ -75,12 +49,13 @@ bool exfat_claim(struct exfat_check *c, const struct exfat_stream *s, struct exf
 bool exfat_unclaim(struct exfat_check *c, const struct exfat_stream *s, uint32_t keep)
 {
     uint32_t cluster = s->first, total = s->contiguous ? exfat_clusters_for(c->exfat, s->size) : UINT32_MAX;
-    for (uint32_t i = 0; i < total && exfat_valid_cluster(c->exfat, cluster) && is_seen(c, cluster); i++) {
+    for (uint32_t i = 0;
+         i < total && exfat_valid_cluster(c->exfat, cluster) && check_run_is_seen(&c->run, cluster); i++) {
         uint32_t next = cluster + 1;
-        if (!s->contiguous && !exfat_did(c, exfat_fat_get(c->exfat, cluster, &next, c->err)))
+        if (!s->contiguous && !check_run_did(&c->run, exfat_fat_get(c->exfat, cluster, &next, c->run.err)))
             return false;
         if (i >= keep)
-            c->seen[cluster / 64] &= ~((uint64_t)1 << (cluster % 64));
+            check_run_mark(&c->run, cluster, false);
         cluster = next;
     }
     return true;
@@ -92,8 +67,8 @@ bool exfat_unclaim(struct exfat_check *c, const struct exfat_stream *s, uint32_t
 static bool read_region(struct exfat_check *c, uint32_t first, uint8_t *region)
 {
     uint32_t ss = c->exfat->g.sector_size;
-    return exfat_did(
-        c, device_read(c->exfat->fs.device, (uint64_t)first * ss, region, (size_t)ss * BOOT_SECTORS, c->err));
+    return check_run_did(&c->run, device_read(c->exfat->fs.device, (uint64_t)first * ss, region,
+                                              (size_t)ss * BOOT_SECTORS, c->run.err));
 }
 
 /* The backup repeats the main region but for flags and percentage. */
@@ -109,38 +84,39 @@ static bool judge_regions(struct exfat_check *c, uint8_t *region, uint8_t *other
 {
     uint32_t ss = c->exfat->g.sector_size;
     size_t size = (size_t)ss * BOOT_SECTORS;
-    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     if (!exfat_boot_sealed(region, ss)) {
-        exfat_found(c, FINDING_DAMAGE, "boot-checksum", c->exfat->boot_off + 11 * (uint64_t)ss, fix,
-                    "the checksum of the boot region is wrong");
+        check_run_found(&c->run, FINDING_DAMAGE, "boot-checksum", c->exfat->boot_off + 11 * (uint64_t)ss, fix,
+                        "the checksum of the boot region is wrong");
         *patch = true;
         for (uint32_t i = 0, sum = exfat_boot_checksum(region, ss); i < ss; i += 4)
             store_le32(region + size - ss + i, sum);
     }
     if (!backup_right(region, other, ss)) {
-        exfat_found(c, FINDING_DAMAGE, c->exfat->boot_off ? "boot" : "backup-boot",
-                    c->exfat->boot_off ? 0 : size, fix,
-                    c->exfat->boot_off ? "the boot region is damaged, its backup is not"
-                                       : "the backup boot region differs from the main one");
+        check_run_found(&c->run, FINDING_DAMAGE, c->exfat->boot_off ? "boot" : "backup-boot",
+                        c->exfat->boot_off ? 0 : size, fix,
+                        c->exfat->boot_off ? "the boot region is damaged, its backup is not"
+                                           : "the backup boot region differs from the main one");
         *patch = true;
     }
-    return exfat_goes_on(c);
+    return check_run_goes_on(&c->run);
 }
 
 static bool check_regions(struct exfat_check *c)
 {
     uint32_t ss = c->exfat->g.sector_size;
     size_t size = (size_t)ss * BOOT_SECTORS;
-    uint8_t *region = mem_new(2 * size, c->err);
+    uint8_t *region = mem_new(2 * size, c->run.err);
     bool backup = c->exfat->boot_off != 0, patch = false;
-    bool ok = exfat_did(c, region != NULL) && read_region(c, backup ? BOOT_SECTORS : 0, region) &&
+    bool ok = check_run_did(&c->run, region != NULL) && read_region(c, backup ? BOOT_SECTORS : 0, region) &&
               read_region(c, backup ? 0 : BOOT_SECTORS, region + size) &&
               judge_regions(c, region, region + size, &patch);
-    if (ok && patch && exfat_repairs(c, FINDING_DAMAGE)) {
+    if (ok && patch && check_run_repairs(&c->run, FINDING_DAMAGE)) {
         memcpy(region + size, region, size);
         for (uint32_t i = 0; i < 2 * BOOT_SECTORS; i++)
             cache_forget(c->exfat->meta, (uint64_t)i * ss);
-        ok = exfat_did(c, device_write(c->exfat->fs.device, 0, region, 2 * size, WRITE_UPDATE, c->err));
+        ok = check_run_did(&c->run,
+                           device_write(c->exfat->fs.device, 0, region, 2 * size, WRITE_UPDATE, c->run.err));
         c->exfat->boot_off = 0;
         c->exfat->boot_sealed = true;
         exfat_set_change(c->exfat);
@@ -152,38 +128,38 @@ static bool check_regions(struct exfat_check *c)
 static bool check_flags(struct exfat_check *c)
 {
     struct cache_block *block;
-    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     if (!(c->exfat->g.flags & VOLUME_DIRTY))
         return true;
-    exfat_found(c, FINDING_DAMAGE, "dirty", exfat_boot_off_VolumeFlags, fix,
-                "the volume was not unmounted cleanly");
+    check_run_found(&c->run, FINDING_DAMAGE, "dirty", exfat_boot_off_VolumeFlags, fix,
+                    "the volume was not unmounted cleanly");
     if (!fix)
-        return exfat_goes_on(c);
-    if (!exfat_did(c, cache_get(c->exfat->meta, c->exfat->boot_off, &block, c->err)))
+        return check_run_goes_on(&c->run);
+    if (!check_run_did(&c->run, cache_get(c->exfat->meta, c->exfat->boot_off, &block, c->run.err)))
         return false;
     c->exfat->g.flags &= ~(unsigned)VOLUME_DIRTY;
     exfat_boot_set_VolumeFlags(block->data, c->exfat->g.flags);
     cache_dirty(c->exfat->meta, block, WRITE_UPDATE);
     cache_release(c->exfat->meta, block);
-    return exfat_goes_on(c);
+    return check_run_goes_on(&c->run);
 }
 
 static bool check_fat_head(struct exfat_check *c)
 {
     static const uint32_t expected[2] = {0xFFFFFFF8, 0xFFFFFFFF};
-    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     for (uint32_t n = 0; n < 2; n++) {
         uint32_t value;
-        if (!exfat_did(c, exfat_fat_get(c->exfat, n, &value, c->err)))
+        if (!check_run_did(&c->run, exfat_fat_get(c->exfat, n, &value, c->run.err)))
             return false;
         if (value == expected[n])
             continue;
-        exfat_found(c, FINDING_DAMAGE, "fat-head", c->exfat->g.fat_off + 4 * n, fix,
-                    "FAT entry %u is 0x%08x, not 0x%08x", n, value, expected[n]);
-        if (fix && !exfat_did(c, exfat_fat_set(c->exfat, n, expected[n], c->err)))
+        check_run_found(&c->run, FINDING_DAMAGE, "fat-head", c->exfat->g.fat_off + 4 * n, fix,
+                        "FAT entry %u is 0x%08x, not 0x%08x", n, value, expected[n]);
+        if (fix && !check_run_did(&c->run, exfat_fat_set(c->exfat, n, expected[n], c->run.err)))
             return false;
     }
-    return exfat_goes_on(c);
+    return check_run_goes_on(&c->run);
 }
 
 /* ---- the bitmap ------------------------------------------------------------------------------------------
@@ -193,14 +169,14 @@ static bool check_fat_head(struct exfat_check *c)
 static bool wrong_run(struct exfat_check *c, uint32_t start, uint32_t len, bool used)
 {
     enum finding_kind kind = used ? FINDING_DAMAGE : FINDING_LEAK;
-    bool fix = exfat_repairs(c, kind);
+    bool fix = check_run_repairs(&c->run, kind);
     uint64_t off = 0;
-    if (!exfat_did(c, exfat_bitmap_off(c->exfat, start, &off, c->err)))
+    if (!check_run_did(&c->run, exfat_bitmap_off(c->exfat, start, &off, c->run.err)))
         return false;
     if (used) {
-        exfat_found(c, kind, "used-but-free", off, fix,
-                    "%u cluster%s from %u on are in use, but free in the bitmap", len, len == 1 ? "" : "s",
-                    start);
+        check_run_found(&c->run, kind, "used-but-free", off, fix,
+                        "%u cluster%s from %u on are in use, but free in the bitmap", len,
+                        len == 1 ? "" : "s", start);
     } else {
         c->lost += len;
         if (fix && exfat_saves_lost(c))
@@ -208,10 +184,10 @@ static bool wrong_run(struct exfat_check *c, uint32_t start, uint32_t len, bool 
         exfat_report_lost(c, start, len, fix, NULL);
     }
     if (!fix)
-        return exfat_goes_on(c);
-    return exfat_did(c, exfat_bitmap_mark(c->exfat, start, len, used, c->err) &&
-                            (used || ranges_add(&c->exfat->space.freed, start, len, c->err))) &&
-           exfat_goes_on(c);
+        return check_run_goes_on(&c->run);
+    return check_run_did(&c->run, exfat_bitmap_mark(c->exfat, start, len, used, c->run.err) &&
+                                      (used || ranges_add(&c->exfat->space.freed, start, len, c->run.err))) &&
+           check_run_goes_on(&c->run);
 }
 
 static bool compare_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first, uint32_t count, void *arg,
@@ -223,7 +199,8 @@ static bool compare_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first
     (void)exfat;
     (void)err;
     for (uint32_t i = 0; i <= count; i++) {
-        bool seen = i < count && is_seen(c, first + i), set = i < count && (buf[i / 8] >> (i % 8) & 1);
+        bool seen = i < count && check_run_is_seen(&c->run, first + i),
+             set = i < count && (buf[i / 8] >> (i % 8) & 1);
         c->used += seen;
         if (len > 0 && (seen == set || seen != used)) {
             if (!wrong_run(c, start, len, used))
@@ -241,36 +218,38 @@ static bool compare_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first
 
 static bool check_bitmap(struct exfat_check *c)
 {
-    if (exfat_bitmap_each(c->exfat, compare_bits, c, c->err))
-        return exfat_goes_on(c) && exfat_save_lost(c);
-    return c->stop && !c->failed ? false : exfat_did(c, false);
+    if (exfat_bitmap_each(c->exfat, compare_bits, c, c->run.err))
+        return check_run_goes_on(&c->run) && exfat_save_lost(c);
+    return c->run.stop && !c->run.failed ? false : check_run_did(&c->run, false);
 }
 
 /* Bitmap or up-case table: where the chain is damaged they lie in one row, as everybody makes them. */
 static bool mend_table(struct exfat_check *c, const struct exfat_item *item, const struct exfat_stream *s)
 {
     uint32_t count = exfat_clusters_for(c->exfat, s->size);
-    bool fix = exfat_repairs(c, FINDING_DAMAGE);
-    exfat_found(
-        c, FINDING_DAMAGE, "table-chain", item->off, fix, "the chain of the %s of %llu bytes is damaged",
-        item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table", (unsigned long long)s->size);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
+    check_run_found(&c->run, FINDING_DAMAGE, "table-chain", item->off, fix,
+                    "the chain of the %s of %llu bytes is damaged",
+                    item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table",
+                    (unsigned long long)s->size);
     for (uint32_t i = 0; fix && i < count; i++)
-        if (!exfat_did(c, exfat_fat_set(c->exfat, s->first + i,
-                                        i + 1 < count ? s->first + i + 1 : CLUSTER_END, c->err)))
+        if (!check_run_did(&c->run,
+                           exfat_fat_set(c->exfat, s->first + i,
+                                         i + 1 < count ? s->first + i + 1 : CLUSTER_END, c->run.err)))
             return false;
-    return exfat_goes_on(c);
+    return check_run_goes_on(&c->run);
 }
 
 static bool extra_table(struct exfat_check *c, struct exfat_dir *dir, const struct exfat_item *item)
 {
-    bool fix = exfat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     uint8_t raw[ENTRY_SIZE];
-    exfat_found(c, FINDING_DAMAGE, "extra-table", item->off, fix, "/: there is another %s",
-                item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table");
+    check_run_found(&c->run, FINDING_DAMAGE, "extra-table", item->off, fix, "/: there is another %s",
+                    item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table");
     memcpy(raw, item->raw, sizeof raw);
     raw[0] &= (uint8_t)~TYPE_IN_USE;
-    return exfat_goes_on(c) &&
-           (!fix || exfat_did(c, exfat_slots_write(c->exfat, dir, item->slot, 1, raw, c->err)));
+    return check_run_goes_on(&c->run) &&
+           (!fix || check_run_did(&c->run, exfat_slots_write(c->exfat, dir, item->slot, 1, raw, c->run.err)));
 }
 
 /* They were sound enough for the volume to be opened; here they claim their clusters. */
@@ -293,17 +272,18 @@ static bool claim_table(struct exfat *exfat, struct exfat_dir *dir, const struct
     if ((s.contiguous && !mend_table(c, item, &s)) || !exfat_claim(c, &s, &walk))
         return false;
     if (walk.code)
-        exfat_found(c, FINDING_DAMAGE, walk.code, item->off, false, "the %s: cluster %u %s",
-                    item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table", walk.at, walk.why);
-    return exfat_goes_on(c);
+        check_run_found(&c->run, FINDING_DAMAGE, walk.code, item->off, false, "the %s: cluster %u %s",
+                        item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table", walk.at,
+                        walk.why);
+    return check_run_goes_on(&c->run);
 }
 
 static bool claim_tables(struct exfat_check *c)
 {
     struct exfat_dir *root;
-    return exfat_did(c, exfat_dir_open(c->exfat, ROOT_ID, &root, c->err) &&
-                            exfat_dir_scan(c->exfat, root, claim_table, c, c->err)) &&
-           exfat_goes_on(c);
+    return check_run_did(&c->run, exfat_dir_open(c->exfat, ROOT_ID, &root, c->run.err) &&
+                                      exfat_dir_scan(c->exfat, root, claim_table, c, c->run.err)) &&
+           check_run_goes_on(&c->run);
 }
 
 /* ---- all of it -------------------------------------------------------------------------------------------
@@ -311,7 +291,7 @@ static bool claim_tables(struct exfat_check *c)
 
 static void summarize(const struct exfat_check *c)
 {
-    struct report *report = c->check->summary;
+    struct report *report = c->run.check->summary;
     if (!report)
         return;
     report_number(report, "files", c->files);
@@ -332,10 +312,10 @@ static bool forget_caches(struct exfat *exfat, struct error *err)
 bool exfat_check(struct fs *fs, struct check *check, struct error *err)
 {
     struct exfat *exfat = exfat_of(fs);
-    struct exfat_check c = {.exfat = exfat, .check = check, .err = err};
-    c.seen = mem_array(exfat->g.clusters / 64 + 2, sizeof *c.seen, err);
-    if (!c.seen || !forget_caches(exfat, err)) {
-        free(c.seen);
+    struct exfat_check c = {.exfat = exfat};
+    if (!check_run_begin(&c.run, check, fs->device, exfat->g.clusters + 2, err) ||
+        !forget_caches(exfat, err)) {
+        check_run_end(&c.run);
         return false;
     }
     bool ok = check_regions(&c) && check_flags(&c) && check_fat_head(&c) && claim_tables(&c) &&
@@ -346,13 +326,13 @@ bool exfat_check(struct fs *fs, struct check *check, struct error *err)
         free(c.todo[--c.count].path);
     free(c.todo);
     free(c.runs);
-    free(c.seen);
-    if (c.changed) {
+    check_run_end(&c.run);
+    if (c.run.changed) {
         exfat_dirs_drop(exfat);
         chains_drop(exfat->chains);
         space_drop(&exfat->space);
-        if (!c.failed && exfat_space_load(exfat, err))
+        if (!c.run.failed && exfat_space_load(exfat, err))
             exfat->space.changed = true; /* the percentage follows at the next flush */
     }
-    return !c.failed;
+    return !c.run.failed;
 }

@@ -2,6 +2,7 @@
 #ifndef DISH_EXFAT_CHECK_H
 #define DISH_EXFAT_CHECK_H
 
+#include "check_run.h"
 #include "exfat.h"
 
 /* A directory still to be looked into. */
@@ -17,12 +18,7 @@ struct lost_run {
 
 struct exfat_check {
     struct exfat *exfat;
-    struct check *check;
-    struct error *err;
-    bool stop;      /* the caller has had enough */
-    bool failed;    /* err says why */
-    bool changed;   /* something was repaired */
-    uint64_t *seen; /* bit: the cluster belongs to something that was reached */
+    struct check_run run;
     struct pending *todo;
     size_t count, capacity;
     bool has_bitmap, has_upcase;
@@ -30,22 +26,6 @@ struct exfat_check {
     struct lost_run *runs; /* to be saved */
     size_t run_count, run_capacity;
 };
-
-static inline bool exfat_repairs(const struct exfat_check *c, enum finding_kind kind)
-{
-    return c->check->repair == REPAIR_ALL || (c->check->repair == REPAIR_LEAKS && kind == FINDING_LEAK);
-}
-
-static inline bool exfat_goes_on(const struct exfat_check *c)
-{
-    return !c->stop && !c->failed;
-}
-
-/* Report one thing at byte off of the volume; `fixed` when it was, or will now be, repaired. */
-void exfat_found(struct exfat_check *, enum finding_kind, const char *code, uint64_t off, bool fixed,
-                 const char *fmt, ...) DISH_PRINTF(6, 7);
-/* Record the outcome of something that can fail; returns it. */
-bool exfat_did(struct exfat_check *, bool ok);
 
 /* How far a stream's clusters are sound and belong to nobody else. */
 struct exfat_walk {

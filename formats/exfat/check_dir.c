@@ -13,7 +13,7 @@ struct tree {
     struct slots names; /* of the files seen so far */
     struct exfat_dir *dir;
     const struct exfat_item *item;
-    struct exfat_units name;           /* the item's, mended */
+    struct dosname name;               /* the item's, mended */
     uint8_t raw[MAX_SET * ENTRY_SIZE]; /* the set, with repairs */
     bool repaired;                     /* raw is to be written */
     bool deleted;
@@ -23,8 +23,8 @@ struct tree {
 /* Report something about the set at hand; true when it is to be repaired. */
 static bool report(struct tree *t, const char *code, uint32_t at, const char *text)
 {
-    bool fix = exfat_repairs(t->c, FINDING_DAMAGE);
-    exfat_found(t->c, FINDING_DAMAGE, code, t->item->off + at, fix, "%s: %s", t->path, text);
+    bool fix = check_run_repairs(&t->c->run, FINDING_DAMAGE);
+    check_run_found(&t->c->run, FINDING_DAMAGE, code, t->item->off + at, fix, "%s: %s", t->path, text);
     t->repaired = t->repaired || fix;
     return fix;
 }
@@ -37,7 +37,7 @@ static void delete_set(struct tree *t)
 }
 
 /* All units of the name entries up to the first zero, however many NameLength says. */
-static void whole_name(const struct tree *t, struct exfat_units *name)
+static void whole_name(const struct tree *t, struct dosname *name)
 {
     name->count = 0;
     for (uint32_t i = 2; i < t->item->count && t->raw[i * ENTRY_SIZE] == TYPE_NAME; i++) {
@@ -59,7 +59,7 @@ static void check_padding(struct tree *t)
     const struct exfat *exfat = t->c->exfat;
     unsigned length = (unsigned)exfat_stream_NameLength(t->raw + ENTRY_SIZE);
     uint64_t hash = exfat_stream_NameHash(t->raw + ENTRY_SIZE);
-    struct exfat_units whole;
+    struct dosname whole;
     whole_name(t, &whole);
     if (whole.count <= length)
         return;
@@ -108,13 +108,13 @@ static bool check_structure(struct tree *t)
 /* ---- names -----------------------------------------------------------------------------------------------
  */
 
-static bool name_taken(struct tree *t, const struct exfat_units *name)
+static bool name_taken(struct tree *t, const struct dosname *name)
 {
     uint32_t cursor = 0, hash = exfat_name_hash(t->c->exfat, name);
     const struct slot_ref *ref;
     while ((ref = slots_find(&t->names, hash, &cursor))) {
         uint8_t raw[MAX_SET * ENTRY_SIZE];
-        struct exfat_units other;
+        struct dosname other;
         struct error ignored;
         if (!exfat_slots_read(t->c->exfat, t->dir, ref->first, ref->last - ref->first + 1, raw, &ignored))
             continue;
@@ -125,7 +125,7 @@ static bool name_taken(struct tree *t, const struct exfat_units *name)
     return false;
 }
 
-static void put_name(struct tree *t, const struct exfat_units *name)
+static void put_name(struct tree *t, const struct dosname *name)
 {
     for (unsigned i = 0; i < name->count; i++)
         store_le16(t->raw + (2 + i / NAME_UNITS) * ENTRY_SIZE + 2 + 2 * (i % NAME_UNITS), name->units[i]);
@@ -133,12 +133,12 @@ static void put_name(struct tree *t, const struct exfat_units *name)
 }
 
 /* Another name of the same length: units that are not allowed become '_', the last ones count up. */
-static void rename_set(struct tree *t, struct exfat_units *name)
+static void rename_set(struct tree *t, struct dosname *name)
 {
     for (unsigned i = 0; i < name->count; i++)
-        if (name->units[i] < 0x20 || (name->units[i] < 0x80 && strchr("\"*/:<>?\\|", name->units[i])))
+        if (!dosname_allows(name->units[i]))
             name->units[i] = '_';
-    for (unsigned n = 0; n < 0x10000 && (exfat_name_fault(name) || name_taken(t, name)); n++)
+    for (unsigned n = 0; n < 0x10000 && (dosname_fault(name) || name_taken(t, name)); n++)
         for (unsigned i = 0; i < MIN_OF(name->count, 4u); i++)
             name->units[name->count - 1 - i] = (uint16_t) "0123456789abcdef"[n >> (4 * i) & 15];
     put_name(t, name);
@@ -146,17 +146,17 @@ static void rename_set(struct tree *t, struct exfat_units *name)
 
 static bool check_name(struct tree *t)
 {
-    struct exfat_units name = t->name;
-    bool bad = exfat_name_fault(&name) != NULL;
+    struct dosname name = t->name;
+    bool bad = dosname_fault(&name) != NULL;
     for (unsigned i = 0; i < name.count; i++)
-        bad = bad || name.units[i] < 0x20 || (name.units[i] < 0x80 && strchr("\"*/:<>?\\|", name.units[i]));
+        bad = bad || !dosname_allows(name.units[i]);
     if (bad && report(t, "bad-name", 2 * ENTRY_SIZE, "the name is not allowed"))
         rename_set(t, &name);
     if (name_taken(t, &name) &&
         report(t, "duplicate-name", 2 * ENTRY_SIZE, "the directory has this name twice"))
         rename_set(t, &name);
-    return exfat_did(t->c, slots_add(&t->names, exfat_name_hash(t->c->exfat, &name), t->item->slot,
-                                     t->item->slot + t->item->count - 1, t->c->err));
+    return check_run_did(&t->c->run, slots_add(&t->names, exfat_name_hash(t->c->exfat, &name), t->item->slot,
+                                               t->item->slot + t->item->count - 1, t->c->run.err));
 }
 
 /* ---- clusters and sizes ----------------------------------------------------------------------------------
@@ -201,9 +201,10 @@ static bool cut_chain(struct tree *t, const struct exfat_stream *s, uint32_t kee
     struct exfat_check *c = t->c;
     uint32_t last = s->first;
     for (uint32_t i = 1; i < keep; i++)
-        if (!exfat_did(c, exfat_fat_get(c->exfat, last, &last, c->err)))
+        if (!check_run_did(&c->run, exfat_fat_get(c->exfat, last, &last, c->run.err)))
             return false;
-    return exfat_unclaim(c, s, keep) && exfat_did(c, exfat_fat_set(c->exfat, last, CLUSTER_END, c->err));
+    return exfat_unclaim(c, s, keep) &&
+           check_run_did(&c->run, exfat_fat_set(c->exfat, last, CLUSTER_END, c->run.err));
 }
 
 static bool check_clusters(struct tree *t, struct exfat_stream *s)
@@ -221,7 +222,7 @@ static bool check_clusters(struct tree *t, struct exfat_stream *s)
                  walk.at, walk.why);
         if (report(t, walk.code, ENTRY_SIZE + exfat_stream_off_FirstCluster, text) && walk.last &&
             !s->contiguous &&
-            (!exfat_did(c, exfat_fat_set(c->exfat, walk.last, CLUSTER_END, c->err)) ||
+            (!check_run_did(&c->run, exfat_fat_set(c->exfat, walk.last, CLUSTER_END, c->run.err)) ||
              (walk.clusters > need && !cut_chain(t, s, need))))
             return false;
     } else if (walk.clusters > need) {
@@ -253,8 +254,8 @@ static bool claim_vendor(struct tree *t)
         if (!exfat_claim(t->c, &s, &walk))
             return false;
         if (walk.code)
-            exfat_found(t->c, FINDING_DAMAGE, walk.code, t->item->off + i * ENTRY_SIZE, false,
-                        "%s: a vendor's clusters: cluster %u %s", t->path, walk.at, walk.why);
+            check_run_found(&t->c->run, FINDING_DAMAGE, walk.code, t->item->off + i * ENTRY_SIZE, false,
+                            "%s: a vendor's clusters: cluster %u %s", t->path, walk.at, walk.why);
     }
     return true;
 }
@@ -262,10 +263,10 @@ static bool claim_vendor(struct tree *t)
 static bool push(struct tree *t, const struct exfat_stream *s)
 {
     struct exfat_check *c = t->c;
-    if (!exfat_did(c, mem_grow(&c->todo, &c->capacity, c->count + 1, sizeof *c->todo, c->err)))
+    if (!check_run_did(&c->run, mem_grow(&c->todo, &c->capacity, c->count + 1, sizeof *c->todo, c->run.err)))
         return false;
-    char *copy = mem_string(t->path, c->err);
-    if (!exfat_did(c, copy != NULL))
+    char *copy = mem_string(t->path, c->run.err);
+    if (!check_run_did(&c->run, copy != NULL))
         return false;
     c->todo[c->count++] =
         (struct pending){.stream = *s, .id = t->item->id, .parent = t->here.id, .path = copy};
@@ -290,7 +291,7 @@ static bool check_contents(struct tree *t)
     if (directory && s.first == 0) {
         if (before.first == 0 && report(t, "no-cluster", ENTRY_SIZE, "the directory has no cluster"))
             t->repaired = true;
-        if (exfat_repairs(c, FINDING_DAMAGE))
+        if (check_run_repairs(&c->run, FINDING_DAMAGE))
             delete_set(t);
         return true;
     }
@@ -309,11 +310,12 @@ static bool check_set(struct tree *t)
             return false;
     }
     if (!t->repaired)
-        return exfat_goes_on(c);
+        return check_run_goes_on(&c->run);
     if (!t->deleted)
         exfat_file_set_SetChecksum(t->raw, exfat_set_checksum(t->raw, t->item->count));
-    return exfat_did(c, exfat_slots_write(c->exfat, t->dir, t->item->slot, t->item->count, t->raw, c->err)) &&
-           exfat_goes_on(c);
+    return check_run_did(&c->run, exfat_slots_write(c->exfat, t->dir, t->item->slot, t->item->count, t->raw,
+                                                    c->run.err)) &&
+           check_run_goes_on(&c->run);
 }
 
 static bool check_item(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item, void *arg,
@@ -326,7 +328,7 @@ static bool check_item(struct exfat *exfat, struct exfat_dir *dir, const struct 
     (void)err;
     if (item->kind == ITEM_DELETED || item->kind == ITEM_OTHER)
         return true;
-    exfat_name_text(&item->name, name, sizeof name);
+    dosname_text(&item->name, name, sizeof name);
     t->dir = dir;
     t->item = item;
     t->name = item->name;
@@ -336,36 +338,37 @@ static bool check_item(struct exfat *exfat, struct exfat_dir *dir, const struct 
         snprintf(t->path, sizeof t->path, "%s/%s", t->here.path, name);
         return check_set(t);
     }
-    bool fix = exfat_repairs(c, FINDING_DAMAGE);
-    exfat_found(c, FINDING_DAMAGE, "orphan-entry", item->off, fix,
-                "%s: an entry of type 0x%02x belongs to no file", t->here.path[0] ? t->here.path : "/",
-                item->raw[0]);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
+    check_run_found(&c->run, FINDING_DAMAGE, "orphan-entry", item->off, fix,
+                    "%s: an entry of type 0x%02x belongs to no file", t->here.path[0] ? t->here.path : "/",
+                    item->raw[0]);
     if (!fix)
-        return exfat_goes_on(c);
+        return check_run_goes_on(&c->run);
     t->raw[0] &= (uint8_t)~TYPE_IN_USE;
-    return exfat_did(c, exfat_slots_write(c->exfat, dir, item->slot, 1, t->raw, c->err)) && exfat_goes_on(c);
+    return check_run_did(&c->run, exfat_slots_write(c->exfat, dir, item->slot, 1, t->raw, c->run.err)) &&
+           check_run_goes_on(&c->run);
 }
 
 static bool check_dir(struct exfat_check *c, struct pending here)
 {
-    struct tree *t = mem_new(sizeof *t, c->err);
+    struct tree *t = mem_new(sizeof *t, c->run.err);
     struct exfat_dir *dir;
-    if (!exfat_did(c, t != NULL))
+    if (!check_run_did(&c->run, t != NULL))
         return false;
     t->c = c;
     t->here = here;
     chain_forget(c->exfat->chains, here.stream.first);
-    bool ok = exfat_dir_at(c->exfat, &here.stream, here.id, here.parent, &dir, c->err) &&
-              exfat_dir_scan(c->exfat, dir, check_item, t, c->err);
+    bool ok = exfat_dir_at(c->exfat, &here.stream, here.id, here.parent, &dir, c->run.err) &&
+              exfat_dir_scan(c->exfat, dir, check_item, t, c->run.err);
     slots_clear(&t->names);
     free(t);
-    if (ok || (c->stop && !c->failed))
-        return exfat_goes_on(c);
-    if (c->failed || c->err->kind != E_DAMAGED)
-        return exfat_did(c, false);
-    exfat_found(c, FINDING_DAMAGE, "directory", exfat_cluster_off(c->exfat, here.stream.first), false,
-                "%s: %s", here.path, c->err->message);
-    return exfat_goes_on(c);
+    if (ok || (c->run.stop && !c->run.failed))
+        return check_run_goes_on(&c->run);
+    if (c->run.failed || c->run.err->kind != E_DAMAGED)
+        return check_run_did(&c->run, false);
+    check_run_found(&c->run, FINDING_DAMAGE, "directory", exfat_cluster_off(c->exfat, here.stream.first),
+                    false, "%s: %s", here.path, c->run.err->message);
+    return check_run_goes_on(&c->run);
 }
 
 bool exfat_check_tree(struct exfat_check *c)
@@ -376,16 +379,16 @@ bool exfat_check_tree(struct exfat_check *c)
     if (!exfat_claim(c, &root.stream, &walk))
         return false;
     if (walk.code) {
-        bool fix = exfat_repairs(c, FINDING_DAMAGE) && walk.last;
-        exfat_found(c, FINDING_DAMAGE, walk.code,
-                    c->exfat->g.fat_off + 4 * (uint64_t)(walk.last ? walk.last : 2), fix,
-                    "/: after %u clusters the root's chain comes to cluster %u, which %s", walk.clusters,
-                    walk.at, walk.why);
-        if (fix && !exfat_did(c, exfat_fat_set(c->exfat, walk.last, CLUSTER_END, c->err)))
+        bool fix = check_run_repairs(&c->run, FINDING_DAMAGE) && walk.last;
+        check_run_found(&c->run, FINDING_DAMAGE, walk.code,
+                        c->exfat->g.fat_off + 4 * (uint64_t)(walk.last ? walk.last : 2), fix,
+                        "/: after %u clusters the root's chain comes to cluster %u, which %s", walk.clusters,
+                        walk.at, walk.why);
+        if (fix && !check_run_did(&c->run, exfat_fat_set(c->exfat, walk.last, CLUSTER_END, c->run.err)))
             return false;
         exfat_dir_forget(c->exfat, root.stream.first);
     }
-    bool ok = exfat_goes_on(c) && check_dir(c, root);
+    bool ok = check_run_goes_on(&c->run) && check_dir(c, root);
     while (ok && c->count > 0) {
         struct pending next = c->todo[--c->count];
         ok = check_dir(c, next);

@@ -9,21 +9,22 @@ enum { MAX_SAVED = 10000000 }; /* FILE0000000.CHK to FILE9999999.CHK */
 
 bool exfat_saves_lost(const struct exfat_check *c)
 {
-    return c->check->repair == REPAIR_ALL && c->check->lost == LOST_SAVE && c->run_count < MAX_SAVED;
+    return c->run.check->repair == REPAIR_ALL && c->run.check->lost == LOST_SAVE && c->run_count < MAX_SAVED;
 }
 
 void exfat_report_lost(struct exfat_check *c, uint32_t start, uint32_t len, bool fixed, const char *saved_as)
 {
     uint64_t off = 0;
-    if (exfat_did(c, exfat_bitmap_off(c->exfat, start, &off, c->err)))
-        exfat_found(c, FINDING_LEAK, "lost-clusters", off, fixed,
-                    "%u cluster%s from %u on belong%s to no file%s%s", len, len == 1 ? "" : "s", start,
-                    len == 1 ? "s" : "", saved_as ? ": saved as " : "", saved_as ? saved_as : "");
+    if (check_run_did(&c->run, exfat_bitmap_off(c->exfat, start, &off, c->run.err)))
+        check_run_found(&c->run, FINDING_LEAK, "lost-clusters", off, fixed,
+                        "%u cluster%s from %u on belong%s to no file%s%s", len, len == 1 ? "" : "s", start,
+                        len == 1 ? "s" : "", saved_as ? ": saved as " : "", saved_as ? saved_as : "");
 }
 
 bool exfat_remember_lost(struct exfat_check *c, uint32_t start, uint32_t len)
 {
-    if (!exfat_did(c, mem_grow(&c->runs, &c->run_capacity, c->run_count + 1, sizeof *c->runs, c->err)))
+    if (!check_run_did(&c->run,
+                       mem_grow(&c->runs, &c->run_capacity, c->run_count + 1, sizeof *c->runs, c->run.err)))
         return false;
     c->runs[c->run_count++] = (struct lost_run){start, len};
     return true;
@@ -78,17 +79,17 @@ bool exfat_save_lost(struct exfat_check *c)
     exfat_dirs_drop(exfat);
     chains_drop(exfat->chains);
     space_drop(&exfat->space);
-    for (size_t i = 0; i < c->run_count && exfat_goes_on(c); i++) {
+    for (size_t i = 0; i < c->run_count && check_run_goes_on(&c->run); i++) {
         const struct lost_run *run = &c->runs[i];
         struct exfat_stream s = {
             .first = run->start, .contiguous = true, .size = (uint64_t)run->len << exfat->g.cluster_shift};
         char path[40];
-        room = room && add_file(exfat, run, &number, path, sizeof path, c->err);
-        if (!room && c->err->kind != E_NOSPACE && c->err->kind != E_DAMAGED)
-            return exfat_did(c, false);
-        if (!room && !exfat_did(c, exfat_stream_cut(exfat, &s, 0, c->err)))
+        room = room && add_file(exfat, run, &number, path, sizeof path, c->run.err);
+        if (!room && c->run.err->kind != E_NOSPACE && c->run.err->kind != E_DAMAGED)
+            return check_run_did(&c->run, false);
+        if (!room && !check_run_did(&c->run, exfat_stream_cut(exfat, &s, 0, c->run.err)))
             return false;
         exfat_report_lost(c, run->start, run->len, true, room ? path : NULL);
     }
-    return exfat_goes_on(c);
+    return check_run_goes_on(&c->run);
 }

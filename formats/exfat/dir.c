@@ -462,13 +462,13 @@ bool exfat_dir_new(struct exfat *exfat, const struct exfat_stream *stream, fs_id
     return true;
 }
 
-bool exfat_dir_find(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_units *name,
+bool exfat_dir_find(struct exfat *exfat, struct exfat_dir *dir, const struct dosname *name,
                     struct exfat_set *set, struct error *err)
 {
     uint32_t hash = exfat_name_hash(exfat, name), cursor = 0;
     const struct slot_ref *ref;
     while ((ref = slots_find(&dir->index, hash, &cursor))) {
-        struct exfat_units other;
+        struct dosname other;
         set->dir = dir;
         set->slot = ref->first;
         if (!exfat_slots_read(exfat, dir, ref->first, 1, set->raw, err))
@@ -487,11 +487,11 @@ bool exfat_lookup(struct fs *fs, fs_id id, const char *text, fs_id *out, struct 
 {
     struct exfat *exfat = exfat_of(fs);
     struct exfat_dir *dir;
-    struct exfat_units name;
+    struct dosname name;
     struct exfat_set set;
     if (!exfat_dir_index(exfat, id, &dir, err))
         return false;
-    if (!exfat_name_convert(text, &name))
+    if (!dosname_convert(text, &name))
         return fail(err, E_NOENT, "no such file or directory");
     if (!exfat_dir_find(exfat, dir, &name, &set, err))
         return false;
@@ -515,7 +515,7 @@ static bool list_item(struct exfat *exfat, struct exfat_dir *dir, const struct e
     (void)err;
     if (item->kind != (listing->deleted ? ITEM_DELETED : ITEM_FILE) || (listing->deleted && item->count < 3))
         return true;
-    exfat_name_text(&item->name, text, sizeof text);
+    dosname_text(&item->name, text, sizeof text);
     if (text[0] == '\0' || strchr(text, '/'))
         snprintf(text, sizeof text, "(entry %u)", item->slot);
     struct fs_attr last = {.size = 0};

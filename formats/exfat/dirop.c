@@ -44,7 +44,7 @@ bool exfat_dir_add(struct exfat *exfat, struct exfat_dir *dir, const uint8_t *ra
                    struct error *err)
 {
     static const uint8_t end_mark[ENTRY_SIZE] = {TYPE_END};
-    struct exfat_units name;
+    struct dosname name;
     uint32_t slot = slots_find_free(&dir->index, count);
     while (slot + count > dir->slots)
         if (!grow_dir(exfat, dir, err))
@@ -63,7 +63,7 @@ bool exfat_dir_add(struct exfat *exfat, struct exfat_dir *dir, const uint8_t *ra
 
 static bool delete_set(struct exfat *exfat, struct exfat_set *set, struct error *err)
 {
-    struct exfat_units name;
+    struct dosname name;
     exfat_set_name(set->raw, set->count, &name);
     slots_remove(&set->dir->index, exfat_name_hash(exfat, &name), set->slot);
     for (uint32_t i = 0; i < set->count; i++)
@@ -85,14 +85,14 @@ bool exfat_create(struct fs *fs, fs_id dir_id, const char *text, const struct fs
 {
     struct exfat *exfat = exfat_of(fs);
     struct exfat_stream stream = {.first = 0};
-    struct exfat_units name;
+    struct dosname name;
     struct exfat_dir *dir;
     uint8_t raw[(2 + MAX_NAME / NAME_UNITS) * ENTRY_SIZE] = {0};
     bool directory = S_ISDIR(attr->mode);
     (void)target;
     if (!directory && !S_ISREG(attr->mode))
         return fail(err, E_UNSUPPORTED, "exFAT holds files and directories only");
-    if (!exfat_name_parse(text, &name, err) || !exfat_dir_index(exfat, dir_id, &dir, err))
+    if (!dosname_parse(text, "exFAT", &name, err) || !exfat_dir_index(exfat, dir_id, &dir, err))
         return false;
     if (!directory && attr->size > exfat->limits.max_file_size)
         return fail(err, E_TOOBIG, "%llu bytes are more than the volume holds",
@@ -169,10 +169,10 @@ bool exfat_remove(struct fs *fs, fs_id dir_id, const char *text, struct error *e
 {
     struct exfat *exfat = exfat_of(fs);
     struct exfat_stream stream;
-    struct exfat_units name;
+    struct dosname name;
     struct exfat_dir *dir;
     struct exfat_set set;
-    if (!exfat_name_convert(text, &name))
+    if (!dosname_convert(text, &name))
         return fail(err, E_NOENT, "no such file or directory");
     if (!exfat_dir_index(exfat, dir_id, &dir, err) || !exfat_dir_find(exfat, dir, &name, &set, err))
         return false;
@@ -190,13 +190,13 @@ bool exfat_rename(struct fs *fs, fs_id from, const char *text, fs_id to, const c
                   struct error *err)
 {
     struct exfat *exfat = exfat_of(fs);
-    struct exfat_units name, new_name;
+    struct dosname name, new_name;
     struct exfat_dir *dir;
     struct exfat_set set;
     uint8_t raw[MAX_SET * ENTRY_SIZE];
-    if (!exfat_name_parse(new_text, &new_name, err))
+    if (!dosname_parse(new_text, "exFAT", &new_name, err))
         return false;
-    if (!exfat_name_convert(text, &name))
+    if (!dosname_convert(text, &name))
         return fail(err, E_NOENT, "no such file or directory");
     if (!exfat_dir_index(exfat, from, &dir, err) || !exfat_dir_find(exfat, dir, &name, &set, err) ||
         !exfat_set_load(exfat, exfat_id(dir->stream.first, set.slot), &set, err))
@@ -249,12 +249,12 @@ bool exfat_undelete(struct fs *fs, fs_id id, fs_id dir_id, const char *text, str
 {
     struct exfat *exfat = exfat_of(fs);
     struct exfat_stream stream;
-    struct exfat_units name;
+    struct dosname name;
     struct exfat_dir *dir;
     uint8_t raw[MAX_SET * ENTRY_SIZE];
     uint32_t slot = (uint32_t)(id & 0xFFFFFF);
     fs_id out;
-    if (!exfat_name_parse(text, &name, err) || id == ROOT_ID ||
+    if (!dosname_parse(text, "exFAT", &name, err) || id == ROOT_ID ||
         !exfat_dir_of_cluster(exfat, (uint32_t)(id >> 24), &dir, err) ||
         !exfat_slots_read(exfat, dir, slot, 2, raw, err))
         return false;

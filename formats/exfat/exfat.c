@@ -221,10 +221,7 @@ static bool exfat_statfs(struct fs *fs, struct fs_stat *stat, struct error *err)
     struct exfat *exfat = exfat_of(fs);
     if (!exfat_space_load(exfat, err))
         return false;
-    *stat = (struct fs_stat){.block_size = exfat->g.cluster_size,
-                             .blocks = exfat->g.clusters,
-                             .free_blocks = exfat->space.free,
-                             .available_blocks = exfat->space.free};
+    space_stat(&exfat->space, exfat->g.cluster_size, stat);
     return true;
 }
 
@@ -232,32 +229,18 @@ static bool exfat_free_runs(struct fs *fs, bool (*emit)(uint64_t off, uint64_t l
                             struct error *err)
 {
     struct exfat *exfat = exfat_of(fs);
-    uint32_t start, len;
     if (!exfat_space_load(exfat, err))
         return false;
-    for (uint32_t at = 0; space_next_run(&exfat->space, at, &start, &len); at = start + len)
-        if (!emit(exfat_cluster_off(exfat, start), (uint64_t)len << exfat->g.cluster_shift, arg))
-            return true;
+    space_each_run(&exfat->space, exfat->g.heap_off, exfat->g.cluster_size, emit, arg);
     return true;
-}
-
-static void report_cache(struct report *report, const char *key, const struct cache *cache)
-{
-    struct cache_stats stats = cache_stats(cache);
-    report_open(report, key);
-    report_number(report, "hits", stats.hits);
-    report_number(report, "misses", stats.misses);
-    report_number(report, "writes", stats.writes);
-    report_size(report, "bytes", stats.bytes);
-    report_size(report, "max-bytes", stats.max_bytes);
-    report_close(report);
+    return true;
 }
 
 static void exfat_cache_report(struct fs *fs, struct report *report)
 {
     struct exfat *exfat = exfat_of(fs);
-    report_cache(report, "fat", exfat->table);
-    report_cache(report, "directories", exfat->meta);
+    cache_report(exfat->table, report, "fat");
+    cache_report(exfat->meta, report, "directories");
     report_number(report, "bitmap-scans", exfat->space.loads);
     report_number(report, "chains", chains_count(exfat->chains));
     report_number(report, "directories-known", exfat->dir_count);

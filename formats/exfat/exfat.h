@@ -25,6 +25,7 @@
 #include "bytes.h"
 #include "cache.h"
 #include "chain.h"
+#include "dosname.h"
 #include "driver.h"
 #include "slots.h"
 #include "space.h"
@@ -131,7 +132,7 @@ LAYOUT_ACCESSORS(exfat_guid, EXFAT_GUID)
 enum {
     ENTRY_SIZE = 32,
     NAME_UNITS = 15, /* units in one name entry */
-    MAX_NAME = 255,
+    MAX_NAME = DOSNAME_MAX,
     MAX_LABEL = 11,
     MAX_SET = 256, /* entries of a set: a primary and at most 255 secondary ones */
     BOOT_SECTORS = 12,
@@ -323,17 +324,8 @@ bool exfat_stream_clusters(struct exfat *, const struct exfat_stream *, uint32_t
 /* ---- name.c ----------------------------------------------------------------------------------------------
  */
 
-struct exfat_units {
-    uint16_t units[MAX_NAME + 1];
-    unsigned count;
-};
-
-bool exfat_name_parse(const char *text, struct exfat_units *, struct error *) DISH_CHECKED;
-/* For looking up: false when no file can have this name. */
-bool exfat_name_convert(const char *text, struct exfat_units *);
-uint16_t exfat_name_hash(const struct exfat *, const struct exfat_units *);
-bool exfat_name_equal(const struct exfat *, const struct exfat_units *, const struct exfat_units *);
-void exfat_name_text(const struct exfat_units *, char *text, size_t size);
+uint16_t exfat_name_hash(const struct exfat *, const struct dosname *);
+bool exfat_name_equal(const struct exfat *, const struct dosname *, const struct dosname *);
 uint32_t exfat_table_checksum(uint32_t sum, const uint8_t *bytes, size_t n);
 bool exfat_upcase_load(struct exfat *, uint32_t first, uint64_t size, uint32_t checksum,
                        struct error *) DISH_CHECKED;
@@ -350,10 +342,9 @@ struct exfat_set {
 };
 
 uint16_t exfat_set_checksum(const uint8_t *raw, uint32_t count);
-/* Why a name, or a set, is not sound; NULL when it is. */
-const char *exfat_name_fault(const struct exfat_units *);
+/* Why a set is not sound; NULL when it is. */
 const char *exfat_set_fault(const struct exfat *, const uint8_t *raw, uint32_t count);
-void exfat_set_name(const uint8_t *raw, uint32_t count, struct exfat_units *);
+void exfat_set_name(const uint8_t *raw, uint32_t count, struct dosname *);
 void exfat_set_stream(const uint8_t *raw, struct exfat_stream *);
 /* What a set says of its file's times. */
 void exfat_set_read_times(const uint8_t *raw, struct fs_attr *);
@@ -363,7 +354,7 @@ bool exfat_set_load(struct exfat *, fs_id, struct exfat_set *, struct error *) D
 /* Write it back, its checksum set. */
 bool exfat_set_store(struct exfat *, struct exfat_set *, struct error *) DISH_CHECKED;
 /* Fill a new set for a name: type, counts, hash, name entries. Returns the number of entries. */
-uint32_t exfat_set_make(const struct exfat *, const struct exfat_units *, uint8_t *raw);
+uint32_t exfat_set_make(const struct exfat *, const struct dosname *, uint8_t *raw);
 void exfat_set_times(uint8_t *raw, const struct fs_attr *, unsigned mask);
 struct fs_time exfat_time_decode(uint32_t stamp, uint8_t tenth, uint8_t offset);
 bool exfat_getattr(struct fs *, fs_id, struct fs_attr *, struct error *);
@@ -385,7 +376,7 @@ struct exfat_item {
     fs_id id;
     uint64_t off; /* bytes in the volume of the first entry */
     const uint8_t *raw;
-    struct exfat_units name;
+    struct dosname name;
     const char *fault;
 };
 
@@ -421,7 +412,7 @@ bool exfat_slots_read(struct exfat *, struct exfat_dir *, uint32_t slot, uint32_
                       struct error *) DISH_CHECKED;
 bool exfat_slots_write(struct exfat *, struct exfat_dir *, uint32_t slot, uint32_t count, const uint8_t *raw,
                        struct error *) DISH_CHECKED;
-bool exfat_dir_find(struct exfat *, struct exfat_dir *, const struct exfat_units *, struct exfat_set *,
+bool exfat_dir_find(struct exfat *, struct exfat_dir *, const struct dosname *, struct exfat_set *,
                     struct error *) DISH_CHECKED;
 bool exfat_lookup(struct fs *, fs_id dir, const char *name, fs_id *out, struct error *);
 bool exfat_readdir(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error *);
@@ -444,7 +435,6 @@ bool exfat_undelete(struct fs *, fs_id, fs_id dir, const char *name, struct erro
  */
 
 bool exfat_label_encode(const char *text, uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
-bool exfat_parse_serial(const char *text, uint32_t *serial, struct error *) DISH_CHECKED;
 bool exfat_set_label(struct fs *, const char *label, struct error *);
 bool exfat_set_uuid(struct fs *, const char *uuid, struct error *);
 extern const struct option exfat_tune_options[];

@@ -75,24 +75,6 @@ bool exfat_set_label(struct fs *fs, const char *label, struct error *err)
     return true;
 }
 
-bool exfat_parse_serial(const char *text, uint32_t *serial, struct error *err)
-{
-    char digits[9];
-    size_t n = 0;
-    for (const char *p = text; *p && n < sizeof digits; p++)
-        if (!(*p == '-' && p == text + 4))
-            digits[n++] = *p;
-    if (n == 8) {
-        digits[8] = '\0';
-        if (strspn(digits, "0123456789abcdefABCDEF") == 8) {
-            *serial = (uint32_t)strtoul(digits, NULL, 16);
-            return true;
-        }
-    }
-    return fail(err, E_INVALID, "'%s' is not an exFAT serial number: 8 hexadecimal digits, as in 1234-ABCD",
-                text);
-}
-
 bool exfat_set_uuid(struct fs *fs, const char *text, struct error *err)
 {
     struct exfat *exfat = exfat_of(fs);
@@ -100,7 +82,8 @@ bool exfat_set_uuid(struct fs *fs, const char *text, struct error *err)
     uint8_t raw[4];
     if (strcmp(text, "random") == 0)
         serial = random_u32();
-    else if (strcmp(text, "clear") != 0 && !exfat_parse_serial(text, &serial, err))
+    else if (strcmp(text, "clear") != 0 &&
+             !dosname_parse_serial(text, "an exFAT serial number", &serial, err))
         return false;
     store_le32(raw, serial);
     if (!exfat_boot_patch(exfat, exfat_boot_off_VolumeSerialNumber, raw, sizeof raw, err))

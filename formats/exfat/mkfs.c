@@ -85,7 +85,7 @@ static bool take_options(struct plan *plan, struct device *dev, const struct mkf
     if (options_flag(o, "pack_bitmap", false))
         pack_bitmap(plan);
     if (params->uuid)
-        return exfat_parse_serial(params->uuid, &plan->serial, err);
+        return dosname_parse_serial(params->uuid, "an exFAT serial number", &plan->serial, err);
     params->random(&plan->serial, sizeof plan->serial);
     return true;
 }

@@ -5,38 +5,7 @@
 
 enum { TABLE_UNITS = 65536, PACK_FROM = 512 /* shorter runs of identity are written out */ };
 
-bool exfat_name_convert(const char *text, struct exfat_units *name)
-{
-    struct error ignored;
-    size_t count;
-    if (!utf8_to_utf16(text, strlen(text), UTF_WTF8, name->units, MAX_NAME, &count, &ignored))
-        return false;
-    name->count = (unsigned)count;
-    return count > 0;
-}
-
-bool exfat_name_parse(const char *text, struct exfat_units *name, struct error *err)
-{
-    size_t count;
-    if (!utf8_to_utf16(text, strlen(text), UTF_WTF8, name->units, MAX_NAME, &count, err))
-        return because(err, "exFAT cannot hold this name");
-    name->count = (unsigned)count;
-    if (count == 0)
-        return fail(err, E_NAME, "exFAT cannot hold an empty name");
-    for (size_t i = 0; i < count; i++) {
-        uint16_t unit = name->units[i];
-        if (unit < 0x20)
-            return fail(err, E_NAME, "exFAT cannot hold the control character 0x%02x in a name", unit);
-        if (unit < 0x80 && strchr("\"*/:<>?\\|", unit))
-            return fail(err, E_NAME, "exFAT cannot hold '%c' in a name", unit);
-    }
-    if (name->units[count - 1] == '.' || name->units[count - 1] == ' ')
-        return fail(err, E_NAME, "exFAT cannot hold a name that ends in a %s",
-                    name->units[count - 1] == '.' ? "dot" : "space");
-    return true;
-}
-
-uint16_t exfat_name_hash(const struct exfat *exfat, const struct exfat_units *name)
+uint16_t exfat_name_hash(const struct exfat *exfat, const struct dosname *name)
 {
     uint16_t hash = 0;
     for (unsigned i = 0; i < name->count; i++) {
@@ -47,7 +16,7 @@ uint16_t exfat_name_hash(const struct exfat *exfat, const struct exfat_units *na
     return hash;
 }
 
-bool exfat_name_equal(const struct exfat *exfat, const struct exfat_units *a, const struct exfat_units *b)
+bool exfat_name_equal(const struct exfat *exfat, const struct dosname *a, const struct dosname *b)
 {
     if (a->count != b->count)
         return false;
@@ -55,13 +24,6 @@ bool exfat_name_equal(const struct exfat *exfat, const struct exfat_units *a, co
         if (exfat->upcase[a->units[i]] != exfat->upcase[b->units[i]])
             return false;
     return true;
-}
-
-void exfat_name_text(const struct exfat_units *name, char *text, size_t size)
-{
-    struct error ignored;
-    if (!utf16_to_utf8(name->units, name->count, UTF_WTF8, text, size, &ignored))
-        text[0] = '\0';
 }
 
 uint32_t exfat_table_checksum(uint32_t sum, const uint8_t *bytes, size_t n)

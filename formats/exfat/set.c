@@ -14,7 +14,7 @@ uint16_t exfat_set_checksum(const uint8_t *raw, uint32_t count)
     return sum;
 }
 
-void exfat_set_name(const uint8_t *raw, uint32_t count, struct exfat_units *name)
+void exfat_set_name(const uint8_t *raw, uint32_t count, struct dosname *name)
 {
     unsigned length = (unsigned)exfat_stream_NameLength(raw + ENTRY_SIZE);
     name->count = 0;
@@ -46,18 +46,6 @@ void exfat_set_put_stream(uint8_t *raw, const struct exfat_stream *s)
     exfat_stream_set_ValidDataLength(stream, s->valid);
 }
 
-const char *exfat_name_fault(const struct exfat_units *name)
-{
-    if (name->count == 0)
-        return "the name is empty";
-    if (name->units[0] == '.' && (name->count == 1 || (name->count == 2 && name->units[1] == '.')))
-        return "the name is that of a directory itself or its parent";
-    for (unsigned i = 0; i < name->count; i++)
-        if (name->units[i] == '/' || name->units[i] == 0)
-            return name->units[i] ? "the name holds a slash" : "the name holds a zero";
-    return NULL;
-}
-
 static const char *stream_fault(const struct exfat *exfat, const uint8_t *raw)
 {
     struct exfat_stream s;
@@ -77,7 +65,7 @@ static const char *stream_fault(const struct exfat *exfat, const uint8_t *raw)
 
 const char *exfat_set_fault(const struct exfat *exfat, const uint8_t *raw, uint32_t count)
 {
-    struct exfat_units name;
+    struct dosname name;
     if (count < 3 || raw[ENTRY_SIZE] != TYPE_STREAM || raw[2 * ENTRY_SIZE] != TYPE_NAME)
         return "the entry set is not whole";
     if (exfat_set_checksum(raw, count) != exfat_file_SetChecksum(raw))
@@ -85,7 +73,7 @@ const char *exfat_set_fault(const struct exfat *exfat, const uint8_t *raw, uint3
     exfat_set_name(raw, count, &name);
     if (name.count != exfat_stream_NameLength(raw + ENTRY_SIZE))
         return "the name has fewer units than its length says";
-    const char *fault = exfat_name_fault(&name);
+    const char *fault = dosname_fault(&name);
     if (!fault)
         fault = stream_fault(exfat, raw);
     if (fault || !(exfat_file_FileAttributes(raw) & EXFAT_DIRECTORY))
@@ -125,7 +113,7 @@ bool exfat_set_store(struct exfat *exfat, struct exfat_set *set, struct error *e
     return exfat_slots_write(exfat, set->dir, set->slot, set->count, set->raw, err);
 }
 
-uint32_t exfat_set_make(const struct exfat *exfat, const struct exfat_units *name, uint8_t *raw)
+uint32_t exfat_set_make(const struct exfat *exfat, const struct dosname *name, uint8_t *raw)
 {
     uint32_t parts = (name->count + NAME_UNITS - 1) / NAME_UNITS;
     memset(raw + 2 * ENTRY_SIZE, 0, (size_t)parts * ENTRY_SIZE);

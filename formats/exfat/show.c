@@ -110,16 +110,6 @@ const struct layout *const exfat_layouts[] = {&exfat_boot_layout, &set_layout,  
 /* ---- places ----------------------------------------------------------------------------------------------
  */
 
-static bool number_argument(const char *args, uint64_t *number, struct error *err)
-{
-    const char *p = args + (*args == '#');
-    char *end;
-    *number = strtoull(p, &end, 0);
-    if (*p < '0' || *p > '9' || *end)
-        return fail(err, E_USAGE, "a number is needed, not '%s'", args);
-    return true;
-}
-
 /* The whole set when it lies in one piece, else its first entry. */
 static bool set_place(struct exfat *exfat, struct exfat_dir *dir, uint32_t slot, uint32_t count,
                       struct place *place, struct error *err)
@@ -143,7 +133,7 @@ static bool locate_entry(struct exfat *exfat, const char *args, struct place *pl
     struct exfat_dir *dir;
     uint8_t raw[ENTRY_SIZE];
     uint64_t id;
-    if (!number_argument(args, &id, err))
+    if (!place_number(args, &id, err))
         return false;
     if (id == ROOT_ID)
         return fail(err, E_INVALID, "the root directory has no entry");
@@ -226,7 +216,7 @@ bool exfat_locate(void *opened, const char *structure, const char *args, struct 
     if (strcmp(structure, "entry") == 0 || strcmp(structure, "file") == 0)
         return locate_entry(exfat, args, place, err);
     if (strcmp(structure, "fat") == 0) {
-        if (!number_argument(args, &n, err))
+        if (!place_number(args, &n, err))
             return false;
         if (n >= (uint64_t)exfat->g.clusters + 2)
             return fail(err, E_NOENT, "there is no cluster %llu; clusters are 2 to %u", (unsigned long long)n,
@@ -243,13 +233,6 @@ bool exfat_locate(void *opened, const char *structure, const char *args, struct 
 /* ---- what ------------------------------------------------------------------------------------------------
  */
 
-static void own(struct owner *owner, enum owner_kind kind, uint64_t len, const char *text)
-{
-    owner->kind = kind;
-    owner->len = len;
-    snprintf(owner->text, sizeof owner->text, "%s", text);
-}
-
 static void head_owner(struct exfat *exfat, uint64_t off, struct owner *owner)
 {
     uint64_t region = (uint64_t)BOOT_SECTORS * exfat->g.sector_size;
@@ -257,21 +240,21 @@ static void head_owner(struct exfat *exfat, uint64_t off, struct owner *owner)
     owner->place = (struct place){.device = exfat->fs.device, .owner = exfat};
     if (off < 2 * region) {
         boot_place(exfat, off >= region, &owner->place);
-        own(owner, OWNER_STRUCTURE, region - off % region, owner->place.title);
+        owner_set(owner, OWNER_STRUCTURE, region - off % region, owner->place.title);
         return;
     }
     uint64_t n = off < exfat->g.fat_off ? 0 : (off - exfat->g.fat_off) / 4;
     if (off >= exfat->g.fat_off && off < fat_end && n < (uint64_t)exfat->g.clusters + 2) {
         table_place(exfat, (uint32_t)n, &owner->place);
-        own(owner, OWNER_STRUCTURE, 4 - (off - exfat->g.fat_off) % 4, owner->place.title);
+        owner_set(owner, OWNER_STRUCTURE, 4 - (off - exfat->g.fat_off) % 4, owner->place.title);
         return;
     }
     owner->place.layout = NULL;
     if (off < exfat->g.fat_off)
-        own(owner, OWNER_RESERVED, exfat->g.fat_off - off, "gap before the FAT");
+        owner_set(owner, OWNER_RESERVED, exfat->g.fat_off - off, "gap before the FAT");
     else
-        own(owner, OWNER_RESERVED, (off < fat_end ? fat_end : exfat->g.heap_off) - off,
-            off < fat_end ? "end of the FAT, unused" : "gap before the clusters");
+        owner_set(owner, OWNER_RESERVED, (off < fat_end ? fat_end : exfat->g.heap_off) - off,
+                  off < fat_end ? "end of the FAT, unused" : "gap before the clusters");
 }
 
 bool exfat_owner(void *opened, uint64_t off, struct owner *owner, struct error *err)
@@ -285,7 +268,7 @@ bool exfat_owner(void *opened, uint64_t off, struct owner *owner, struct error *
         return true;
     }
     if (off >= end) {
-        own(owner, OWNER_RESERVED, MAX_OF(exfat->fs.device->size - off, 1), "behind the last cluster");
+        owner_set(owner, OWNER_RESERVED, exfat->fs.device->size - off, "behind the last cluster");
         return true;
     }
     if (!exfat_space_load(exfat, err))
@@ -294,11 +277,11 @@ bool exfat_owner(void *opened, uint64_t off, struct owner *owner, struct error *
     uint64_t run = exfat_cluster_off(exfat, cluster + 1) - off;
     for (uint32_t i = 0; exfat_stream_map(exfat, &exfat->bitmap, i, &at, &len, err) && len > 0; i += len)
         if (cluster >= at && cluster - at < len) {
-            own(owner, OWNER_STRUCTURE, run, "allocation bitmap");
+            owner_set(owner, OWNER_STRUCTURE, run, "allocation bitmap");
             return true;
         }
     bool is_free = space_is_free(&exfat->space, cluster);
-    own(owner, is_free ? OWNER_FREE : OWNER_DATA, run, "");
+    owner_set(owner, is_free ? OWNER_FREE : OWNER_DATA, run, "");
     snprintf(owner->text, sizeof owner->text, "%scluster %u", is_free ? "free " : "", cluster);
     return true;
 }
@@ -353,7 +336,7 @@ bool exfat_dir_owner(struct fs *fs, uint64_t off, struct owner *owner, struct er
             snprintf(place->title, sizeof place->title, "%s", place->layout->title);
         }
     free(cluster);
-    own(owner, OWNER_STRUCTURE, place->off + place->size - off, place->title);
+    owner_set(owner, OWNER_STRUCTURE, place->off + place->size - off, place->title);
     return true;
 }
 

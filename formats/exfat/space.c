@@ -30,25 +30,10 @@ void exfat_table_close(struct exfat *exfat)
     exfat->table_device = NULL;
 }
 
-/* Make the window show entry n. */
-static bool look_at(struct exfat *exfat, uint32_t n, uint8_t **at, struct error *err)
-{
-    uint64_t off = (uint64_t)n * 4, base = round_down(off, exfat->table_block);
-    if (!exfat->window || exfat->window->off != base) {
-        exfat_table_unpin(exfat);
-        if (!cache_get(exfat->table, base, &exfat->window, err)) {
-            exfat->window = NULL;
-            return false;
-        }
-    }
-    *at = exfat->window->data + (off - base);
-    return true;
-}
-
 bool exfat_fat_get(struct exfat *exfat, uint32_t n, uint32_t *value, struct error *err)
 {
     uint8_t *at;
-    if (!look_at(exfat, n, &at, err))
+    if (!cache_view(exfat->table, &exfat->window, (uint64_t)n * 4, &at, err))
         return false;
     *value = load_le32(at);
     return true;
@@ -57,7 +42,7 @@ bool exfat_fat_get(struct exfat *exfat, uint32_t n, uint32_t *value, struct erro
 bool exfat_fat_set(struct exfat *exfat, uint32_t n, uint32_t value, struct error *err)
 {
     uint8_t *at;
-    if (!look_at(exfat, n, &at, err))
+    if (!cache_view(exfat->table, &exfat->window, (uint64_t)n * 4, &at, err))
         return false;
     if (load_le32(at) != value) {
         store_le32(at, value);

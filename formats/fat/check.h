@@ -2,6 +2,7 @@
 #ifndef DISH_FAT_CHECK_H
 #define DISH_FAT_CHECK_H
 
+#include "check_run.h"
 #include "fat.h"
 
 /* A directory still to be looked into. */
@@ -17,12 +18,7 @@ struct lost_chain {
 
 struct fat_check {
     struct fat *fat;
-    struct check *check;
-    struct error *err;
-    bool stop;      /* the caller has had enough */
-    bool failed;    /* err says why */
-    bool changed;   /* something was repaired */
-    uint64_t *seen; /* bit: the cluster belongs to something that was reached */
+    struct check_run run;
     struct pending *todo;
     size_t count, capacity;
     uint64_t files, directories, used, bad, lost;
@@ -34,23 +30,6 @@ struct fat_check {
     bool has_label;
 };
 
-static inline bool fat_repairs(const struct fat_check *c, enum finding_kind kind)
-{
-    return c->check->repair == REPAIR_ALL || (c->check->repair == REPAIR_LEAKS && kind == FINDING_LEAK);
-}
-
-/* Go on? */
-static inline bool fat_goes_on(const struct fat_check *c)
-{
-    return !c->stop && !c->failed;
-}
-
-/* Report one thing at byte off of the volume; `fixed` when it was, or will now be, repaired. */
-void fat_found(struct fat_check *, enum finding_kind, const char *code, uint64_t off, bool fixed,
-               const char *fmt, ...) DISH_PRINTF(6, 7);
-/* Record the outcome of something that can fail; returns it. */
-bool fat_did(struct fat_check *, bool ok);
-
 /* A chain as it is: how many sound clusters it has and why it ends there. */
 struct fat_walk {
     uint32_t clusters, last; /* last: the last sound one, 0 when there is none */
@@ -59,8 +38,6 @@ struct fat_walk {
 };
 /* Claim the clusters of a chain for something, as far as they are sound and belong to nobody else. */
 bool fat_claim(struct fat_check *, uint32_t first, struct fat_walk *);
-bool fat_is_seen(const struct fat_check *, uint32_t cluster);
-void fat_mark_seen(struct fat_check *, uint32_t cluster, bool seen);
 /* Give up clusters from `first` on that were claimed or lost, up to the end of the chain. */
 bool fat_give_up(struct fat_check *, uint32_t first, uint32_t *freed);
 

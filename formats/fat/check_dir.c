@@ -24,7 +24,7 @@ static bool put_entry(struct tree *t, const struct fat_item *item)
     struct cache_block *block;
     uint8_t *raw;
     struct fat_check *c = t->c;
-    if (!fat_did(c, fat_entry_get(c->fat, item->off / ENTRY_SIZE, &block, &raw, c->err)))
+    if (!check_run_did(&c->run, fat_entry_get(c->fat, item->off / ENTRY_SIZE, &block, &raw, c->run.err)))
         return false;
     memcpy(raw, item->raw, ENTRY_SIZE);
     cache_dirty(c->fat->meta, block, WRITE_UPDATE);
@@ -38,7 +38,7 @@ static bool free_slots(struct tree *t, struct fat_dir *dir, uint32_t first, uint
     for (uint32_t slot = first; slot <= last; slot++) {
         struct cache_block *block;
         uint8_t *raw;
-        if (!fat_did(c, fat_slot_get(c->fat, dir, slot, &block, &raw, c->err)))
+        if (!check_run_did(&c->run, fat_slot_get(c->fat, dir, slot, &block, &raw, c->run.err)))
             return false;
         raw[0] = SLOT_FREE;
         cache_dirty(c->fat->meta, block, WRITE_UPDATE);
@@ -59,8 +59,8 @@ static bool remove_entry(struct tree *t, struct fat_dir *dir, struct fat_item *i
 static bool grow_names(struct tree *t)
 {
     uint32_t buckets = MAX_OF(256, t->name_buckets * 4);
-    uint32_t *names = mem_array(buckets, sizeof *names, t->c->err);
-    if (!fat_did(t->c, names != NULL))
+    uint32_t *names = mem_array(buckets, sizeof *names, t->c->run.err);
+    if (!check_run_did(&t->c->run, names != NULL))
         return false;
     for (uint32_t i = 0; i < t->name_buckets; i++)
         for (uint32_t at = t->names[i]; t->names[i]; at++)
@@ -126,51 +126,52 @@ static bool rename_entry(struct tree *t, struct fat_dir *dir, struct fat_item *i
 static bool check_name(struct tree *t, struct fat_dir *dir, struct fat_item *item, const char *path)
 {
     struct fat_check *c = t->c;
-    bool fix = fat_repairs(c, FINDING_DAMAGE), again = false, same = false;
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE), again = false, same = false;
     bool ea = memcmp(item->raw, "EA DATA  SF", SHORT_NAME) == 0 ||
               memcmp(item->raw, "WP ROOT  SF", SHORT_NAME) == 0;
     if (fat_bad_short(item->raw) && !ea) {
-        fat_found(c, FINDING_DAMAGE, "bad-name", item->off, fix, "%s: the short name is not allowed", path);
-        return fat_goes_on(c) && (!fix || rename_entry(t, dir, item));
+        check_run_found(&c->run, FINDING_DAMAGE, "bad-name", item->off, fix,
+                        "%s: the short name is not allowed", path);
+        return check_run_goes_on(&c->run) && (!fix || rename_entry(t, dir, item));
     }
     uint64_t flags = fat_entry_DIR_NTRes(item->raw);
     if (!item->has_long && (flags & NO_SHORT_NAME)) {
-        fat_found(c, FINDING_DAMAGE, "no-name", item->off + fat_entry_off_DIR_NTRes, fix,
-                  "%s: the short name is marked as none, and there is no long one", path);
+        check_run_found(&c->run, FINDING_DAMAGE, "no-name", item->off + fat_entry_off_DIR_NTRes, fix,
+                        "%s: the short name is marked as none, and there is no long one", path);
         fat_entry_set_DIR_NTRes(item->raw, flags & ~(uint64_t)NO_SHORT_NAME);
-        if (!fat_goes_on(c) || (fix && !put_entry(t, item)))
+        if (!check_run_goes_on(&c->run) || (fix && !put_entry(t, item)))
             return false;
     }
     if (!remember(t, short_hash(item->raw), &again) ||
         (item->has_long && !remember(t, upcase_hash(item->name.units, item->name.count), &same)))
         return false;
     if (!again && !same)
-        return fat_goes_on(c);
-    fat_found(c, FINDING_DAMAGE, "duplicate-name", item->off, fix, "%s: the directory has this name twice",
-              path);
-    return fat_goes_on(c) && (!fix || rename_entry(t, dir, item));
+        return check_run_goes_on(&c->run);
+    check_run_found(&c->run, FINDING_DAMAGE, "duplicate-name", item->off, fix,
+                    "%s: the directory has this name twice", path);
+    return check_run_goes_on(&c->run) && (!fix || rename_entry(t, dir, item));
 }
 
 /* The type and the first cluster of a long entry mean nothing and must be 0. */
 static bool check_long(struct tree *t, struct fat_dir *dir, const struct fat_item *item, const char *path)
 {
     struct fat_check *c = t->c;
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     if (!item->odd_long || !item->has_long)
         return true;
-    fat_found(c, FINDING_DAMAGE, "long-name-field", item->off, fix,
-              "%s: the long name's entries have a type or a first cluster", path);
+    check_run_found(&c->run, FINDING_DAMAGE, "long-name-field", item->off, fix,
+                    "%s: the long name's entries have a type or a first cluster", path);
     for (uint32_t slot = item->first_slot; fix && slot < item->slot; slot++) {
         struct cache_block *block;
         uint8_t *raw;
-        if (!fat_did(c, fat_slot_get(c->fat, dir, slot, &block, &raw, c->err)))
+        if (!check_run_did(&c->run, fat_slot_get(c->fat, dir, slot, &block, &raw, c->run.err)))
             return false;
         fat_long_set_LDIR_Type(raw, 0);
         fat_long_set_LDIR_FstClusLO(raw, 0);
         cache_dirty(c->fat->meta, block, WRITE_UPDATE);
         cache_release(c->fat->meta, block);
     }
-    return fat_goes_on(c);
+    return check_run_goes_on(&c->run);
 }
 
 /* ---- contents --------------------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ static bool cut_chain(struct tree *t, struct fat_item *item, const struct fat_wa
 {
     struct fat_check *c = t->c;
     if (walk->last)
-        return fat_did(c, fat_set(c->fat, walk->last, CLUSTER_END, c->err));
+        return check_run_did(&c->run, fat_set(c->fat, walk->last, CLUSTER_END, c->run.err));
     fat_entry_set_cluster(c->fat, item->raw, 0);
     return true;
 }
@@ -190,7 +191,7 @@ static bool check_chain(struct tree *t, struct fat_item *item, const char *path,
 {
     struct fat_check *c = t->c;
     uint32_t first = fat_entry_cluster(c->fat, item->raw);
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     *walk = (struct fat_walk){.clusters = 0};
     if (first == 0)
         return true;
@@ -198,11 +199,11 @@ static bool check_chain(struct tree *t, struct fat_item *item, const char *path,
         return false;
     if (!walk->code)
         return true;
-    fat_found(c, FINDING_DAMAGE, walk->code,
-              walk->last ? fat_entry_off(c->fat, walk->last) : item->off + fat_entry_off_DIR_FstClusLO, fix,
-              "%s: after %u clusters the chain comes to cluster %u, which %s", path, walk->clusters, walk->at,
-              walk->why);
-    return fat_goes_on(c) && (!fix || (cut_chain(t, item, walk) && put_entry(t, item)));
+    check_run_found(&c->run, FINDING_DAMAGE, walk->code,
+                    walk->last ? fat_entry_off(c->fat, walk->last) : item->off + fat_entry_off_DIR_FstClusLO,
+                    fix, "%s: after %u clusters the chain comes to cluster %u, which %s", path,
+                    walk->clusters, walk->at, walk->why);
+    return check_run_goes_on(&c->run) && (!fix || (cut_chain(t, item, walk) && put_entry(t, item)));
 }
 
 static bool check_size(struct tree *t, struct fat_item *item, const char *path, const struct fat_walk *walk)
@@ -211,41 +212,41 @@ static bool check_size(struct tree *t, struct fat_item *item, const char *path, 
     uint64_t size = fat_entry_DIR_FileSize(item->raw),
              room = (uint64_t)walk->clusters << c->fat->g.cluster_shift;
     uint32_t need = fat_clusters_for(c->fat, size), cluster = fat_entry_cluster(c->fat, item->raw), freed;
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     if (size > room) {
-        fat_found(c, FINDING_DAMAGE, "size-too-large", item->off + fat_entry_off_DIR_FileSize, fix,
-                  "%s: the size is %llu bytes, the chain holds %llu", path, (unsigned long long)size,
-                  (unsigned long long)room);
+        check_run_found(&c->run, FINDING_DAMAGE, "size-too-large", item->off + fat_entry_off_DIR_FileSize,
+                        fix, "%s: the size is %llu bytes, the chain holds %llu", path,
+                        (unsigned long long)size, (unsigned long long)room);
         fat_entry_set_DIR_FileSize(item->raw, room);
-        return fat_goes_on(c) && (!fix || put_entry(t, item));
+        return check_run_goes_on(&c->run) && (!fix || put_entry(t, item));
     }
     if (need >= walk->clusters)
         return true;
-    fat_found(c, FINDING_DAMAGE, "chain-too-long", item->off + fat_entry_off_DIR_FileSize, fix,
-              "%s: the size is %llu bytes, but the chain has %u clusters instead of %u", path,
-              (unsigned long long)size, walk->clusters, need);
-    if (!fix || !fat_goes_on(c))
-        return fat_goes_on(c);
+    check_run_found(&c->run, FINDING_DAMAGE, "chain-too-long", item->off + fat_entry_off_DIR_FileSize, fix,
+                    "%s: the size is %llu bytes, but the chain has %u clusters instead of %u", path,
+                    (unsigned long long)size, walk->clusters, need);
+    if (!fix || !check_run_goes_on(&c->run))
+        return check_run_goes_on(&c->run);
     if (need == 0) {
         fat_entry_set_cluster(c->fat, item->raw, 0);
         return put_entry(t, item) && fat_give_up(c, cluster, &freed);
     }
     uint32_t rest = 0;
     for (uint32_t i = 1; i < need; i++)
-        if (!fat_did(c, fat_next(c->fat, cluster, &cluster, c->err)))
+        if (!check_run_did(&c->run, fat_next(c->fat, cluster, &cluster, c->run.err)))
             return false;
-    return fat_did(c, fat_next(c->fat, cluster, &rest, c->err) &&
-                          fat_set(c->fat, cluster, CLUSTER_END, c->err)) &&
+    return check_run_did(&c->run, fat_next(c->fat, cluster, &rest, c->run.err) &&
+                                      fat_set(c->fat, cluster, CLUSTER_END, c->run.err)) &&
            fat_give_up(c, rest, &freed);
 }
 
 static bool push(struct tree *t, const struct fat_item *item, const char *path)
 {
     struct fat_check *c = t->c;
-    if (!fat_did(c, mem_grow(&c->todo, &c->capacity, c->count + 1, sizeof *c->todo, c->err)))
+    if (!check_run_did(&c->run, mem_grow(&c->todo, &c->capacity, c->count + 1, sizeof *c->todo, c->run.err)))
         return false;
-    char *copy = mem_string(path, c->err);
-    if (!fat_did(c, copy != NULL))
+    char *copy = mem_string(path, c->run.err);
+    if (!check_run_did(&c->run, copy != NULL))
         return false;
     c->todo[c->count++] = (struct pending){.first = fat_entry_cluster(c->fat, item->raw),
                                            .parent = t->here.first,
@@ -258,26 +259,26 @@ static bool push(struct tree *t, const struct fat_item *item, const char *path)
 static bool make_file(struct tree *t, struct fat_item *item, const char *path, const struct fat_walk *walk)
 {
     struct fat_check *c = t->c;
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     uint64_t room = (uint64_t)walk->clusters << c->fat->g.cluster_shift;
-    fat_found(c, FINDING_DAMAGE, "no-directory", item->off + fat_entry_off_DIR_Attr, fix,
-              "%s: the clusters of this directory hold no directory", path);
+    check_run_found(&c->run, FINDING_DAMAGE, "no-directory", item->off + fat_entry_off_DIR_Attr, fix,
+                    "%s: the clusters of this directory hold no directory", path);
     fat_entry_set_DIR_Attr(item->raw, fat_entry_DIR_Attr(item->raw) & ~(uint64_t)FAT_DIRECTORY);
     fat_entry_set_DIR_FileSize(item->raw, MIN_OF(room, MAX_FILE_SIZE));
-    return fat_goes_on(c) && (!fix || put_entry(t, item));
+    return check_run_goes_on(&c->run) && (!fix || put_entry(t, item));
 }
 
 static bool check_subdir(struct tree *t, struct fat_dir *dir, struct fat_item *item, const char *path)
 {
     struct fat_check *c = t->c;
     struct fat_walk walk;
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     c->directories++;
     if (fat_entry_DIR_FileSize(item->raw) != 0) {
-        fat_found(c, FINDING_DAMAGE, "directory-size", item->off + fat_entry_off_DIR_FileSize, fix,
-                  "%s: a directory's entry must not have a size", path);
+        check_run_found(&c->run, FINDING_DAMAGE, "directory-size", item->off + fat_entry_off_DIR_FileSize,
+                        fix, "%s: a directory's entry must not have a size", path);
         fat_entry_set_DIR_FileSize(item->raw, 0);
-        if (!fat_goes_on(c) || (fix && !put_entry(t, item)))
+        if (!check_run_goes_on(&c->run) || (fix && !put_entry(t, item)))
             return false;
     }
     if (!check_chain(t, item, path, &walk))
@@ -290,8 +291,9 @@ static bool check_subdir(struct tree *t, struct fat_dir *dir, struct fat_item *i
     if (walk.clusters > 0)
         return push(t, item, path);
     if (fat_entry_cluster(c->fat, item->raw) == 0 && !walk.code)
-        fat_found(c, FINDING_DAMAGE, "no-cluster", item->off, fix, "%s: the directory has no cluster", path);
-    return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
+        check_run_found(&c->run, FINDING_DAMAGE, "no-cluster", item->off, fix,
+                        "%s: the directory has no cluster", path);
+    return check_run_goes_on(&c->run) && (!fix || remove_entry(t, dir, item));
 }
 
 static bool check_file_item(struct tree *t, struct fat_dir *dir, struct fat_item *item)
@@ -299,7 +301,7 @@ static bool check_file_item(struct tree *t, struct fat_dir *dir, struct fat_item
     struct fat_check *c = t->c;
     struct fat_walk walk;
     char path[MAX_PATH_SHOWN], name[UTF8_SIZE(MAX_NAME)];
-    fat_item_text(item, name, sizeof name);
+    dosname_text(&item->name, name, sizeof name);
     snprintf(path, sizeof path, "%s/%s", t->here.path, name);
     if (!check_name(t, dir, item, path) || !check_long(t, dir, item, path))
         return false;
@@ -315,68 +317,71 @@ static bool check_file_item(struct tree *t, struct fat_dir *dir, struct fat_item
 static bool check_dot(struct tree *t, struct fat_dir *dir, struct fat_item *item)
 {
     struct fat_check *c = t->c;
-    bool parent = item->raw[1] == '.', fix = fat_repairs(c, FINDING_DAMAGE);
+    bool parent = item->raw[1] == '.', fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     uint32_t expected = parent ? t->here.parent : t->here.first;
     if (t->here.id == ROOT_ID) {
-        fat_found(c, FINDING_DAMAGE, "dot-entry", item->off, fix, "/: the root directory has an entry '%s'",
-                  parent ? ".." : ".");
-        return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
+        check_run_found(&c->run, FINDING_DAMAGE, "dot-entry", item->off, fix,
+                        "/: the root directory has an entry '%s'", parent ? ".." : ".");
+        return check_run_goes_on(&c->run) && (!fix || remove_entry(t, dir, item));
     }
     if (parent && expected == c->fat->g.root)
         expected = 0;
     if (item->slot != parent) {
-        fat_found(c, FINDING_DAMAGE, "dot-entry", item->off, fix, "%s: '%s' is not entry %u of the directory",
-                  t->here.path, parent ? ".." : ".", parent);
-        return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
+        check_run_found(&c->run, FINDING_DAMAGE, "dot-entry", item->off, fix,
+                        "%s: '%s' is not entry %u of the directory", t->here.path, parent ? ".." : ".",
+                        parent);
+        return check_run_goes_on(&c->run) && (!fix || remove_entry(t, dir, item));
     }
     *(parent ? &t->dotdot : &t->dot) = true;
     if (!(fat_entry_DIR_Attr(item->raw) & FAT_DIRECTORY) || fat_entry_DIR_FileSize(item->raw) != 0) {
-        fat_found(c, FINDING_DAMAGE, "dot-entry", item->off, fix, "%s: '%s' is marked as a file",
-                  t->here.path, parent ? ".." : ".");
+        check_run_found(&c->run, FINDING_DAMAGE, "dot-entry", item->off, fix, "%s: '%s' is marked as a file",
+                        t->here.path, parent ? ".." : ".");
         fat_entry_set_DIR_Attr(item->raw, FAT_DIRECTORY);
         fat_entry_set_DIR_FileSize(item->raw, 0);
-        if (!fat_goes_on(c) || (fix && !put_entry(t, item)))
+        if (!check_run_goes_on(&c->run) || (fix && !put_entry(t, item)))
             return false;
     }
     if (fat_entry_cluster(c->fat, item->raw) == expected)
         return true;
-    fat_found(c, FINDING_DAMAGE, "dot-entry", item->off, fix, "%s: '%s' leads to cluster %u, not %u",
-              t->here.path, parent ? ".." : ".", fat_entry_cluster(c->fat, item->raw), expected);
+    check_run_found(&c->run, FINDING_DAMAGE, "dot-entry", item->off, fix,
+                    "%s: '%s' leads to cluster %u, not %u", t->here.path, parent ? ".." : ".",
+                    fat_entry_cluster(c->fat, item->raw), expected);
     fat_entry_set_cluster(c->fat, item->raw, expected);
-    return fat_goes_on(c) && (!fix || put_entry(t, item));
+    return check_run_goes_on(&c->run) && (!fix || put_entry(t, item));
 }
 
 /* A label is a name and nothing else. */
 static bool check_label_fields(struct tree *t, struct fat_item *item)
 {
     struct fat_check *c = t->c;
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     if (fat_entry_DIR_FileSize(item->raw) == 0 && fat_entry_cluster(c->fat, item->raw) == 0)
         return true;
-    fat_found(c, FINDING_DAMAGE, "label-entry", item->off, fix,
-              "/: the volume label has a size or a cluster");
+    check_run_found(&c->run, FINDING_DAMAGE, "label-entry", item->off, fix,
+                    "/: the volume label has a size or a cluster");
     fat_entry_set_DIR_FileSize(item->raw, 0);
     fat_entry_set_cluster(c->fat, item->raw, 0);
-    return fat_goes_on(c) && (!fix || put_entry(t, item));
+    return check_run_goes_on(&c->run) && (!fix || put_entry(t, item));
 }
 
 static bool check_label(struct tree *t, struct fat_dir *dir, struct fat_item *item)
 {
     struct fat_check *c = t->c;
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     if (!fat_label_valid(item->raw) || (fat_entry_DIR_Attr(item->raw) & FAT_DIRECTORY)) {
-        fat_found(c, FINDING_DAMAGE, "label-name", item->off, fix, "%s: the volume label is not allowed",
-                  t->here.path[0] ? t->here.path : "/");
-        return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
+        check_run_found(&c->run, FINDING_DAMAGE, "label-name", item->off, fix,
+                        "%s: the volume label is not allowed", t->here.path[0] ? t->here.path : "/");
+        return check_run_goes_on(&c->run) && (!fix || remove_entry(t, dir, item));
     }
     if (t->here.id == ROOT_ID && !c->has_label) {
         c->has_label = true;
         memcpy(c->label, item->raw, SHORT_NAME);
         return check_label_fields(t, item);
     }
-    fat_found(c, FINDING_DAMAGE, "extra-label", item->off, fix, "%s: there is %s volume label here",
-              t->here.path[0] ? t->here.path : "/", t->here.id == ROOT_ID ? "a second" : "a");
-    return fat_goes_on(c) && (!fix || remove_entry(t, dir, item));
+    check_run_found(&c->run, FINDING_DAMAGE, "extra-label", item->off, fix,
+                    "%s: there is %s volume label here", t->here.path[0] ? t->here.path : "/",
+                    t->here.id == ROOT_ID ? "a second" : "a");
+    return check_run_goes_on(&c->run) && (!fix || remove_entry(t, dir, item));
 }
 
 static bool check_item(struct fat *fat, struct fat_dir *dir, const struct fat_item *found, void *arg,
@@ -384,7 +389,7 @@ static bool check_item(struct fat *fat, struct fat_dir *dir, const struct fat_it
 {
     struct tree *t = arg;
     struct fat_item item = *found;
-    bool fix = fat_repairs(t->c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&t->c->run, FINDING_DAMAGE);
     (void)fat;
     (void)err;
     switch (item.kind) {
@@ -395,10 +400,10 @@ static bool check_item(struct fat *fat, struct fat_dir *dir, const struct fat_it
     case ITEM_LABEL:
         return check_label(t, dir, &item);
     case ITEM_ORPHAN:
-        fat_found(t->c, FINDING_DAMAGE, "orphan-long-name", item.off, fix,
-                  "%s: %u long name entries belong to no file", t->here.path[0] ? t->here.path : "/",
-                  item.slot - item.first_slot + 1);
-        return fat_goes_on(t->c) && (!fix || free_slots(t, dir, item.first_slot, item.slot));
+        check_run_found(&t->c->run, FINDING_DAMAGE, "orphan-long-name", item.off, fix,
+                        "%s: %u long name entries belong to no file", t->here.path[0] ? t->here.path : "/",
+                        item.slot - item.first_slot + 1);
+        return check_run_goes_on(&t->c->run) && (!fix || free_slots(t, dir, item.first_slot, item.slot));
     case ITEM_FILE:
         return check_file_item(t, dir, &item);
     }
@@ -412,16 +417,16 @@ static bool check_item(struct fat *fat, struct fat_dir *dir, const struct fat_it
 static bool check_behind_end(struct tree *t, struct fat_dir *dir)
 {
     struct fat_check *c = t->c;
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     uint64_t first = 0, off;
     uint32_t count = 0;
     for (uint32_t slot = dir->end; slot < dir->slots; slot++) {
         struct cache_block *block;
         uint8_t *raw;
-        if (!fat_did(c, fat_slot_get(c->fat, dir, slot, &block, &raw, c->err)))
+        if (!check_run_did(&c->run, fat_slot_get(c->fat, dir, slot, &block, &raw, c->run.err)))
             return false;
         if (raw[0] != SLOT_END && raw[0] != SLOT_FREE) {
-            if (count++ == 0 && fat_did(c, fat_slot_off(c->fat, dir, slot, &off, c->err)))
+            if (count++ == 0 && check_run_did(&c->run, fat_slot_off(c->fat, dir, slot, &off, c->run.err)))
                 first = off;
             if (fix) {
                 memset(raw, 0, ENTRY_SIZE);
@@ -431,10 +436,10 @@ static bool check_behind_end(struct tree *t, struct fat_dir *dir)
         cache_release(c->fat->meta, block);
     }
     if (count)
-        fat_found(c, FINDING_DAMAGE, "behind-end", first, fix,
-                  "%s: %u entries stand behind the end of the directory",
-                  t->here.path[0] ? t->here.path : "/", count);
-    return fat_goes_on(c);
+        check_run_found(&c->run, FINDING_DAMAGE, "behind-end", first, fix,
+                        "%s: %u entries stand behind the end of the directory",
+                        t->here.path[0] ? t->here.path : "/", count);
+    return check_run_goes_on(&c->run);
 }
 
 static bool check_dir(struct fat_check *c, struct pending here)
@@ -443,23 +448,24 @@ static bool check_dir(struct fat_check *c, struct pending here)
     struct fat_dir *dir;
     uint64_t place = here.first ? fat_cluster_off(c->fat, here.first) : c->fat->g.root_off;
     chain_forget(c->fat->chains, here.first);
-    if (!fat_dir_open_cluster(c->fat, here.first, here.id, &dir, c->err) ||
-        !fat_dir_scan(c->fat, dir, check_item, &t, c->err)) {
+    if (!fat_dir_open_cluster(c->fat, here.first, here.id, &dir, c->run.err) ||
+        !fat_dir_scan(c->fat, dir, check_item, &t, c->run.err)) {
         free(t.names);
-        if (c->failed || c->err->kind != E_DAMAGED)
-            return fat_did(c, false);
-        fat_found(c, FINDING_DAMAGE, "directory", place, false, "%s: %s", here.path, c->err->message);
-        return fat_goes_on(c);
+        if (c->run.failed || c->run.err->kind != E_DAMAGED)
+            return check_run_did(&c->run, false);
+        check_run_found(&c->run, FINDING_DAMAGE, "directory", place, false, "%s: %s", here.path,
+                        c->run.err->message);
+        return check_run_goes_on(&c->run);
     }
     free(t.names);
-    if (fat_goes_on(c) && !check_behind_end(&t, dir))
+    if (check_run_goes_on(&c->run) && !check_behind_end(&t, dir))
         return false;
-    if (here.id == ROOT_ID || !fat_goes_on(c) || (t.dot && t.dotdot))
-        return fat_goes_on(c);
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
-    fat_found(c, FINDING_DAMAGE, "dot-missing", place, fix, "%s: the entry '%s' is missing", here.path,
-              t.dot ? ".." : ".");
-    return fat_goes_on(c) && (!fix || fat_check_add_dots(c, here.first, here.parent));
+    if (here.id == ROOT_ID || !check_run_goes_on(&c->run) || (t.dot && t.dotdot))
+        return check_run_goes_on(&c->run);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
+    check_run_found(&c->run, FINDING_DAMAGE, "dot-missing", place, fix, "%s: the entry '%s' is missing",
+                    here.path, t.dot ? ".." : ".");
+    return check_run_goes_on(&c->run) && (!fix || fat_check_add_dots(c, here.first, here.parent));
 }
 
 /* The chain of a FAT32 root has no entry that could be mended but the boot sector. */
@@ -467,19 +473,20 @@ static bool check_root_chain(struct fat_check *c)
 {
     struct fat_walk walk;
     uint32_t first = c->fat->g.root;
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     if (first == 0)
         return true;
     if (!fat_claim(c, first, &walk))
         return false;
     if (!walk.code)
         return true;
-    fat_found(c, FINDING_DAMAGE, walk.code, fat_entry_off(c->fat, walk.last ? walk.last : first),
-              fix && walk.last, "/: after %u clusters the root's chain comes to cluster %u, which %s",
-              walk.clusters, walk.at, walk.why);
+    check_run_found(&c->run, FINDING_DAMAGE, walk.code, fat_entry_off(c->fat, walk.last ? walk.last : first),
+                    fix && walk.last, "/: after %u clusters the root's chain comes to cluster %u, which %s",
+                    walk.clusters, walk.at, walk.why);
     if (fix && walk.last)
-        return fat_goes_on(c) && fat_did(c, fat_set(c->fat, walk.last, CLUSTER_END, c->err));
-    return fat_goes_on(c);
+        return check_run_goes_on(&c->run) &&
+               check_run_did(&c->run, fat_set(c->fat, walk.last, CLUSTER_END, c->run.err));
+    return check_run_goes_on(&c->run);
 }
 
 /* The label is in the root directory and in the boot sector. */
@@ -487,7 +494,7 @@ static bool check_boot_label(struct fat_check *c)
 {
     struct cache_block *block;
     uint8_t base[1] = {0};
-    if (!fat_did(c, cache_get(c->fat->meta, c->fat->boot_off, &block, c->err)))
+    if (!check_run_did(&c->run, cache_get(c->fat->meta, c->fat->boot_off, &block, c->run.err)))
         return false;
     const uint8_t *boot = fat_boot_label(&c->fat->g, block->data);
     bool none = memcmp(boot, "NO NAME    ", SHORT_NAME) == 0 || memcmp(boot, "           ", SHORT_NAME) == 0;
@@ -498,10 +505,12 @@ static bool check_boot_label(struct fat_check *c)
         return true;
     if (!c->has_label)
         memcpy(c->label, "NO NAME    ", SHORT_NAME);
-    bool fix = fat_repairs(c, FINDING_DAMAGE);
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
     uint32_t off = (uint32_t)(fat_boot_label(&c->fat->g, base) - base);
-    fat_found(c, FINDING_DAMAGE, "label", off, fix, "the labels in boot sector and root directory differ");
-    return fat_goes_on(c) && (!fix || fat_did(c, fat_boot_patch(c->fat, off, c->label, SHORT_NAME, c->err)));
+    check_run_found(&c->run, FINDING_DAMAGE, "label", off, fix,
+                    "the labels in boot sector and root directory differ");
+    return check_run_goes_on(&c->run) &&
+           (!fix || check_run_did(&c->run, fat_boot_patch(c->fat, off, c->label, SHORT_NAME, c->run.err)));
 }
 
 bool fat_check_tree(struct fat_check *c)

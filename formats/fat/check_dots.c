@@ -30,7 +30,7 @@ bool fat_check_is_dir(struct fat_check *c, uint32_t first, bool *holds)
     struct fat *fat = c->fat;
     struct cache_block *block;
     uint32_t good = 0, bad = 0;
-    if (!fat_did(c, cache_get(fat->meta, fat_cluster_off(fat, first), &block, c->err)))
+    if (!check_run_did(&c->run, cache_get(fat->meta, fat_cluster_off(fat, first), &block, c->run.err)))
         return false;
     *holds = is_dot(block->data, 1) || is_dot(block->data + ENTRY_SIZE, 2);
     for (uint32_t at = 0; !*holds && at < fat->g.sector_size; at += ENTRY_SIZE)
@@ -99,8 +99,8 @@ static bool put_dots(struct fat *fat, struct fat_dir *dir, uint32_t parent, stru
 static bool claim_all(struct fat_check *c, uint32_t first)
 {
     for (uint32_t cluster = first; cluster != CLUSTER_END;) {
-        fat_mark_seen(c, cluster, true);
-        if (!fat_next(c->fat, cluster, &cluster, c->err))
+        check_run_mark(&c->run, cluster, true);
+        if (!fat_next(c->fat, cluster, &cluster, c->run.err))
             return false;
     }
     return true;
@@ -114,12 +114,12 @@ bool fat_check_add_dots(struct fat_check *c, uint32_t first, uint32_t parent)
     /* The map of free clusters does not know what was repaired before. */
     space_drop(&fat->space);
     fat_dir_forget(fat, first);
-    bool ok = fat_dir_index_cluster(fat, first, &dir, c->err) &&
-              fat_dir_scan(fat, dir, find_in_the_way, &way, c->err) &&
-              slots_mark(&dir->index, 0, 2, true, c->err);
+    bool ok = fat_dir_index_cluster(fat, first, &dir, c->run.err) &&
+              fat_dir_scan(fat, dir, find_in_the_way, &way, c->run.err) &&
+              slots_mark(&dir->index, 0, 2, true, c->run.err);
     for (unsigned i = 0; ok && i < way.count; i++)
-        ok = move_slots(fat, dir, way.first[i], way.last[i], c->err);
-    ok = ok && put_dots(fat, dir, parent, c->err) && claim_all(c, first);
+        ok = move_slots(fat, dir, way.first[i], way.last[i], c->run.err);
+    ok = ok && put_dots(fat, dir, parent, c->run.err) && claim_all(c, first);
     fat_dir_forget(fat, first);
-    return fat_did(c, ok);
+    return check_run_did(&c->run, ok);
 }

@@ -219,7 +219,7 @@ bool fat_dir_index_cluster(struct fat *fat, uint32_t first, struct fat_dir **out
  */
 
 /* Of several equal names the first in the directory counts. */
-static bool find_long(struct fat *fat, struct fat_dir *dir, const struct fat_name *name,
+static bool find_long(struct fat *fat, struct fat_dir *dir, const struct dosname *name,
                       struct fat_item *found, bool *any, struct error *err)
 {
     uint32_t hash = upcase_hash(name->units, name->count), cursor = 0;
@@ -259,7 +259,7 @@ bool fat_dir_alias_taken(struct fat *fat, struct fat_dir *dir, const uint8_t sho
     return find_alias(fat, dir, short_name, &item, taken, err);
 }
 
-bool fat_dir_find(struct fat *fat, struct fat_dir *dir, const struct fat_name *name, struct fat_item *found,
+bool fat_dir_find(struct fat *fat, struct fat_dir *dir, const struct dosname *name, struct fat_item *found,
                   struct error *err)
 {
     uint8_t short_name[SHORT_NAME];
@@ -276,11 +276,11 @@ bool fat_lookup(struct fs *fs, fs_id id, const char *text, fs_id *out, struct er
 {
     struct fat *fat = fat_of(fs);
     struct fat_dir *dir;
-    struct fat_name name;
+    struct dosname name;
     struct fat_item item;
     if (!fat_dir_index(fat, id, &dir, err))
         return false;
-    if (!fat_name_convert(text, &name))
+    if (!dosname_convert(text, &name))
         return fail(err, E_NOENT, "no such file or directory");
     if (!fat_dir_find(fat, dir, &name, &item, err))
         return false;
@@ -306,7 +306,7 @@ static bool list_item(struct fat *fat, struct fat_dir *dir, const struct fat_ite
     (void)err;
     if (item->kind != (listing->deleted ? ITEM_DELETED : ITEM_FILE))
         return true;
-    fat_item_text(item, text, sizeof text);
+    dosname_text(&item->name, text, sizeof text);
     struct fs_attr last = {.size = fat_entry_DIR_FileSize(item->raw)};
     fat_entry_times(item->raw, &last);
     struct fs_entry entry = {.name = text,

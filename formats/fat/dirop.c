@@ -57,7 +57,7 @@ bool fat_dir_take(struct fat *fat, struct fat_dir *dir, uint32_t count, uint32_t
     return slots_mark(&dir->index, *found, count, true, err);
 }
 
-static void make_long(const struct fat_name *name, unsigned number, unsigned parts, uint8_t checksum,
+static void make_long(const struct dosname *name, unsigned number, unsigned parts, uint8_t checksum,
                       uint8_t raw[ENTRY_SIZE])
 {
     uint16_t units[LONG_UNITS];
@@ -96,7 +96,7 @@ static bool alias_taken(void *arg, const uint8_t short_name[SHORT_NAME], bool *t
     return fat_dir_alias_taken(where->fat, where->dir, short_name, taken, err);
 }
 
-bool fat_dir_add(struct fat *fat, struct fat_dir *dir, const struct fat_name *name, uint8_t entry[ENTRY_SIZE],
+bool fat_dir_add(struct fat *fat, struct fat_dir *dir, const struct dosname *name, uint8_t entry[ENTRY_SIZE],
                  fs_id *out, struct error *err)
 {
     struct taken where = {fat, dir};
@@ -163,14 +163,14 @@ bool fat_create(struct fs *fs, fs_id dir_id, const char *text, const struct fs_a
 {
     struct fat *fat = fat_of(fs);
     struct fat_dir *dir;
-    struct fat_name name;
+    struct dosname name;
     uint8_t entry[ENTRY_SIZE] = {0};
     uint32_t first = 0;
     bool directory = S_ISDIR(attr->mode);
     (void)target;
     if (!directory && !S_ISREG(attr->mode))
         return fail(err, E_UNSUPPORTED, "%s holds files and directories only", fs->type);
-    if (!fat_name_parse(text, &name, err))
+    if (!dosname_parse(text, "FAT", &name, err))
         return false;
     if (!directory && attr->size > MAX_FILE_SIZE)
         return fail(err, E_TOOBIG, "a file on FAT has at most 4294967295 bytes (4 GiB less one), not %llu",
@@ -234,9 +234,9 @@ bool fat_remove(struct fs *fs, fs_id dir_id, const char *text, struct error *err
 {
     struct fat *fat = fat_of(fs);
     struct fat_dir *dir;
-    struct fat_name name;
+    struct dosname name;
     struct fat_item item;
-    if (!fat_name_convert(text, &name))
+    if (!dosname_convert(text, &name))
         return fail(err, E_NOENT, "no such file or directory");
     if (!fat_dir_index(fat, dir_id, &dir, err) || !fat_dir_find(fat, dir, &name, &item, err))
         return false;
@@ -278,11 +278,11 @@ bool fat_rename(struct fs *fs, fs_id from, const char *text, fs_id to, const cha
 {
     struct fat *fat = fat_of(fs);
     struct fat_dir *dir;
-    struct fat_name name, new_name;
+    struct dosname name, new_name;
     struct fat_item item;
-    if (!fat_name_parse(new_text, &new_name, err))
+    if (!dosname_parse(new_text, "FAT", &new_name, err))
         return false;
-    if (!fat_name_convert(text, &name))
+    if (!dosname_convert(text, &name))
         return fail(err, E_NOENT, "no such file or directory");
     if (!fat_dir_index(fat, from, &dir, err) || !fat_dir_find(fat, dir, &name, &item, err))
         return false;
@@ -337,12 +337,12 @@ bool fat_undelete(struct fs *fs, fs_id id, fs_id dir_id, const char *text, struc
 {
     struct fat *fat = fat_of(fs);
     struct cache_block *block;
-    struct fat_name name;
+    struct dosname name;
     struct fat_dir *dir;
     uint8_t *raw, entry[ENTRY_SIZE];
     uint32_t first;
     fs_id out;
-    if (!fat_name_parse(text, &name, err) || !fat_entry_get(fat, id, &block, &raw, err))
+    if (!dosname_parse(text, "FAT", &name, err) || !fat_entry_get(fat, id, &block, &raw, err))
         return false;
     memcpy(entry, raw, ENTRY_SIZE);
     cache_release(fat->meta, block);
@@ -436,23 +436,6 @@ bool fat_set_label(struct fs *fs, const char *text, struct error *err)
     return fat_boot_patch(fat, off, label, SHORT_NAME, err) && fat_read_label(fat, err);
 }
 
-bool fat_parse_volume_id(const char *text, uint32_t *id, struct error *err)
-{
-    char digits[9];
-    size_t n = 0;
-    for (const char *p = text; *p && n < sizeof digits; p++)
-        if (!(*p == '-' && p == text + 4))
-            digits[n++] = *p;
-    if (n == 8) {
-        digits[8] = '\0';
-        if (strspn(digits, "0123456789abcdefABCDEF") == 8) {
-            *id = (uint32_t)strtoul(digits, NULL, 16);
-            return true;
-        }
-    }
-    return fail(err, E_INVALID, "'%s' is not a FAT volume id: 8 hexadecimal digits, as in 1234-ABCD", text);
-}
-
 bool fat_set_uuid(struct fs *fs, const char *text, struct error *err)
 {
     struct fat *fat = fat_of(fs);
@@ -460,7 +443,7 @@ bool fat_set_uuid(struct fs *fs, const char *text, struct error *err)
     uint32_t id = 0;
     if (strcmp(text, "random") == 0) {
         id = random_u32();
-    } else if (strcmp(text, "clear") != 0 && !fat_parse_volume_id(text, &id, err)) {
+    } else if (strcmp(text, "clear") != 0 && !dosname_parse_serial(text, "a FAT volume id", &id, err)) {
         return false;
     }
     store_le32(raw, id);

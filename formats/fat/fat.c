@@ -163,10 +163,7 @@ static bool fat_statfs(struct fs *fs, struct fs_stat *stat, struct error *err)
     struct fat *fat = fat_of(fs);
     if (!fat_space_load(fat, err))
         return false;
-    *stat = (struct fs_stat){.block_size = fat->g.cluster_size,
-                             .blocks = fat->g.clusters,
-                             .free_blocks = fat->space.free,
-                             .available_blocks = fat->space.free};
+    space_stat(&fat->space, fat->g.cluster_size, stat);
     return true;
 }
 
@@ -174,32 +171,18 @@ static bool fat_free_runs(struct fs *fs, bool (*emit)(uint64_t off, uint64_t len
                           struct error *err)
 {
     struct fat *fat = fat_of(fs);
-    uint32_t start, len;
     if (!fat_space_load(fat, err))
         return false;
-    for (uint32_t at = 0; space_next_run(&fat->space, at, &start, &len); at = start + len)
-        if (!emit(fat_cluster_off(fat, start), (uint64_t)len << fat->g.cluster_shift, arg))
-            return true;
+    space_each_run(&fat->space, fat->g.data_off, fat->g.cluster_size, emit, arg);
     return true;
-}
-
-static void report_cache(struct report *report, const char *key, const struct cache *cache)
-{
-    struct cache_stats stats = cache_stats(cache);
-    report_open(report, key);
-    report_number(report, "hits", stats.hits);
-    report_number(report, "misses", stats.misses);
-    report_number(report, "writes", stats.writes);
-    report_size(report, "bytes", stats.bytes);
-    report_size(report, "max-bytes", stats.max_bytes);
-    report_close(report);
+    return true;
 }
 
 static void fat_cache_report(struct fs *fs, struct report *report)
 {
     struct fat *fat = fat_of(fs);
-    report_cache(report, "fat", fat->table);
-    report_cache(report, "directories", fat->meta);
+    cache_report(fat->table, report, "fat");
+    cache_report(fat->meta, report, "directories");
     report_number(report, "fat-scans", fat->space.loads);
     report_number(report, "chains", chains_count(fat->chains));
 }

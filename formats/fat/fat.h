@@ -30,6 +30,7 @@
 #include "cache.h"
 #include "chain.h"
 #include "codepage.h"
+#include "dosname.h"
 #include "driver.h"
 #include "slots.h"
 #include "space.h"
@@ -128,7 +129,7 @@ enum {
     ENTRY_SIZE = 32,
     SHORT_NAME = 11,
     LONG_UNITS = 13, /* units in one long entry */
-    MAX_NAME = 255,  /* units */
+    MAX_NAME = DOSNAME_MAX,
     MAX_SLOTS = 65536,
     MAX_NAME_SLOTS = 21, /* 20 long entries and the short one */
     ROOT_ID = 1,
@@ -294,26 +295,17 @@ bool fat_chain_cut(struct fat *, uint32_t *first, uint32_t total, struct error *
 /* ---- name.c: names ---------------------------------------------------------------------------------------
  */
 
-struct fat_name {
-    uint16_t units[MAX_NAME + 1];
-    unsigned count;
-};
-
-/* Text to units; E_NAME says why a FAT volume cannot hold the name. */
-bool fat_name_parse(const char *text, struct fat_name *, struct error *) DISH_CHECKED;
-/* For looking up: false without an error when no entry can have this name. */
-bool fat_name_convert(const char *text, struct fat_name *);
 uint8_t fat_name_checksum(const uint8_t short_name[SHORT_NAME]);
 /* The name that a short entry shows: case bits applied. */
-void fat_short_decode(const struct fat *, const uint8_t *entry, struct fat_name *);
+void fat_short_decode(const struct fat *, const uint8_t *entry, struct dosname *);
 /* The 11 bytes that the name has when it is one in 8.3 form. */
-bool fat_short_encode(const struct fat *, const struct fat_name *, uint8_t short_name[SHORT_NAME]);
+bool fat_short_encode(const struct fat *, const struct dosname *, uint8_t short_name[SHORT_NAME]);
 /*
  * A short name for a long one, with a numeric tail when needed. taken() tells which exist in the directory.
  * *need_long: the short name does not say it all. *case_bits: DIR_NTRes.
  */
 typedef bool fat_taken_fn(void *arg, const uint8_t short_name[SHORT_NAME], bool *taken, struct error *);
-bool fat_short_make(const struct fat *, const struct fat_name *, fat_taken_fn *taken, void *arg,
+bool fat_short_make(const struct fat *, const struct dosname *, fat_taken_fn *taken, void *arg,
                     uint8_t short_name[SHORT_NAME], uint8_t *case_bits, bool *need_long,
                     struct error *) DISH_CHECKED;
 /* Label text to 11 bytes. E_NAME. */
@@ -359,7 +351,7 @@ struct fat_item {
     uint32_t first_slot, slot; /* the first long entry or the short one; the short one (orphans: the last) */
     uint64_t off;              /* bytes in the volume of the short entry (orphans: of the first) */
     uint8_t raw[ENTRY_SIZE];
-    struct fat_name name;
+    struct dosname name;
     bool has_long;
     bool odd_long; /* fields of its long entries that must be 0 are not */
     const char *fault;
@@ -390,7 +382,6 @@ bool fat_slot_get(struct fat *, struct fat_dir *, uint32_t slot, struct cache_bl
 /* The item that the index points to, read again. */
 bool fat_item_load(struct fat *, struct fat_dir *, const struct slot_ref *, struct fat_item *,
                    struct error *) DISH_CHECKED;
-void fat_item_text(const struct fat_item *, char *text, size_t size);
 
 /* ---- dir.c: directories in use ----------------------------------------------------------------------------
  */
@@ -407,7 +398,7 @@ bool fat_dir_new(struct fat *, uint32_t first, fs_id, struct error *) DISH_CHECK
 void fat_dir_forget(struct fat *, uint32_t first);
 void fat_dirs_drop(struct fat *);
 /* The item of an indexed name: NULL-kind E_NOENT when absent. Long name or alias. */
-bool fat_dir_find(struct fat *, struct fat_dir *, const struct fat_name *, struct fat_item *,
+bool fat_dir_find(struct fat *, struct fat_dir *, const struct dosname *, struct fat_item *,
                   struct error *) DISH_CHECKED;
 bool fat_dir_alias_taken(struct fat *, struct fat_dir *, const uint8_t short_name[SHORT_NAME], bool *taken,
                          struct error *) DISH_CHECKED;
@@ -431,7 +422,7 @@ bool fat_dir_move_end(struct fat *, struct fat_dir *, uint32_t end, struct error
 bool fat_slot_put(struct fat *, struct fat_dir *, uint32_t slot, const uint8_t *raw, size_t n,
                   struct error *) DISH_CHECKED;
 /* Add a name with the attributes of `entry` (its name bytes are set here). */
-bool fat_dir_add(struct fat *, struct fat_dir *, const struct fat_name *, uint8_t entry[ENTRY_SIZE],
+bool fat_dir_add(struct fat *, struct fat_dir *, const struct dosname *, uint8_t entry[ENTRY_SIZE],
                  fs_id *out, struct error *) DISH_CHECKED;
 bool fat_dir_delete(struct fat *, struct fat_dir *, const struct fat_item *, struct error *) DISH_CHECKED;
 /* A new directory's cluster with . and .. in it. */
@@ -445,8 +436,6 @@ bool fat_rename(struct fs *, fs_id from, const char *name, fs_id to, const char 
 bool fat_undelete(struct fs *, fs_id, fs_id dir, const char *name, struct error *);
 /* Label and volume id as they are on the volume, into fs. */
 bool fat_read_label(struct fat *, struct error *) DISH_CHECKED;
-/* "1234-ABCD" or 8 digits. E_INVALID. */
-bool fat_parse_volume_id(const char *text, uint32_t *id, struct error *) DISH_CHECKED;
 bool fat_set_label(struct fs *, const char *label, struct error *);
 bool fat_set_uuid(struct fs *, const char *uuid, struct error *);
 

@@ -47,7 +47,7 @@ bool fat_slot_get(struct fat *fat, struct fat_dir *dir, uint32_t slot, struct ca
 
 /* Long entries collected on the way to their short entry. */
 struct collect {
-    struct fat_name name;
+    struct dosname name;
     uint32_t first_slot;
     uint64_t first_off;
     unsigned parts;    /* how many there are in all; 0: nothing collected */
@@ -96,18 +96,6 @@ static void collect_part(struct collect *c, const uint8_t *raw, uint32_t slot, u
     c->expected--;
 }
 
-static const char *name_fault(const struct fat_name *name)
-{
-    if (name->count == 0)
-        return "the name is empty";
-    if (name->units[0] == '.' && (name->count == 1 || (name->count == 2 && name->units[1] == '.')))
-        return "the name is that of a directory itself or its parent";
-    for (unsigned i = 0; i < name->count; i++)
-        if (name->units[i] == '/' || name->units[i] == 0)
-            return name->units[i] ? "the name holds a slash" : "the name holds a zero";
-    return NULL;
-}
-
 /* A name that no file can have stands in for one that cannot be said. */
 static void invent_name(struct fat_item *item)
 {
@@ -121,7 +109,7 @@ static void invent_name(struct fat_item *item)
 static void finish_file(struct fat *fat, struct fat_item *item, const struct collect *c)
 {
     item->has_long = c->parts && !c->broken && c->expected == 0 &&
-                     fat_name_checksum(item->raw) == c->checksum && !name_fault(&c->name);
+                     fat_name_checksum(item->raw) == c->checksum && !dosname_fault(&c->name);
     if (item->has_long) {
         item->name = c->name;
         item->first_slot = c->first_slot;
@@ -129,7 +117,7 @@ static void finish_file(struct fat *fat, struct fat_item *item, const struct col
         return;
     }
     fat_short_decode(fat, item->raw, &item->name);
-    item->fault = name_fault(&item->name);
+    item->fault = dosname_fault(&item->name);
     if (item->fault)
         invent_name(item);
 }
@@ -146,9 +134,9 @@ static const char *entry_fault(const struct fat *fat, const struct fat_dir *dir,
 }
 
 /* Deleting overwrites the number of a part, so only adjacency and checksum tie a deleted name together. */
-static void finish_deleted(struct fat *fat, struct fat_item *item, const struct fat_name *name, bool has_long)
+static void finish_deleted(struct fat *fat, struct fat_item *item, const struct dosname *name, bool has_long)
 {
-    item->has_long = has_long && !name_fault(name);
+    item->has_long = has_long && !dosname_fault(name);
     if (item->has_long) {
         item->name = *name;
         return;
@@ -157,7 +145,7 @@ static void finish_deleted(struct fat *fat, struct fat_item *item, const struct 
     memcpy(raw, item->raw, ENTRY_SIZE);
     raw[0] = '_';
     fat_short_decode(fat, raw, &item->name);
-    item->fault = name_fault(&item->name);
+    item->fault = dosname_fault(&item->name);
     if (item->fault)
         invent_name(item);
 }
@@ -205,7 +193,7 @@ static void collect_dead(struct scan *s, const uint8_t *raw, uint32_t slot)
  * together. */
 static bool emit_deleted(struct scan *s, const uint8_t *raw, uint32_t slot, uint64_t off, struct error *err)
 {
-    struct fat_name name = {.count = 0};
+    struct dosname name = {.count = 0};
     bool belongs = false;
     uint8_t bytes[SHORT_NAME];
     memcpy(bytes, raw, SHORT_NAME);
@@ -340,11 +328,4 @@ bool fat_item_load(struct fat *fat, struct fat_dir *dir, const struct slot_ref *
     if (!item->fault)
         item->fault = entry_fault(fat, dir, item->raw);
     return true;
-}
-
-void fat_item_text(const struct fat_item *item, char *text, size_t size)
-{
-    struct error ignored;
-    if (!utf16_to_utf8(item->name.units, item->name.count, UTF_WTF8, text, size, &ignored))
-        text[0] = '\0';
 }

@@ -243,7 +243,7 @@ static bool set_identity(struct plan *plan, const struct mkfs_params *params, st
     if (!plan->has_label)
         memcpy(plan->label, "NO NAME    ", SHORT_NAME);
     if (params->uuid)
-        return fat_parse_volume_id(params->uuid, &plan->volume_id, err);
+        return dosname_parse_serial(params->uuid, "a FAT volume id", &plan->volume_id, err);
     params->random(&plan->volume_id, sizeof plan->volume_id);
     return true;
 }

@@ -11,37 +11,6 @@
 #include <ctype.h>
 #include <stdio.h>
 
-bool fat_name_convert(const char *text, struct fat_name *name)
-{
-    struct error ignored;
-    size_t count;
-    if (!utf8_to_utf16(text, strlen(text), UTF_WTF8, name->units, MAX_NAME, &count, &ignored))
-        return false;
-    name->count = (unsigned)count;
-    return count > 0;
-}
-
-bool fat_name_parse(const char *text, struct fat_name *name, struct error *err)
-{
-    size_t count;
-    if (!utf8_to_utf16(text, strlen(text), UTF_WTF8, name->units, MAX_NAME, &count, err))
-        return because(err, "FAT cannot hold this name");
-    name->count = (unsigned)count;
-    if (count == 0)
-        return fail(err, E_NAME, "FAT cannot hold an empty name");
-    for (size_t i = 0; i < count; i++) {
-        uint16_t unit = name->units[i];
-        if (unit < 0x20)
-            return fail(err, E_NAME, "FAT cannot hold the control character 0x%02x in a name", unit);
-        if (unit < 0x80 && strchr("\"*/:<>?\\|", unit))
-            return fail(err, E_NAME, "FAT cannot hold '%c' in a name", unit);
-    }
-    if (name->units[count - 1] == '.' || name->units[count - 1] == ' ')
-        return fail(err, E_NAME, "FAT cannot hold a name that ends in a %s",
-                    name->units[count - 1] == '.' ? "dot" : "space");
-    return true;
-}
-
 uint8_t fat_name_checksum(const uint8_t short_name[SHORT_NAME])
 {
     uint8_t sum = 0;
@@ -65,7 +34,7 @@ static uint16_t lower_of(const struct codepage *page, uint8_t byte)
 }
 
 static void decode_part(const struct codepage *page, const uint8_t *bytes, unsigned size, bool lower,
-                        struct fat_name *name)
+                        struct dosname *name)
 {
     while (size > 0 && bytes[size - 1] == ' ')
         size--;
@@ -73,7 +42,7 @@ static void decode_part(const struct codepage *page, const uint8_t *bytes, unsig
         name->units[name->count++] = lower ? lower_of(page, bytes[i]) : codepage_to_unit(page, bytes[i]);
 }
 
-void fat_short_decode(const struct fat *fat, const uint8_t *entry, struct fat_name *name)
+void fat_short_decode(const struct fat *fat, const uint8_t *entry, struct dosname *name)
 {
     uint8_t bytes[SHORT_NAME];
     unsigned bits = (unsigned)fat_entry_DIR_NTRes(entry);
@@ -169,7 +138,7 @@ static unsigned shorten(const struct codepage *page, const uint16_t *units, unsi
 }
 
 /* The last dot divides base and extension, unless nothing but dots and blanks stands before it. */
-static unsigned find_extension(const struct fat_name *name)
+static unsigned find_extension(const struct dosname *name)
 {
     unsigned dot = name->count;
     while (dot > 0 && name->units[dot - 1] != '.')
@@ -182,7 +151,7 @@ static unsigned find_extension(const struct fat_name *name)
     return name->count;
 }
 
-static uint32_t hash_exact(const struct fat_name *name)
+static uint32_t hash_exact(const struct dosname *name)
 {
     uint32_t hash = 2166136261u;
     for (unsigned i = 0; i < name->count; i++)
@@ -191,7 +160,7 @@ static uint32_t hash_exact(const struct fat_name *name)
 }
 
 /* Make it unique: BASE~1 .. BASE~9, then BAhhhh~1 with digits that start at a hash of the name. */
-static bool add_tail(const struct fat_name *name, unsigned base, fat_taken_fn *taken, void *arg,
+static bool add_tail(const struct dosname *name, unsigned base, fat_taken_fn *taken, void *arg,
                      uint8_t short_name[SHORT_NAME], struct error *err)
 {
     bool exists = true;
@@ -220,7 +189,7 @@ static bool add_tail(const struct fat_name *name, unsigned base, fat_taken_fn *t
     return fail(err, E_NOSPACE, "no short name is left for this name in the directory");
 }
 
-bool fat_short_make(const struct fat *fat, const struct fat_name *name, fat_taken_fn *taken, void *arg,
+bool fat_short_make(const struct fat *fat, const struct dosname *name, fat_taken_fn *taken, void *arg,
                     uint8_t short_name[SHORT_NAME], uint8_t *case_bits, bool *need_long, struct error *err)
 {
     struct part_info base_info, ext_info = {true, true, true};
@@ -260,10 +229,10 @@ static bool none_taken(void *arg, const uint8_t short_name[SHORT_NAME], bool *ta
     return true;
 }
 
-bool fat_short_encode(const struct fat *fat, const struct fat_name *name, uint8_t short_name[SHORT_NAME])
+bool fat_short_encode(const struct fat *fat, const struct dosname *name, uint8_t short_name[SHORT_NAME])
 {
     struct error ignored;
-    struct fat_name back;
+    struct dosname back;
     uint8_t entry[ENTRY_SIZE] = {0}, bits;
     bool need_long;
     if (name->count > SHORT_NAME + 1 ||
@@ -292,7 +261,7 @@ bool fat_label_valid(const uint8_t label[SHORT_NAME])
 bool fat_label_encode(const struct codepage *page, const char *text, uint8_t label[SHORT_NAME],
                       struct error *err)
 {
-    struct fat_name name;
+    struct dosname name;
     size_t count;
     if (!utf8_to_utf16(text, strlen(text), UTF_STRICT, name.units, MAX_NAME, &count, err))
         return because(err, "label");

@@ -138,23 +138,13 @@ static void entry_place(fs_id id, const struct layout *layout, struct place *pla
              layout == &entry_layout ? "directory entry" : "long name entry", (unsigned long long)id);
 }
 
-static bool number_argument(const char *args, uint64_t *number, struct error *err)
-{
-    const char *p = args + (*args == '#');
-    char *end;
-    *number = strtoull(p, &end, 0);
-    if (*p < '0' || *p > '9' || *end)
-        return fail(err, E_USAGE, "a number is needed, not '%s'", args);
-    return true;
-}
-
 static bool locate_entry(struct fat *fat, const char *args, const struct layout *layout, struct place *place,
                          struct error *err)
 {
     struct cache_block *block;
     uint8_t *raw;
     uint64_t id;
-    if (!number_argument(args, &id, err))
+    if (!place_number(args, &id, err))
         return false;
     if (id == ROOT_ID)
         return fail(err, E_INVALID, "the root directory has no entry");
@@ -190,7 +180,7 @@ bool fat_locate(void *opened, const char *structure, const char *args, struct pl
     if (strcmp(structure, "long") == 0)
         return locate_entry(fat, args, &long_layout, place, err);
     if (structure[0] == '\0' || strncmp(structure, "fat", 3) == 0) {
-        if (!number_argument(args, &n, err))
+        if (!place_number(args, &n, err))
             return false;
         if (n >= fat->g.clusters + 2)
             return fail(err, E_NOENT, "there is no cluster %llu; clusters are 2 to %u", (unsigned long long)n,
@@ -204,18 +194,11 @@ bool fat_locate(void *opened, const char *structure, const char *args, struct pl
 /* ---- what ------------------------------------------------------------------------------------------------
  */
 
-static void own(struct owner *owner, enum owner_kind kind, uint64_t len, const char *text)
-{
-    owner->kind = kind;
-    owner->len = len;
-    snprintf(owner->text, sizeof owner->text, "%s", text);
-}
-
 static void reserved_owner(struct fat *fat, uint64_t off, struct owner *owner)
 {
     uint32_t ss = fat->g.sector_size, sector = (uint32_t)(off / ss), inside = (uint32_t)(off % ss);
     bool boot = sector == 0 || (fat->g.backup && sector == fat->g.backup);
-    own(owner, OWNER_RESERVED, ss - inside, "reserved sector before the FAT");
+    owner_set(owner, OWNER_RESERVED, ss - inside, "reserved sector before the FAT");
     if (inside >= 512 || !(boot || (fat->g.fsinfo && sector == fat->g.fsinfo)))
         return;
     owner->place = (struct place){.device = fat->fs.device, .owner = fat};
@@ -227,7 +210,7 @@ static void reserved_owner(struct fat *fat, uint64_t off, struct owner *owner)
         owner->place.size = 512;
         snprintf(owner->place.title, sizeof owner->place.title, "FSInfo");
     }
-    own(owner, OWNER_STRUCTURE, 512 - inside, owner->place.title);
+    owner_set(owner, OWNER_STRUCTURE, 512 - inside, owner->place.title);
 }
 
 static void table_owner(struct fat *fat, uint64_t off, struct owner *owner)
@@ -236,14 +219,14 @@ static void table_owner(struct fat *fat, uint64_t off, struct owner *owner)
     uint32_t copy = (uint32_t)((off - fat->g.fat_off) / fat->g.fat_len), bits = fat->g.bits;
     uint64_t n = bits == 12 ? pos / 3 * 2 : pos / (bits / 8);
     if (n >= fat->g.clusters + 2) {
-        own(owner, OWNER_RESERVED, fat->g.fat_len - pos, "end of the FAT, unused");
+        owner_set(owner, OWNER_RESERVED, fat->g.fat_len - pos, "end of the FAT, unused");
         return;
     }
     owner->place = (struct place){.device = fat->fs.device, .owner = fat};
     table_place(fat, (uint32_t)n, &owner->place);
     uint64_t inside = bits == 12 ? pos % 3 : pos % (bits / 8);
     owner->place.off = off - inside;
-    own(owner, OWNER_STRUCTURE, owner->place.size - inside, owner->place.title);
+    owner_set(owner, OWNER_STRUCTURE, owner->place.size - inside, owner->place.title);
     snprintf(owner->text, sizeof owner->text, "FAT %u, entry of cluster %llu", copy, (unsigned long long)n);
     if (copy > 0)
         snprintf(owner->place.title, sizeof owner->place.title, "FAT entry of cluster %llu, copy %u",
@@ -260,7 +243,7 @@ bool fat_dir_owner(struct fs *fs, uint64_t off, struct owner *owner, struct erro
     bool is_long = (fat_entry_DIR_Attr(raw) & FAT_LONG_MASK) == FAT_LONG_NAME;
     owner->place = (struct place){.device = fat->fs.device, .owner = fat};
     entry_place(off / ENTRY_SIZE, is_long ? &long_layout : &entry_layout, &owner->place);
-    own(owner, OWNER_STRUCTURE, ENTRY_SIZE - inside, owner->place.title);
+    owner_set(owner, OWNER_STRUCTURE, ENTRY_SIZE - inside, owner->place.title);
     return true;
 }
 
@@ -268,7 +251,7 @@ static bool root_owner(struct fat *fat, uint64_t off, struct owner *owner, struc
 {
     if (off < fat->g.root_off + fat->g.root_len)
         return fat_dir_owner(&fat->fs, off, owner, err);
-    own(owner, OWNER_RESERVED, fat->g.data_off - off, "padding behind the root directory");
+    owner_set(owner, OWNER_RESERVED, fat->g.data_off - off, "padding behind the root directory");
     return true;
 }
 
@@ -284,17 +267,17 @@ bool fat_owner(void *opened, uint64_t off, struct owner *owner, struct error *er
     } else if (off < fat->g.data_off) {
         return root_owner(fat, off, owner, err);
     } else if (off >= end) {
-        own(owner, OWNER_RESERVED, MAX_OF(fat->fs.device->size - off, 1), "behind the last cluster");
+        owner_set(owner, OWNER_RESERVED, fat->fs.device->size - off, "behind the last cluster");
     } else {
         uint32_t cluster = (uint32_t)((off - fat->g.data_off) >> fat->g.cluster_shift) + 2, value;
         if (!fat_get(fat, cluster, &value, err))
             return false;
         uint64_t len = fat_cluster_off(fat, cluster + 1) - off;
-        own(owner,
-            value == CLUSTER_FREE  ? OWNER_FREE
-            : value == CLUSTER_BAD ? OWNER_RESERVED
-                                   : OWNER_DATA,
-            len, value == CLUSTER_BAD ? "cluster marked bad" : "");
+        owner_set(owner,
+                  value == CLUSTER_FREE  ? OWNER_FREE
+                  : value == CLUSTER_BAD ? OWNER_RESERVED
+                                         : OWNER_DATA,
+                  len, value == CLUSTER_BAD ? "cluster marked bad" : "");
         if (!owner->text[0])
             snprintf(owner->text, sizeof owner->text, "%scluster %u", value == CLUSTER_FREE ? "free " : "",
                      cluster);

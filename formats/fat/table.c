@@ -86,21 +86,6 @@ void fat_table_close(struct fat *fat)
     fat->table_device = NULL;
 }
 
-/* Make the window show byte `off` of the table. */
-static bool look_at(struct fat *fat, uint64_t off, uint8_t **at, struct error *err)
-{
-    uint64_t base = round_down(off, BLOCK);
-    if (!fat->window || fat->window->off != base) {
-        fat_table_unpin(fat);
-        if (!cache_get(fat->table, base, &fat->window, err)) {
-            fat->window = NULL;
-            return false;
-        }
-    }
-    *at = fat->window->data + (off - base);
-    return true;
-}
-
 static uint64_t entry_pos(const struct fat *fat, uint32_t n)
 {
     return fat->g.bits == 12 ? (uint64_t)n + n / 2 : (uint64_t)n * (fat->g.bits / 8);
@@ -117,7 +102,7 @@ static bool load12(struct fat *fat, uint32_t n, uint8_t bytes[2], struct error *
     uint64_t pos = entry_pos(fat, n);
     uint8_t *at;
     for (unsigned i = 0; i < 2; i++) {
-        if (!look_at(fat, pos + i, &at, err))
+        if (!cache_view(fat->table, &fat->window, pos + i, &at, err))
             return false;
         bytes[i] = *at;
     }
@@ -133,7 +118,7 @@ static bool set12(struct fat *fat, uint32_t n, uint32_t value, struct error *err
     uint16_t both = load_le16(bytes);
     store_le16(bytes, (uint16_t)(n & 1 ? (both & 0x000F) | value << 4 : (both & 0xF000) | (value & 0xFFF)));
     for (unsigned i = 0; i < 2; i++) {
-        if (!look_at(fat, pos + i, &at, err))
+        if (!cache_view(fat->table, &fat->window, pos + i, &at, err))
             return false;
         *at = bytes[i];
         cache_dirty(fat->table, fat->window, WRITE_UPDATE);
@@ -150,7 +135,7 @@ bool fat_get_raw(struct fat *fat, uint32_t n, uint32_t *value, struct error *err
         *value = n & 1 ? load_le16(bytes) >> 4 : load_le16(bytes) & 0xFFF;
         return true;
     }
-    if (!look_at(fat, entry_pos(fat, n), &at, err))
+    if (!cache_view(fat->table, &fat->window, entry_pos(fat, n), &at, err))
         return false;
     *value = fat->g.bits == 16 ? load_le16(at) : load_le32(at) & 0x0FFFFFFF;
     return true;
@@ -171,7 +156,7 @@ bool fat_set(struct fat *fat, uint32_t n, uint32_t value, struct error *err)
     uint8_t *at;
     if (fat->g.bits == 12)
         return set12(fat, n, value & 0xFFF, err);
-    if (!look_at(fat, entry_pos(fat, n), &at, err))
+    if (!cache_view(fat->table, &fat->window, entry_pos(fat, n), &at, err))
         return false;
     if (fat->g.bits == 16)
         store_le16(at, (uint16_t)value);

@@ -26,12 +26,12 @@ static bool is_taken(void *arg, const uint8_t short_name[SHORT_NAME], bool *take
 static void check_short(const char *text, const char *const *names, const char *expected, uint8_t bits,
                         bool is_long)
 {
-    struct fat_name name;
+    struct dosname name;
     struct error err;
     struct taken taken = {names};
     uint8_t short_name[SHORT_NAME], case_bits;
     bool need_long;
-    assert_true(fat_name_parse(text, &name, &err));
+    assert_true(dosname_parse(text, "FAT", &name, &err));
     assert_true(fat_short_make(&volume, &name, is_taken, &taken, short_name, &case_bits, &need_long, &err));
     assert_memory_equal(short_name, expected, SHORT_NAME);
     assert_int_equal(case_bits, bits);
@@ -65,12 +65,12 @@ static void tails_go_on_after_nine(void **state)
     static const char *const nine[] = {"LONGNA~1TXT", "LONGNA~2TXT", "LONGNA~3TXT", "LONGNA~4TXT",
                                        "LONGNA~5TXT", "LONGNA~6TXT", "LONGNA~7TXT", "LONGNA~8TXT",
                                        "LONGNA~9TXT", NULL};
-    struct fat_name name;
+    struct dosname name;
     struct error err;
     struct taken taken = {nine};
     uint8_t short_name[SHORT_NAME], bits;
     bool need_long;
-    assert_true(fat_name_parse("long name.txt", &name, &err));
+    assert_true(dosname_parse("long name.txt", "FAT", &name, &err));
     assert_true(fat_short_make(&volume, &name, is_taken, &taken, short_name, &bits, &need_long, &err));
     assert_memory_equal(short_name, "LO", 2);
     assert_memory_equal(short_name + 6, "~1TXT", 5);
@@ -82,25 +82,25 @@ static void impossible_names_are_refused(void **state)
     static const char *const bad[] = {"",  "a:b", "a/b", "a\\b", "a*",     "a?",   "\"",
                                       "<", ">",   "|",   "dot.", "space ", "\x01", "\xFF"};
     char longest[300];
-    struct fat_name name;
+    struct dosname name;
     struct error err;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        assert_false(fat_name_parse(bad[i], &name, &err));
+        assert_false(dosname_parse(bad[i], "FAT", &name, &err));
         assert_int_equal(err.kind, E_NAME);
     }
     memset(longest, 'x', sizeof longest);
     longest[255] = '\0';
-    assert_true(fat_name_parse(longest, &name, &err));
+    assert_true(dosname_parse(longest, "FAT", &name, &err));
     longest[255] = 'x';
     longest[256] = '\0';
-    assert_false(fat_name_parse(longest, &name, &err));
+    assert_false(dosname_parse(longest, "FAT", &name, &err));
 }
 
 static void short_names_are_shown_as_they_are_meant(void **state)
 {
     (void)state;
     uint8_t entry[ENTRY_SIZE] = "README  TXT", back[SHORT_NAME];
-    struct fat_name name;
+    struct dosname name;
     fat_short_decode(&volume, entry, &name);
     assert_int_equal(name.count, 10);
     assert_true(fat_short_encode(&volume, &name, back));

@@ -30,11 +30,11 @@ void space_use(struct space *, uint32_t start, uint32_t len);
 bool space_loaded(struct space *, uint32_t cursor, struct error *) DISH_CHECKED;
 /* Forget the map (it will be loaded again), but not what was freed. */
 void space_drop(struct space *);
-/* The state is durable: nothing is held back any more. */
 /* What statfs() and free_runs() of a format say; unit `begin` lies at byte `base`. */
 void space_stat(const struct space *, uint32_t unit_size, struct fs_stat *);
 void space_each_run(const struct space *, uint64_t base, uint32_t unit_size,
                     bool (*emit)(uint64_t off, uint64_t len, void *arg), void *arg);
+/* The state is durable: nothing is held back any more. */
 void space_committed(struct space *);
 /* The running command ended: nothing is fresh any more. */
 void space_command_ended(struct space *);

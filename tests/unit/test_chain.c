@@ -105,9 +105,11 @@ static void damage_is_found(void **state)
     table[100] = 101;
     table[101] = 102;
     table[102] = 100;
+    unsigned before = steps;
     assert_true(chain_open(chains, 100, &chain, &err));
     assert_false(chain_complete(chains, chain, &err));
     assert_int_equal(err.kind, E_DAMAGED);
+    assert_true(steps - before <= CLUSTERS + 1);
     table[200] = 201;
     table[201] = CLUSTERS + 7;
     assert_true(chain_open(chains, 200, &chain, &err));
@@ -116,10 +118,71 @@ static void damage_is_found(void **state)
     chains_free(chains);
 }
 
+static void forgotten_chains_are_walked_again(void **state)
+{
+    (void)state;
+    struct error err;
+    struct chains *chains = chains_new(CLUSTERS, next_cluster, NULL, &err);
+    struct chain *chain;
+    uint32_t cluster, len;
+    table[10] = CHAIN_END;
+    assert_true(chain_open(chains, 10, &chain, &err) && chain_complete(chains, chain, &err));
+    table[10] = 20;
+    table[20] = CHAIN_END;
+    assert_true(chain_open(chains, 10, &chain, &err) && chain_map(chains, chain, 1, &cluster, &len, &err));
+    assert_int_equal(len, 0);
+    chain_forget(chains, 10);
+    assert_true(chain_open(chains, 10, &chain, &err) && chain_map(chains, chain, 1, &cluster, &len, &err));
+    assert_true(len == 1 && cluster == 20);
+    chains_free(chains);
+}
+
+static void few_chains_are_kept(void **state)
+{
+    (void)state;
+    struct error err;
+    struct chains *chains = chains_new(CLUSTERS, next_cluster, NULL, &err);
+    struct chain *chain;
+    for (uint32_t first = 1; first < CLUSTERS; first++)
+        assert_true(chain_open(chains, first, &chain, &err));
+    assert_in_range(chains_count(chains), 1, CLUSTERS - 500);
+    chains_free(chains);
+}
+
+enum { SCATTERED = 300000 };
+
+/* Clusters 1, 3, 5 ...: no two are neighbours. */
+static bool next_but_one(void *arg, uint32_t cluster, uint32_t *next, struct error *err)
+{
+    (void)arg;
+    (void)err;
+    *next = cluster + 2 < 2 * SCATTERED ? cluster + 2 : CHAIN_END;
+    return true;
+}
+
+static void long_scattered_chains_are_mapped_to_their_end(void **state)
+{
+    (void)state;
+    struct error err;
+    struct chains *chains = chains_new(2 * SCATTERED, next_but_one, NULL, &err);
+    struct chain *chain;
+    uint32_t cluster, len;
+    assert_true(chain_open(chains, 1, &chain, &err) && chain_complete(chains, chain, &err));
+    assert_int_equal(chain->walked, SCATTERED);
+    for (uint32_t index = 100; index < SCATTERED; index += 49983) {
+        assert_true(chain_map(chains, chain, index, &cluster, &len, &err));
+        assert_true(len == 1 && cluster == 1 + 2 * index);
+    }
+    chains_free(chains);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(maps_agree_with_walking),
                                        cmocka_unit_test(appended_runs_are_known),
-                                       cmocka_unit_test(damage_is_found)};
+                                       cmocka_unit_test(damage_is_found),
+                                       cmocka_unit_test(forgotten_chains_are_walked_again),
+                                       cmocka_unit_test(few_chains_are_kept),
+                                       cmocka_unit_test(long_scattered_chains_are_mapped_to_their_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,7 @@ static void known_characters(void **state)
 static void upper_case(void **state)
 {
     (void)state;
+    assert_ptr_equal(codepage_default(), codepage_find(437));
     for (uint32_t unit = 0; unit < 0x10000; unit++)
         assert_int_equal(upcase_unit(upcase_unit((uint16_t)unit)), upcase_unit((uint16_t)unit));
     assert_int_equal(upcase_unit('a'), 'A');

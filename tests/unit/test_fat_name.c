@@ -65,6 +65,8 @@ static void tails_go_on_after_nine(void **state)
     static const char *const nine[] = {"LONGNA~1TXT", "LONGNA~2TXT", "LONGNA~3TXT", "LONGNA~4TXT",
                                        "LONGNA~5TXT", "LONGNA~6TXT", "LONGNA~7TXT", "LONGNA~8TXT",
                                        "LONGNA~9TXT", NULL};
+    static const char *const five[] = {"LONGNA~1TXT", "LONGNA~2TXT", "LONGNA~3TXT",
+                                       "LONGNA~4TXT", "LONGNA~5TXT", NULL};
     struct dosname name;
     struct error err;
     struct taken taken = {nine};
@@ -74,6 +76,12 @@ static void tails_go_on_after_nine(void **state)
     assert_true(fat_short_make(&volume, &name, is_taken, &taken, short_name, &bits, &need_long, &err));
     assert_memory_equal(short_name, "LO", 2);
     assert_memory_equal(short_name + 6, "~1TXT", 5);
+    check_short("long name.txt", five, "LONGNA~6TXT", 0, true);
+    /* The digits come from the name, so that the next name seldom meets them. */
+    uint8_t other[SHORT_NAME];
+    assert_true(dosname_parse("long names.txt", "FAT", &name, &err));
+    assert_true(fat_short_make(&volume, &name, is_taken, &taken, other, &bits, &need_long, &err));
+    assert_memory_not_equal(other + 2, short_name + 2, 4);
 }
 
 static void impossible_names_are_refused(void **state)
@@ -116,6 +124,31 @@ static void short_names_are_shown_as_they_are_meant(void **state)
     assert_int_equal(name.units[0], codepage_to_unit(volume.codepage, 0xE5));
 }
 
+static void bytes_of_short_names_are_judged(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"A*      TXT", "A?      TXT", " A      TXT", "A.      TXT",
+                                      "A\x01      TXT"};
+    assert_int_equal(fat_name_checksum((const uint8_t *)"README  TXT"), 0x73);
+    assert_false(fat_bad_short((const uint8_t *)"README  TXT"));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_true(fat_bad_short((const uint8_t *)bad[i]));
+}
+
+static void labels_have_eleven_characters(void **state)
+{
+    (void)state;
+    uint8_t label[SHORT_NAME];
+    struct error err;
+    assert_true(fat_label_encode(volume.codepage, "ELEVEN CHAR", label, &err));
+    assert_memory_equal(label, "ELEVEN CHAR", SHORT_NAME);
+    assert_true(fat_label_valid(label));
+    assert_false(fat_label_encode(volume.codepage, "TWELVE CHARS", label, &err));
+    assert_false(fat_label_encode(volume.codepage, "A*B", label, &err));
+    assert_false(fat_label_encode(volume.codepage, " A", label, &err));
+    assert_false(fat_label_valid((const uint8_t *)"A*B        "));
+}
+
 static void times_are_local_and_clamped(void **state)
 {
     (void)state;
@@ -141,6 +174,8 @@ int main(void)
         cmocka_unit_test(tails_go_on_after_nine),
         cmocka_unit_test(impossible_names_are_refused),
         cmocka_unit_test(short_names_are_shown_as_they_are_meant),
+        cmocka_unit_test(bytes_of_short_names_are_judged),
+        cmocka_unit_test(labels_have_eleven_characters),
         cmocka_unit_test(times_are_local_and_clamped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

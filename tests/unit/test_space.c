@@ -133,9 +133,48 @@ static void long_runs_are_found(void **state)
     space_close(&space);
 }
 
+static void goals_and_the_cursor_lead(void **state)
+{
+    (void)state;
+    struct space space = {.loaded = false};
+    struct error err;
+    uint32_t first, start, len;
+    assert_true(space_load(&space, 2, 1000, &err) && space_loaded(&space, 2, &err));
+    assert_true(space_take(&space, 5, 0, &first, &len, &err));
+    assert_true(space_take(&space, 3, 500, &start, &len, &err));
+    assert_true(start == 500 && len == 3);
+    assert_true(space_take(&space, 4, 0, &start, &len, &err)); /* on from there */
+    assert_true(start == 503 && len == 4);
+    assert_true(space_take(&space, 7, 501, &start, &len, &err)); /* a goal that is taken is none */
+    assert_true(start == 507 && len == 7);
+    space_close(&space);
+}
+
+static void a_commit_makes_long_runs_again(void **state)
+{
+    (void)state;
+    struct space space = {.loaded = false};
+    struct error err;
+    uint32_t start, len;
+    assert_true(space_load(&space, 2, 1000, &err));
+    for (uint32_t i = 2; i < 1000; i += 10)
+        space_use(&space, i, 5);
+    assert_true(space_loaded(&space, 2, &err));
+    assert_true(space_take(&space, 100, 0, &start, &len, &err));
+    assert_int_equal(len, 5);
+    for (uint32_t i = 102; i < 400; i += 10)
+        assert_true(space_release(&space, i, 5, &err));
+    assert_false(space_find(&space, 100, &start));
+    space_committed(&space);
+    assert_true(space_take(&space, 100, 0, &start, &len, &err));
+    assert_int_equal(len, 100);
+    space_close(&space);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_use_matches_a_model),
-                                       cmocka_unit_test(long_runs_are_found)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_use_matches_a_model), cmocka_unit_test(long_runs_are_found),
+        cmocka_unit_test(goals_and_the_cursor_lead), cmocka_unit_test(a_commit_makes_long_runs_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

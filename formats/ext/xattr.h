@@ -64,7 +64,13 @@ bool ext_xattr_key(const char *name, struct ext_xattr_key *, struct error *) DIS
 /* ---- xattr_inode.c: values in inodes of their own (ea_inode) ---- */
 
 bool ext_xattr_inode_read(struct ext_fs *, uint32_t inum, void *buf, size_t len, struct error *) DISH_CHECKED;
-/* A new inode with one reference; *hash is what e_hash is computed from. */
+/* Where the last value of that hash went in this session: an inode, or 0. It may hold something else by now.
+ * NULL: nothing is remembered. */
+uint32_t *ext_shared_value(struct ext_fs *, uint32_t hash);
+/*
+ * An inode with that value: one that was written in this session gets one reference more, else a new one is
+ * made. *hash is what e_hash is computed from.
+ */
 bool ext_xattr_inode_new(struct ext_fs *, struct ext_inode *owner, const void *value, size_t len,
                          uint32_t *inum, uint32_t *hash, struct error *) DISH_CHECKED;
 /* Change the number of references; at 0 the inode goes. */

@@ -1,9 +1,11 @@
 /* Attribute values that have an inode of their own (ea_inode): the number of references is split over ctime
  * and version, the crc32c of the value is in atime. */
+#include "alloc.h"
 #include "bytes.h"
 #include "checksum.h"
 #include "xattr.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
 
 static bool get_value_inode(struct ext_fs *ext, uint32_t inum, struct ext_inode *out, struct error *err)
@@ -58,15 +60,58 @@ static bool fill_value_inode(struct ext_fs *ext, struct ext_inode *inode, const 
     return ext_file_write(ext, inode, 0, value, len, err);
 }
 
+/* Does the inode hold exactly this value, with references left to give? */
+static bool holds(struct ext_fs *ext, const struct ext_inode *inode, uint32_t hash, const void *value,
+                  size_t len)
+{
+    struct error ignored;
+    uint8_t *bytes;
+    if (!ext_inode_is(inode->raw, S_IFREG) || !ext_inode_flag(inode->raw, EXT_FL_EA_INODE) ||
+        ext_inode_i_links_count(inode->raw) == 0 || references(inode->raw) == 0 ||
+        ext_inode_i_atime(inode->raw) != hash || ext_inode_size(ext, inode->raw) != len)
+        return false;
+    bytes = mem_new(len, &ignored);
+    bool same = bytes && ext_file_read(ext, inode, 0, bytes, len, &ignored) && memcmp(bytes, value, len) == 0;
+    free(bytes);
+    return same;
+}
+
+/* As the kernel does with the values in its cache. *inum 0: there is none. */
+static bool share_value(struct ext_fs *ext, uint32_t hash, const void *value, size_t len, uint32_t *inum,
+                        struct error *err)
+{
+    const uint32_t *slot = ext_shared_value(ext, hash);
+    struct ext_inode inode;
+    *inum = 0;
+    if (!slot || *slot == 0)
+        return true;
+    if (!ext_inode_get(ext, *slot, &inode, err))
+        return false;
+    if (holds(ext, &inode, hash, value, len)) {
+        set_references(inode.raw, references(inode.raw) + 1);
+        ext_inode_dirty(ext, &inode);
+        *inum = inode.ino;
+    }
+    ext_inode_put(ext, &inode);
+    return true;
+}
+
 bool ext_xattr_inode_new(struct ext_fs *ext, struct ext_inode *owner, const void *value, size_t len,
                          uint32_t *inum, uint32_t *hash, struct error *err)
 {
     struct ext_inode inode;
     *hash = ext_csum(ext, value, len);
+    if (!share_value(ext, *hash, value, len, inum, err))
+        return false;
+    if (*inum != 0)
+        return ext_xattr_inode_charge(ext, owner, len, 1, err);
     if (!ext_inode_alloc(ext, owner->ino, S_IFREG, inum, err) || !ext_inode_get(ext, *inum, &inode, err))
         return false;
     bool ok = fill_value_inode(ext, &inode, owner, value, len, *hash, err);
     ext_inode_put(ext, &inode);
+    uint32_t *slot = ext_shared_value(ext, *hash);
+    if (slot)
+        *slot = *inum;
     return ok && ext_xattr_inode_charge(ext, owner, len, 1, err);
 }
 

@@ -234,11 +234,12 @@ static int by_key(const void *a, const void *b)
     return memcmp(x->name, y->name, x->len);
 }
 
-/* ---- blocks that can be shared ---- */
+/* ---- what can be shared ---- */
 
 enum { SHARED_SLOTS = 256 };
 struct ext_shared {
     uint64_t blocks[SHARED_SLOTS]; /* by h_hash: where a block of this hash was written last */
+    uint32_t values[SHARED_SLOTS]; /* by hash of a value: the inode that holds it */
 };
 
 void ext_shared_forget(struct ext_fs *ext)
@@ -247,12 +248,24 @@ void ext_shared_forget(struct ext_fs *ext)
     ext->shared = NULL;
 }
 
-static uint64_t *shared_slot(struct ext_fs *ext, const uint8_t *image)
+static struct ext_shared *shared_of(struct ext_fs *ext)
 {
     struct error ignored;
     if (!ext->shared)
         ext->shared = mem_new(sizeof *ext->shared, &ignored);
-    return ext->shared ? &ext->shared->blocks[ext_xh_h_hash(image) % SHARED_SLOTS] : NULL;
+    return ext->shared;
+}
+
+static uint64_t *shared_slot(struct ext_fs *ext, const uint8_t *image)
+{
+    struct ext_shared *shared = shared_of(ext);
+    return shared ? &shared->blocks[ext_xh_h_hash(image) % SHARED_SLOTS] : NULL;
+}
+
+uint32_t *ext_shared_value(struct ext_fs *ext, uint32_t hash)
+{
+    struct ext_shared *shared = shared_of(ext);
+    return shared ? &shared->values[hash % SHARED_SLOTS] : NULL;
 }
 
 /* A block with the same attributes that takes one more reference; 0: there is none. */

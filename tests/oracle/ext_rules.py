@@ -152,10 +152,31 @@ def guards(image):
     expect(code == 0, f"without flags: {err}")
 
 
+def shared_values(image):
+    """Equal attribute values share one inode, counted right through all that happens to their owners."""
+    for options in ("ea_inode", "ea_inode,quota", "ea_inode,^metadata_csum"):
+        make(image, "-O", options)
+        value, other = "x" * 9000, "y" * 9000
+        script = "".join(f"write /f{i} a\nxattr -n user.big -v {value} /f{i}\n" for i in range(20))
+        script += f"xattr -x user.big /f1\nxattr -n user.big -v {other} /f2\nxattr -n user.big -v {value} /f1\n"
+        script += "rm /f3\nchown 5 /f4\n"
+        code, _, err = run(DISH, image, stdin=script.encode())
+        expect(code == 0, f"{options}: {err}")
+        code, text, _ = run("e2fsck", "-fn", image)
+        expect(code == 0 and " 32/" in text, f"{options}: e2fsck: {text}")
+        for name, right in (("f1", value), ("f2", other), ("f7", value)):
+            _, text, _ = run(DISH, "-r", image, "--", "xattr", "-n", "user.big", f"/{name}")
+            expect(right in text, f"{options}: /{name}: {text[:80]}")
+        code, _, err = run(DISH, image, stdin=b"".join(b"rm /f%d\n" % i for i in range(20) if i != 3))
+        code, text, _ = run("e2fsck", "-fn", image)
+        expect(code == 0 and " 11/" in text, f"{options}: all removed: {err} {text}")
+
+
 top = tempfile.mkdtemp()
 try:
     inheritance(top)
     guards(top + "/g.img")
+    shared_values(top + "/v.img")
 finally:
     run("umount", top + "/m")
     shutil.rmtree(top)

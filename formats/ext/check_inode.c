@@ -470,8 +470,10 @@ static bool check_reserved(struct judged *j, struct error *err)
     bool mapped = !all_zero(ext_inode_i_block(j->inode->raw), EXT_I_BLOCK_SIZE);
     if (j->ino == EXT_BAD_INO && mapped) {
         struct ext_walk walk = {.c = c, .inode = j->inode, .claim = true};
+        if (!check_checksum(j))
+            return false;
         ext_inode_set_i_mode(j->inode->raw, S_IFREG); /* it has none: its blocks are the bad ones */
-        bool ok = check_checksum(j) && ext_check_walk(&walk, err);
+        bool ok = ext_check_walk(&walk, err);
         ext_inode_set_i_mode(j->inode->raw, j->mode);
         return ok;
     }

@@ -229,9 +229,7 @@ static bool add_groups(struct ext_fs *ext, const struct before *b, struct error 
     return ok;
 }
 
-/* Blocks behind the superblock of group 0 that are descriptors now were indirect blocks of the resize inode.
- */
-static bool rewrite_resize_inode(struct ext_fs *ext, struct error *err)
+bool ext_resize_inode_renew(struct ext_fs *ext, struct error *err)
 {
     struct ext_inode inode;
     if (!ext_has(ext, EXT_RESIZE_INODE))
@@ -256,7 +254,7 @@ static bool grow(struct ext_resize *r, struct error *err)
     if (r->groups > b.groups && !add_groups(ext, &b, err))
         return false;
     cache_drop(ext->cache);
-    return rewrite_resize_inode(ext, err) && ext_resize_counts(ext, err) && ext_flush(ext, err) &&
+    return ext_resize_inode_renew(ext, err) && ext_resize_counts(ext, err) && ext_flush(ext, err) &&
            ext_backup_supers(ext, err) && ext_backup_descs(ext, err);
 }
 

@@ -29,6 +29,16 @@ bool ext_resize_geometry(struct ext_resize *, struct error *) DISH_CHECKED;
 /* Free counts of all groups and the superblock, from the bitmaps. */
 bool ext_resize_counts(struct ext_fs *, struct error *) DISH_CHECKED;
 
+/*
+ * Descriptor blocks that are no longer needed are reserved for growing again, as far as the resize inode can
+ * list them; *spare: how many are to be freed in every group with a superblock, once the geometry has
+ * changed.
+ */
+bool ext_resize_give_descs(struct ext_resize *, uint32_t *spare, struct error *) DISH_CHECKED;
+bool ext_resize_free_descs(struct ext_resize *, uint32_t spare, struct error *) DISH_CHECKED;
+/* The resize inode lists other blocks after the number of descriptor blocks has changed. */
+bool ext_resize_inode_renew(struct ext_fs *, struct error *) DISH_CHECKED;
+
 bool ext_resize_shrink(struct ext_resize *, struct error *) DISH_CHECKED;
 /* Bad blocks that are doomed leave the list. */
 bool ext_resize_bad_blocks(struct ext_resize *, struct error *) DISH_CHECKED;

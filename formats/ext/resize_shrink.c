@@ -60,11 +60,7 @@ static bool check_room(const struct ext_resize *r, struct error *err)
 
 /* ---- cutting off ---- */
 
-/*
- * Descriptor blocks that are no longer needed are reserved for growing again, as far as the resize inode can
- * list them; the rest is freed in every group with a superblock. *spare: how many are freed.
- */
-static bool give_back_descs(struct ext_resize *r, uint32_t *spare, struct error *err)
+bool ext_resize_give_descs(struct ext_resize *r, uint32_t *spare, struct error *err)
 {
     struct ext_fs *ext = r->ext;
     uint32_t less = ext->desc_blocks - r->desc_blocks,
@@ -93,7 +89,7 @@ static bool give_back_descs(struct ext_resize *r, uint32_t *spare, struct error 
     return true;
 }
 
-static bool free_spare_descs(struct ext_resize *r, uint32_t spare, struct error *err)
+bool ext_resize_free_descs(struct ext_resize *r, uint32_t spare, struct error *err)
 {
     struct ext_fs *ext = r->ext;
     struct ranges own = {0};
@@ -242,7 +238,7 @@ static bool cut_off(struct ext_resize *r, const struct ranges *parts, struct err
                 ext_group_has_super(ext, group);
     if (backup && ranges_next(&r->doomed, ext_group_first_block(ext, backup), &area))
         backup_len = area.len;
-    if (!give_back_descs(r, &spare, err))
+    if (!ext_resize_give_descs(r, &spare, err))
         return false;
     if (backup && !take_backup(ext, backup, backup_len, err))
         return false;
@@ -253,9 +249,10 @@ static bool cut_off(struct ext_resize *r, const struct ranges *parts, struct err
     }
     if (overhead)
         ext_super_set_s_overhead_clusters(ext->super, overhead - MIN_OF(overhead, gone >> ext->cluster_bits));
-    return ext_resize_geometry(r, err) && free_parts(ext, parts, err) && free_spare_descs(r, spare, err) &&
-           end_last_group(ext, err) && move_resize_inode(r, err) && ext_resize_counts(ext, err) &&
-           ext_flush(ext, err) && ext_backup_supers(ext, err) && ext_backup_descs(ext, err);
+    return ext_resize_geometry(r, err) && free_parts(ext, parts, err) &&
+           ext_resize_free_descs(r, spare, err) && end_last_group(ext, err) && move_resize_inode(r, err) &&
+           ext_resize_counts(ext, err) && ext_flush(ext, err) && ext_backup_supers(ext, err) &&
+           ext_backup_descs(ext, err);
 }
 
 bool ext_resize_shrink(struct ext_resize *r, struct error *err)

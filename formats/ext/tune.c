@@ -30,6 +30,7 @@ const struct option ext_tune_options[] = {
     {"mmp_update_interval", OPTION_NUMBER, NULL, "seconds between two updates with mmp"},
     {"test_fs", OPTION_FLAG, NULL, "mark as made for tests of the filesystem's code"},
     ON_OFF("dir_index", "hashed directories"),
+    ON_OFF("64bit", "numbers of more than 32 bits for blocks"),
     ON_OFF("filetype", "types of files in directories"),
     ON_OFF("sparse_super", "copies of the superblock in few groups (on only)"),
     ON_OFF("ext_attr", "extended attributes"),

@@ -21,6 +21,10 @@ bool ext_tune_mmp(struct ext_fs *, bool on, struct error *);
 bool ext_tune_quota(struct ext_fs *, bool on, struct error *);
 bool ext_tune_project(struct ext_fs *, bool on, struct error *);
 
+/* ---- tune_64bit.c ---- */
+
+bool ext_tune_64bit(struct ext_fs *, bool on, struct error *);
+
 /* ---- tune_scan.c: features that all inodes or directories must agree with ---- */
 
 /* Switch off what no inode needs; E_UNSUPPORTED names one that does. */

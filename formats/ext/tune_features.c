@@ -166,6 +166,7 @@ static const struct switchable {
     switch_fn *fn; /* NULL: it is only a bit */
 } switchables[] = {
     {EXT_DIR_INDEX, true, true, ext_tune_dir_index},
+    {EXT_64BIT, true, true, ext_tune_64bit},
     {EXT_FILETYPE, true, true, ext_tune_filetype},
     {EXT_SPARSE_SUPER, true, false, ext_tune_sparse_super},
     {EXT_EXT_ATTR, true, false, NULL},

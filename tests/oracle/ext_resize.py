@@ -151,6 +151,9 @@ TUNES = [
     ("ext3", "tune 0 ^filetype; tune 0 filetype"), ("inline", "tune 0 ^metadata_csum; tune 0 ^filetype; tune 0 filetype"),
     ("ext4", "tune 0 ^large_file,^huge_file,^dir_nlink,^extra_isize"), ("ext4", "tune 0 casefold; tune 0 ^casefold"),
     ("quota", "tune 0 ^project"), ("ext2", "tune 0 flex_bg; tune 0 ^flex_bg"), ("nosparse", "tune 0 sparse_super"),
+    ("ext4", "tune 0 ^64bit"), ("ext4", "tune 0 ^64bit; tune 0 64bit"), ("ext3", "tune 0 64bit"), ("ext2", "tune 0 64bit"),
+    ("no-resize", "tune 0 ^64bit"), ("bigalloc", "tune 0 ^64bit"), ("sparse2", "tune 0 ^64bit; tune 0 64bit"),
+    ("packed", "tune 0 ^metadata_csum; tune 0 ^64bit; tune 0 metadata_csum"),
 ]
 
 

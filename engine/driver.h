@@ -305,11 +305,12 @@ struct fs {
     fs_id root;
     const struct fs_limits *limits;
     enum fs_change change;
-    bool mendable;   /* check() with REPAIR_ALL takes away why it cannot be changed */
-    char why[160];   /* why change is not FS_IN_PLACE: "unknown read-only-compatible feature 0x2000" */
-    char note[200];  /* to be said once after open: "journal replayed in memory"; empty: nothing */
-    char label[128]; /* UTF-8 */
-    char uuid[40];   /* text form, or "XXXX-XXXX" */
+    bool wants_journal; /* an external journal is to be replayed: offer_journal() what is there */
+    bool mendable;      /* check() with REPAIR_ALL takes away why it cannot be changed */
+    char why[160];      /* why change is not FS_IN_PLACE: "unknown read-only-compatible feature 0x2000" */
+    char note[200];     /* to be said once after open: "journal replayed in memory"; empty: nothing */
+    char label[128];    /* UTF-8 */
+    char uuid[40];      /* text form, or "XXXX-XXXX" */
 };
 
 struct mkfs_params {
@@ -334,6 +335,12 @@ struct fs_driver {
     /* The same by the copy of its header in that block of the volume, whatever the header says; NULL: there
      * are no copies. */
     bool (*open_copy)(struct device *, bool read_only, uint64_t block, struct fs **, struct error *);
+    /*
+     * After open() or reload() that set fs->wants_journal: is this device the journal? *taken: it was, and
+     * has been read; it is not needed any more. Changes fs->why and fs->note. NULL: the format has no
+     * external journals.
+     */
+    bool (*offer_journal)(struct fs *, struct device *, bool *taken, struct error *);
     bool (*statfs)(struct fs *, struct fs_stat *, struct error *);
     bool (*lookup)(struct fs *, fs_id dir, const char *name, fs_id *out, struct error *); /* E_NOENT */
     bool (*getattr)(struct fs *, fs_id, struct fs_attr *, struct error *);

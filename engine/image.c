@@ -183,7 +183,8 @@ bool image_reload(struct image *image, struct error *err)
     for (size_t i = 0; i < image->volume_count; i++) {
         struct volume *volume = image->volumes[i];
         struct error ignored = {0};
-        if (volume->fs && !volume->fs->driver->reload(volume->fs, &ignored))
+        if (volume->fs &&
+            (!volume->fs->driver->reload(volume->fs, &ignored) || !volume_find_journal(volume, &ignored)))
             volume_close_fs(volume);
         if (!volume->fs)
             volume->probed = false;

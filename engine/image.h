@@ -52,5 +52,7 @@ void error_leave_device(struct error *);
 bool volumes_build(struct image *, struct error *) DISH_CHECKED;
 void volumes_free(struct image *);
 void volume_close_fs(struct volume *);
+/* A filesystem that wants an external journal finds it among the volumes of all open images. */
+bool volume_find_journal(struct volume *, struct error *) DISH_CHECKED;
 
 #endif

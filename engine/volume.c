@@ -254,6 +254,20 @@ const struct signature *volume_foreign(struct volume *volume)
     return volume_probe(volume, &driver, &ignored) ? volume->foreign : NULL;
 }
 
+bool volume_find_journal(struct volume *volume, struct error *err)
+{
+    struct fs *fs = volume->fs;
+    bool taken = false;
+    if (!fs->wants_journal || !fs->driver->offer_journal)
+        return true;
+    for (struct image *image = volume->image->session->images; image && !taken; image = image->next)
+        for (size_t i = 0; i < image->volume_count && !taken; i++)
+            if (image->volumes[i] != volume &&
+                !fs->driver->offer_journal(fs, image->volumes[i]->device, &taken, err))
+                return false;
+    return true;
+}
+
 bool volume_fs(struct volume *volume, struct fs **out, struct error *err)
 {
     const struct fs_driver *driver;
@@ -267,6 +281,10 @@ bool volume_fs(struct volume *volume, struct fs **out, struct error *err)
         return no_filesystem(volume, err);
     if (!driver->open(volume->device, volume->device->read_only, &volume->fs, err)) {
         volume->fs = NULL;
+        return false;
+    }
+    if (!volume_find_journal(volume, err)) {
+        volume_close_fs(volume);
         return false;
     }
     if (volume->fs->note[0])

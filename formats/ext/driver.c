@@ -442,6 +442,7 @@ const struct fs_driver ext_driver = {
     .mkfs = ext_mkfs,
     .open = ext_open,
     .open_copy = ext_open_copy,
+    .offer_journal = ext_offer_journal,
     .statfs = ext_statfs,
     .lookup = ext_op_lookup,
     .getattr = ext_op_getattr,

@@ -520,6 +520,11 @@ uint32_t ext_xattr_block_hash(const uint8_t *block, size_t size); /* h_hash */
  * cleared on the device. Changes no other member; caches are the caller's business.
  */
 bool ext_journal_recover(struct ext_fs *, bool in_memory, struct error *) DISH_CHECKED;
+/*
+ * The same from an external journal, in memory: copied, so that `log` is not needed any more. *taken false:
+ * it is not the volume's journal.
+ */
+bool ext_journal_recover_from(struct ext_fs *, struct device *log, bool *taken, struct error *) DISH_CHECKED;
 /* orphan.c. Deletes or truncates the orphans of list and file; what was done is counted. */
 bool ext_orphans_process(struct ext_fs *, unsigned *deleted, unsigned *truncated,
                          struct error *) DISH_CHECKED;

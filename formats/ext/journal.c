@@ -91,7 +91,7 @@ bool ext_journal_read(const struct ext_journal *j, uint32_t block, uint8_t *byte
 {
     uint64_t at = 0;
     return ext_journal_locate(j, block, &at, err) &&
-           device_read(j->base, ext_offset(j->ext, at), bytes, j->ext->block_size, err);
+           device_read(j->log, ext_offset(j->ext, at), bytes, j->ext->block_size, err);
 }
 
 /* ---- the superblock ---- */
@@ -124,7 +124,7 @@ static bool decode_features(struct ext_journal *j, uint64_t off, struct error *e
     else if (jbd_super_s_feature_compat(s) & JBD_COMPAT_CHECKSUM)
         j->checksums = 1;
     if (j->checksums > 1 && jbd_super_s_checksum(s) != super_csum(s))
-        return damaged(err, j->base, off, "journal superblock: s_checksum is 0x%08x, not 0x%08x",
+        return damaged(err, j->log, off, "journal superblock: s_checksum is 0x%08x, not 0x%08x",
                        (unsigned)jbd_super_s_checksum(s), (unsigned)super_csum(s));
     j->seed = crc32c(~(uint32_t)0, jbd_super_s_uuid(s), 16);
     if (incompat & JBD_INCOMPAT_FAST_COMMIT) {
@@ -143,39 +143,72 @@ static bool load_super(struct ext_journal *j, struct error *err)
     const uint8_t *s = j->super;
     const struct ext_journal_run *last = &j->runs[j->run_count - 1];
     uint64_t at = 0, off;
-    if (!ext_journal_locate(j, 0, &at, err))
+    if (!ext_journal_locate(j, j->at, &at, err))
         return false;
     off = ext_offset(j->ext, at);
-    if (!device_read(j->base, off, j->super, JBD_SUPER_SIZE, err))
+    if (!device_read(j->log, off, j->super, JBD_SUPER_SIZE, err))
         return false;
     uint32_t type = (uint32_t)jbd_super_h_blocktype(s);
     if (jbd_super_h_magic(s) != JBD_MAGIC || (type != JBD_SUPER_V1 && type != JBD_SUPER_V2))
-        return damaged(err, j->base, off, "no journal superblock: h_magic is 0x%08x, h_blocktype %u",
+        return damaged(err, j->log, off, "no journal superblock: h_magic is 0x%08x, h_blocktype %u",
                        (unsigned)jbd_super_h_magic(s), type);
     if (jbd_super_s_blocksize(s) != j->ext->block_size)
-        return damaged(err, j->base, off, "journal superblock: s_blocksize is %u, not %u",
+        return damaged(err, j->log, off, "journal superblock: s_blocksize is %u, not %u",
                        (unsigned)jbd_super_s_blocksize(s), j->ext->block_size);
     j->blocks = j->end = (uint32_t)jbd_super_s_maxlen(s);
     j->first = (uint32_t)jbd_super_s_first(s);
     j->sequence = (uint32_t)jbd_super_s_sequence(s);
     j->start = (uint32_t)jbd_super_s_start(s);
     if (j->blocks > last->first + last->len)
-        return damaged(err, j->base, off, "journal superblock: s_maxlen is %u, but the file has %llu blocks",
+        return damaged(err, j->log, off, "journal superblock: s_maxlen is %u, but the file has %llu blocks",
                        j->blocks, (unsigned long long)(last->first + last->len));
     if (!decode_features(j, off, err))
         return false;
     if (j->first == 0 || j->first >= j->end || (j->start && (j->start < j->first || j->start >= j->end)))
-        return damaged(err, j->base, off,
+        return damaged(err, j->log, off,
                        "journal superblock: s_first %u, s_start %u and the end %u do not fit", j->first,
                        j->start, j->end);
     return true;
 }
 
-bool ext_journal_open(struct ext_fs *ext, struct ext_journal *j, struct error *err)
+static bool begin(struct ext_fs *ext, struct ext_journal *j, struct error *err)
 {
     *j = (struct ext_journal){.ext = ext, .base = ext->rescue ? ext->rescue->overlay : ext->fs.device};
+    j->log = j->base;
     j->block = mem_new(ext->block_size, err);
-    return j->block && map_journal(j, err) && load_super(j, err);
+    return j->block != NULL;
+}
+
+bool ext_journal_open(struct ext_fs *ext, struct ext_journal *j, struct error *err)
+{
+    return begin(ext, j, err) && map_journal(j, err) && load_super(j, err);
+}
+
+/* A device that holds nothing but a journal says so in a superblock of ext; its blocks count from its start.
+ */
+static bool is_journal_of(const struct ext_fs *ext, struct device *log)
+{
+    uint8_t super[EXT_SUPER_SIZE];
+    struct error ignored;
+    return log->size >= EXT_SUPER_OFFSET + EXT_SUPER_SIZE &&
+           device_read(log, EXT_SUPER_OFFSET, super, sizeof super, &ignored) &&
+           ext_super_s_magic(super) == EXT_MAGIC &&
+           (ext_super_s_feature_incompat(super) & (uint32_t)EXT_JOURNAL_DEV) &&
+           memcmp(ext_super_s_uuid(super), ext_super_s_journal_uuid(ext->super), 16) == 0;
+}
+
+bool ext_journal_open_on(struct ext_fs *ext, struct device *log, struct ext_journal *j, struct error *err)
+{
+    if (!begin(ext, j, err))
+        return false;
+    if (!is_journal_of(ext, log))
+        return fail(err, E_NOENT, "the device is not the volume's journal");
+    j->log = log;
+    j->at = (EXT_SUPER_OFFSET >> ext->block_bits) + 1;
+    if (!mem_grow(&j->runs, &j->run_capacity, 1, sizeof *j->runs, err))
+        return false;
+    j->runs[j->run_count++] = (struct ext_journal_run){0, 0, log->size >> ext->block_bits};
+    return load_super(j, err);
 }
 
 void ext_journal_close(struct ext_journal *j)
@@ -192,8 +225,8 @@ bool ext_journal_reset(struct ext_journal *j, uint32_t sequence, struct error *e
     jbd_super_set_s_errno(j->super, 0);
     if (j->checksums > 1)
         jbd_super_set_s_checksum(j->super, super_csum(j->super));
-    return ext_journal_locate(j, 0, &at, err) &&
-           device_write(j->base, ext_offset(j->ext, at), j->super, JBD_SUPER_SIZE, WRITE_UPDATE, err);
+    return ext_journal_locate(j, j->at, &at, err) &&
+           device_write(j->log, ext_offset(j->ext, at), j->super, JBD_SUPER_SIZE, WRITE_UPDATE, err);
 }
 
 /* ---- recovery -------------------------------------------------------------------------------------------
@@ -276,4 +309,22 @@ bool ext_journal_recover(struct ext_fs *ext, bool in_memory, struct error *err)
     else
         device_close(overlay);
     return ok || because(err, "journal");
+}
+
+bool ext_journal_recover_from(struct ext_fs *ext, struct device *log, bool *taken, struct error *err)
+{
+    struct ext_journal j;
+    struct device *overlay = NULL;
+    bool ok = ext_journal_open_on(ext, log, &j, err);
+    *taken = ok || err->kind != E_NOENT;
+    if (ok) {
+        overlay = ext_overlay_new(j.base, ext->block_size, err);
+        ok = overlay && recover(&j, overlay, err);
+    }
+    ext_journal_close(&j);
+    if (ok)
+        ext->overlay = overlay;
+    else
+        device_close(overlay);
+    return ok || !*taken || because(err, "journal");
 }

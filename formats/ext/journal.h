@@ -97,6 +97,8 @@ struct ext_journal_run {
 struct ext_journal {
     struct ext_fs *ext;
     struct device *base; /* the volume's device, below any overlay */
+    struct device *log;  /* what the journal lies on: base, or a device of its own */
+    uint32_t at;         /* block of its superblock: 0 in a file; its own device begins with one of ext */
     struct ext_journal_run *runs;
     size_t run_count, run_capacity;
     uint8_t super[JBD_SUPER_SIZE];
@@ -119,6 +121,9 @@ struct ext_journal {
 
 /* Find the journal's file and superblock. E_UNSUPPORTED: it lies on another device, or unknown features. */
 bool ext_journal_open(struct ext_fs *, struct ext_journal *, struct error *) DISH_CHECKED;
+/* The same for the external journal of the volume. E_NOENT: `log` is not that. */
+bool ext_journal_open_on(struct ext_fs *, struct device *log, struct ext_journal *,
+                         struct error *) DISH_CHECKED;
 void ext_journal_close(struct ext_journal *);
 /* The block of the volume that holds a block of the journal. */
 bool ext_journal_locate(const struct ext_journal *, uint32_t block, uint64_t *volume_block,

@@ -193,11 +193,12 @@ static bool replay_block(struct replay *r, uint32_t from, const struct tag *tag,
         return true;
     }
     j->replayed++;
-    if (r->overlay)
+    if (r->overlay && j->log == j->base)
         return ext_overlay_map(r->overlay, tag->block, source, escaped, err);
     if (escaped)
         store_be32(r->data, JBD_MAGIC);
-    return device_write(j->base, ext_offset(ext, tag->block), r->data, ext->block_size, WRITE_UPDATE, err);
+    return device_write(r->overlay ? r->overlay : j->base, ext_offset(ext, tag->block), r->data,
+                        ext->block_size, WRITE_UPDATE, err);
 }
 
 /* A descriptor block with the blocks behind it. *stop: the log ends here. */

@@ -105,10 +105,25 @@ static bool replay_in_memory(struct ext_fs *ext, struct error *err)
     }
     if (err->kind != E_UNSUPPORTED && err->kind != E_DAMAGED)
         return false;
+    ext->fs.wants_journal = ext_has(ext, EXT_HAS_JOURNAL) && ext_super_s_journal_inum(ext->super) == 0;
     forbid(ext, "its journal cannot be replayed: %s", err->message);
     snprintf(ext->fs.note, sizeof ext->fs.note,
              "the journal was not replayed, what is shown may be stale: %.120s", err->message);
     return true;
+}
+
+/* The volume can be looked at then, but not changed: that its journal is done with could not be noted there.
+ */
+bool ext_offer_journal(struct fs *fs, struct device *log, bool *taken, struct error *err)
+{
+    struct ext_fs *ext = ext_of(fs);
+    if (!ext_journal_recover_from(ext, log, taken, err) || !*taken)
+        return !*taken;
+    fs->wants_journal = false;
+    snprintf(fs->why, sizeof fs->why,
+             "its journal lies on another device and must be replayed for good first (e2fsck, or a mount)");
+    snprintf(fs->note, sizeof fs->note, "the external journal was replayed in memory");
+    return switch_device(ext, ext->overlay, err);
 }
 
 bool ext_start(struct ext_fs *ext, struct error *err)
@@ -117,7 +132,7 @@ bool ext_start(struct ext_fs *ext, struct error *err)
     ext->overlay = NULL;
     ext_rescue_forget(ext);
     ext->prepared = false;
-    ext->fs.mendable = false;
+    ext->fs.mendable = ext->fs.wants_journal = false;
     ext->fs.change = FS_IN_PLACE;
     ext->fs.why[0] = ext->fs.note[0] = '\0';
     if (!use_primary(ext, err) && (err->kind != E_DAMAGED || !ext_rescue_super(ext, err)))

@@ -221,12 +221,63 @@ def mounted(folder):
         judge("mounted " + name, copy, folder, None if LONG else 12)
 
 
+def loop_device(path):
+    rc, out, _ = run("losetup", "-f", "--show", path)
+    return out.decode().strip() if rc == 0 else None
+
+
+def external(folder):
+    """A journal on a device of its own is replayed in memory when its image is open beside the volume's."""
+    for size in ("1024", "4096"):
+        root, journal, m = folder + "/root", folder + "/journal", folder + "/m"
+        for path, megabytes in ((root, 64), (journal, 16)):
+            with open(path, "wb") as f:
+                f.truncate(megabytes << 20)
+        run("mke2fs", "-q", "-F", "-b", size, "-O", "journal_dev", journal)
+        devices = [loop_device(journal), loop_device(root)]
+        try:
+            if None in devices or run("mke2fs", "-q", "-F", "-b", size, "-t", "ext4", "-J", "device=" + devices[0],
+                                      devices[1])[0] or run("mount", "-o", "journal_path=" + devices[0], devices[1], m)[0]:
+                continue
+            for i in range(40):
+                with open(f"{m}/file{i}", "w") as f:
+                    f.write(f"{i}\n" * i)
+            os.mkdir(m + "/dir")
+            run("sync", "-f", m)
+            os.unlink(m + "/file3")
+            run("sync", "-f", m)
+            shutil.copyfile(root, root + ".dirty")
+            shutil.copyfile(journal, journal + ".dirty")
+            run("umount", m)
+        finally:
+            for device in devices:
+                if device:
+                    run("losetup", "-d", device)
+        both = ["r=" + root + ".dirty", "j=" + journal + ".dirty"]
+        before = open(root + ".dirty", "rb").read()
+        rc, out, err = run(DISH, *both, "-c", "ls r:/; cat r:/file7; fsck r:0")
+        lines = out.decode().split("\n")
+        names = {line for line in lines if line.startswith("file")}
+        if rc or names != {f"file{i}" for i in range(40) if i != 3} or lines.count("7") != 7:
+            fail(f"external, {size}: {rc} {sorted(names)} {err}")
+        rc, _, err = run(DISH, *both, "-c", "rm r:/file7")
+        if rc != 1 or "another device" not in err or open(root + ".dirty", "rb").read() != before:
+            fail(f"external, {size}: a change was not refused: {rc} {err}")
+        rc, out, err = run(DISH, "-r", root + ".dirty", "-c", "ls /")
+        if rc or "another device" not in err:
+            fail(f"external, {size}: without its journal: {rc} {err}")
+        rc, out, err = run(DISH, root, "-c", "cat /file7; write /new text; fsck")
+        if rc or out.decode().split("\n")[:7] != ["7"] * 7:
+            fail(f"external, {size}: unmounted: {rc} {err}")
+
+
 def main():
     folder = tempfile.mkdtemp()
     try:
         written(folder)
         if can_mount(folder):
             mounted(folder)
+            external(folder)
     finally:
         shutil.rmtree(folder)
     sys.exit(1 if failures else 0)

@@ -59,12 +59,12 @@ uint32_t ext_flags_inherited(const struct ext_inode *dir, uint32_t mode)
 {
     const uint32_t inherited = EXT_FL_SECRM | EXT_FL_UNRM | EXT_FL_COMPR | EXT_FL_SYNC | EXT_FL_NODUMP |
                                EXT_FL_NOATIME | EXT_FL_JOURNAL_DATA | EXT_FL_NOTAIL | EXT_FL_DIRSYNC |
-                               EXT_FL_PROJINHERIT;
+                               EXT_FL_PROJINHERIT | EXT_FL_CASEFOLD;
     uint32_t all = (uint32_t)ext_inode_i_flags(dir->raw) & inherited;
     if (S_ISDIR(mode))
         return all;
     if (S_ISREG(mode))
-        return all & ~(uint32_t)(EXT_FL_DIRSYNC | EXT_FL_PROJINHERIT);
+        return all & ~(uint32_t)(EXT_FL_DIRSYNC | EXT_FL_PROJINHERIT | EXT_FL_CASEFOLD);
     return all & (EXT_FL_NODUMP | EXT_FL_NOATIME);
 }
 
@@ -154,6 +154,24 @@ static bool change_owner(struct ext_fs *ext, struct ext_inode *inode, const stru
     return ext_quota_charge(ext, inode->ino, raw, bytes, inodes, err);
 }
 
+/* Names fold from the first one on, or never: only an empty directory can be switched. */
+static bool change_casefold(struct ext_fs *ext, struct ext_inode *inode, uint32_t user, struct error *err)
+{
+    bool on = user & FS_FLAG_CASEFOLD, empty = true;
+    if (on == ext_inode_flag(inode->raw, EXT_FL_CASEFOLD))
+        return true;
+    if (!ext_inode_is(inode->raw, S_IFDIR) || (on && !ext_has(ext, EXT_CASEFOLD)))
+        return fail(err, E_UNSUPPORTED,
+                    "only a directory of a volume with the feature casefold can fold names");
+    if (!ext_dir_is_empty(ext, inode, &empty, err))
+        return false;
+    if (!empty)
+        return fail(err, E_NOTEMPTY, "only an empty directory can begin or cease to fold names");
+    uint64_t stored = ext_inode_i_flags(inode->raw);
+    ext_inode_set_i_flags(inode->raw, on ? stored | EXT_FL_CASEFOLD : stored & ~(uint64_t)EXT_FL_CASEFOLD);
+    return true;
+}
+
 static void change_flags(struct ext_inode *inode, uint32_t user)
 {
     uint32_t settable = ext_flags_from_user(UINT32_MAX), stored = (uint32_t)ext_inode_i_flags(inode->raw);
@@ -169,7 +187,8 @@ bool ext_op_setattr(struct fs *fs, fs_id id, const struct fs_attr *attr, unsigne
     uint8_t *raw = inode.raw;
     const unsigned guarded = ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_PROJECT;
     bool ok = (mask & ATTR_FLAGS) || (mask & guarded ? ext_may_change : ext_may_add)(&inode, err);
-    ok = ok && change_owner(ext, &inode, attr, mask, err);
+    ok = ok && (!(mask & ATTR_FLAGS) || change_casefold(ext, &inode, attr->flags, err)) &&
+         change_owner(ext, &inode, attr, mask, err);
     if (ok) {
         if (mask & ATTR_MODE)
             ext_inode_set_i_mode(raw, (ext_inode_i_mode(raw) & S_IFMT) | (attr->mode & 07777));

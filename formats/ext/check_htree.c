@@ -67,8 +67,8 @@ static bool check_leaf(struct tree *t, uint32_t index, uint32_t low, uint64_t hi
         struct ext_name_hash hash;
         if (ext_de_inode(entry) == 0)
             continue;
-        ok = ext_name_hash((const char *)entry + EXT_DIRENT_HEADER, ext_de_name_len(entry), t->version,
-                           ext_super_s_hash_seed(ext->super), &hash, err);
+        ok = ext_dir_hash(ext, t->dir, (const char *)entry + EXT_DIRENT_HEADER, ext_de_name_len(entry),
+                          t->version, &hash, err);
         if (ok && (hash.major < low || hash.major > high || (hash.major == high && !open)))
             wrong(t, block->off + at, "a name is in the wrong leaf");
     }
@@ -151,7 +151,7 @@ static bool check_root(struct tree *t, struct error *err)
         wrong(t, block->off + ext_dxr_off_indirect_levels, "it has too many levels");
     ext_block_put(ext, block);
     t->version = version + (ext->hash_unsigned ? EXT_HASH_UNSIGNED : 0);
-    t->hashes = !ext_inode_flag(t->dir->raw, EXT_FL_CASEFOLD) && version <= EXT_HASH_TEA;
+    t->hashes = version <= EXT_HASH_TEA;
     return t->fault[0] != '\0' || check_node(t, 0, levels, 0, UINT64_C(1) << 32, false, err);
 }
 

@@ -100,6 +100,10 @@ static bool check_inline(struct judged *j, struct error *err)
             ext_problem(c, "feature", off, "inode %u has inline data, but the volume no feature inline_data",
                         j->ino))
             ext_set_feature(c->ext, EXT_INLINE_DATA, c->copies = true);
+        if (ext_inode_flag(raw, EXT_FL_EXTENTS) &&
+            ext_problem(c, "inode-flags", off, "inode %u has inline data, but the flag of an extent tree",
+                        j->ino))
+            set_flags(j, EXT_FL_EXTENTS, 0);
         return true;
     }
     if (missing.kind == E_NOMEM || missing.kind == E_INTERRUPTED) {
@@ -440,6 +444,10 @@ static bool check_resize(struct judged *j, struct error *err)
         dind = 0;
     if (fault && ext_problem(c, "resize-inode", ext_check_inode_off(j->inode), "the resize inode %s", fault))
         c->resize_inode = true;
+    if (!ext_has(c->ext, EXT_LARGE_FILE) && ext_inode_size(c->ext, j->inode->raw) > INT32_MAX &&
+        ext_problem(c, "feature", INODE_OFF(j->inode, i_size_high),
+                    "the resize inode has 2 GiB or more, but the volume no feature large_file"))
+        ext_set_feature(c->ext, EXT_LARGE_FILE, c->copies = true);
     if (!ext_check_set_inode(c, j->ino, false, err))
         return false;
     sound = dind != 0;

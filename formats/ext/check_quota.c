@@ -50,6 +50,16 @@ static bool read_block(struct file *f, uint32_t block, uint8_t *bytes, struct er
     return ext_file_read(f->c->ext, f->inode, (uint64_t)block * EXT_QUOTA_BLOCK, bytes, EXT_QUOTA_BLOCK, err);
 }
 
+/* The path to a leaf spells an id, which has an entry there. */
+static bool has_entry(const uint8_t *leaf, uint32_t id)
+{
+    for (size_t at = EXT_QUOTA_LEAF_HEADER; at + EXT_QUOTA_ENTRY_SIZE <= EXT_QUOTA_BLOCK;
+         at += EXT_QUOTA_ENTRY_SIZE)
+        if (ext_qe_dqb_id(leaf + at) == id && !all_zero(leaf + at, EXT_QUOTA_ENTRY_SIZE))
+            return true;
+    return false;
+}
+
 static bool read_leaf(struct file *f, const uint8_t *leaf, struct error *err)
 {
     for (size_t at = EXT_QUOTA_LEAF_HEADER; at + EXT_QUOTA_ENTRY_SIZE <= EXT_QUOTA_BLOCK;
@@ -65,11 +75,13 @@ static bool read_leaf(struct file *f, const uint8_t *leaf, struct error *err)
     return true;
 }
 
-static bool read_tree(struct file *f, uint32_t block, unsigned depth, struct error *err)
+static bool read_tree(struct file *f, uint32_t block, unsigned depth, uint32_t id, struct error *err)
 {
     uint8_t bytes[EXT_QUOTA_BLOCK];
     if (!interrupt_check(err) || !read_block(f, block, bytes, err))
         return false;
+    if (depth == 0 && !has_entry(bytes, id))
+        return fail(err, E_DAMAGED, "block %u has no entry for id %u", block, id);
     if (ext_bit(f->visited, block))
         return depth == 0 || fail(err, E_DAMAGED, "block %u is used twice", block);
     ext_bits_fill(f->visited, block, block + 1, true);
@@ -77,7 +89,7 @@ static bool read_tree(struct file *f, uint32_t block, unsigned depth, struct err
         return read_leaf(f, bytes, err);
     for (unsigned i = 0; i < EXT_QUOTA_BLOCK / 4; i++) {
         uint32_t next = load_le32(bytes + (size_t)4 * i);
-        if (next != 0 && !read_tree(f, next, depth - 1, err))
+        if (next != 0 && !read_tree(f, next, depth - 1, id << 8 | i, err))
             return false;
     }
     return true;
@@ -96,7 +108,7 @@ static bool read_file(struct file *f, enum ext_quota_type type, struct error *er
         ext_qh_dqi_free_entry(header) >= ext_qh_dqi_blocks(header))
         return fail(err, E_DAMAGED, "its header tells of blocks behind its end");
     f->visited = mem_new((size_t)f->blocks / 8 + 8, err);
-    bool ok = f->visited && read_tree(f, 1, 4, err);
+    bool ok = f->visited && read_tree(f, 1, 4, 0, err);
     free(f->visited);
     return ok;
 }

@@ -41,6 +41,17 @@ static inline uint64_t ext_dir_blocks(const struct ext_fs *ext, const struct ext
 }
 unsigned ext_file_type(const struct ext_fs *, uint32_t mode); /* file_type of an entry */
 
+/* ---- fold.c: names of casefolded directories ---- */
+
+/* The folded form, malloc'd; NULL: it is not UTF-8, or there is no memory, and stands for itself. */
+char *ext_fold_name(const char *name, size_t len);
+/* Whether the kernel folds it to the same. E_NAME: no UTF-8; E_UNSUPPORTED: later than its version of
+ * Unicode. */
+bool ext_fold_certain(const char *name, size_t len, struct error *) DISH_CHECKED;
+/* The hash of a name as this directory's index has it. */
+bool ext_dir_hash(const struct ext_fs *, const struct ext_inode *dir, const char *name, size_t len,
+                  unsigned version, struct ext_name_hash *, struct error *) DISH_CHECKED;
+
 /* Whether the directory has an index that is to be used. */
 bool ext_dir_indexed(const struct ext_fs *, const struct ext_inode *dir);
 

@@ -38,6 +38,7 @@ static void set_limits(struct ext_fs *ext)
     ext->limits = (struct fs_limits){
         .max_file_size = max << ext->block_bits,
         .max_name = EXT_NAME_MAX,
+        .case_insensitive = ext_has(ext, EXT_CASEFOLD), /* some directories may be */
         .owners = true,
         .modes = true,
         .hard_links = true,

@@ -16,7 +16,7 @@
  *     inode.c                          raw inodes; times, sizes, counts
  *     extent.c extent_cut.c blockmap.c map.c   file block -> volume block, in both forms
  *     xattr.c xattr_store.c xattr_inode.c acl.c inline.c   attributes, and data kept in them
- *     file.c dir.c dirindex.c inline_dir.c htree.c rehash.c   contents; entries
+ *     file.c dir.c dirindex.c inline_dir.c htree.c rehash.c fold.c   contents; entries
  *     quota.c journal.c orphan.c       what must be kept right beside every change; what a crash left
  *     rescue.c                         superblock and descriptors from their copies
  *     mount.c                          bringing a volume into use

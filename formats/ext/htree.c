@@ -141,7 +141,7 @@ static bool open_probe(struct ext_fs *ext, const struct ext_inode *dir, const ch
     *probe = (struct probe){0};
     if (!open_frame(ext, dir, 0, EXT_DX_ROOT_ENTRIES, &probe->frames[0], err) ||
         !check_root(ext, dir, probe, err) ||
-        !ext_name_hash(name, len, probe->version, ext_super_s_hash_seed(ext->super), &probe->hash, err))
+        !ext_dir_hash(ext, dir, name, len, probe->version, &probe->hash, err))
         return false;
     for (unsigned i = 0;; i++) {
         struct frame *frame = &probe->frames[i];
@@ -304,8 +304,8 @@ static int by_hash(const void *a, const void *b)
 }
 
 /* All names of a leaf, by hash; malloc'd. */
-static bool load_names(struct ext_fs *ext, const struct ext_entries *leaf, unsigned version,
-                       struct name **out, unsigned *count, struct error *err)
+static bool load_names(struct ext_fs *ext, const struct ext_inode *dir, const struct ext_entries *leaf,
+                       unsigned version, struct name **out, unsigned *count, struct error *err)
 {
     struct name *names = mem_array(leaf->len / EXT_DIRENT_HEADER + 1, sizeof *names, err);
     *count = 0;
@@ -317,8 +317,7 @@ static bool load_names(struct ext_fs *ext, const struct ext_entries *leaf, unsig
         struct ext_name_hash hash;
         if (ext_de_inode(entry) == 0 || len == 0)
             continue;
-        if (!ext_name_hash((const char *)entry + EXT_DIRENT_HEADER, len, version,
-                           ext_super_s_hash_seed(ext->super), &hash, err)) {
+        if (!ext_dir_hash(ext, dir, (const char *)entry + EXT_DIRENT_HEADER, len, version, &hash, err)) {
             free(names);
             return false;
         }
@@ -364,7 +363,7 @@ static bool split_leaf(struct ext_fs *ext, struct ext_inode *dir, struct probe *
     struct name *names;
     unsigned count;
     uint64_t number;
-    if (!load_names(ext, &entries, probe->version, &names, &count, err))
+    if (!load_names(ext, dir, &entries, probe->version, &names, &count, err))
         return false;
     uint8_t *old = count < 2 ? NULL : mem_new(ext->block_size, err);
     bool ok = old || fail(err, E_DAMAGED, "directory %u: a leaf without names is full", dir->ino);

@@ -2,15 +2,13 @@
  * Names as they are given and shown. Encrypted names are bytes without a meaning here: they appear as
  * base64url of what is stored. In casefolded directories a name stands for all that fold to the same.
  */
+#include "dir.h"
 #include "namei.h"
 
 #include "alloc.h"
 #include "bytes.h"
 
 #include <stdlib.h>
-#ifdef HAVE_UTF8PROC
-#include <utf8proc.h>
-#endif
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -84,21 +82,15 @@ struct fold {
     struct ext_name name;
     char *folded; /* NULL: not valid UTF-8, compared byte by byte */
     uint32_t ino;
+    struct ext_name *stored; /* as it stands in the directory */
 };
 
-static char *fold_name(const char *name, size_t len)
+static void note_stored(struct fold *fold, const struct ext_dirent *entry)
 {
-#ifdef HAVE_UTF8PROC
-    utf8proc_uint8_t *out;
-    utf8proc_option_t how = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE;
-    return utf8proc_map((const utf8proc_uint8_t *)name, (utf8proc_ssize_t)len, &out, how) < 0 ? NULL
-                                                                                              : (char *)out;
-#else
-    char *out = malloc(len + 1);
-    for (size_t i = 0; out && i <= len; i++)
-        out[i] = i == len ? '\0' : name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
-    return out;
-#endif
+    fold->ino = entry->ino;
+    memcpy(fold->stored->buffer, entry->name, entry->name_len);
+    fold->stored->bytes = fold->stored->buffer;
+    fold->stored->len = entry->name_len;
 }
 
 static bool compare_folded(const struct ext_dirent *entry, void *arg, struct error *err)
@@ -107,28 +99,55 @@ static bool compare_folded(const struct ext_dirent *entry, void *arg, struct err
     if (entry->fault)
         return fail(err, E_DAMAGED, "%s", entry->fault);
     if (entry->name_len == fold->name.len && memcmp(entry->name, fold->name.bytes, fold->name.len) == 0) {
-        fold->ino = entry->ino;
+        note_stored(fold, entry);
         return true;
     }
-    char *other = fold->folded && fold->ino == 0 ? fold_name(entry->name, entry->name_len) : NULL;
+    char *other = fold->folded && fold->ino == 0 ? ext_fold_name(entry->name, entry->name_len) : NULL;
     if (other && strcmp(other, fold->folded) == 0)
-        fold->ino = entry->ino;
+        note_stored(fold, entry);
     free(other);
     return true;
+}
+
+bool ext_name_find_stored(struct ext_fs *ext, const struct ext_inode *dir, const struct ext_name *name,
+                          struct ext_name *stored, uint32_t *ino, struct error *err)
+{
+    if (!ext_inode_flag(dir->raw, EXT_FL_CASEFOLD)) {
+        stored->bytes = name->bytes;
+        stored->len = name->len;
+        return ext_dir_find(ext, dir, name->bytes, name->len, ino, err);
+    }
+    struct fold fold = {.name = *name, .stored = stored};
+    if (name->bytes == name->buffer)
+        fold.name.bytes = fold.name.buffer;
+    if (!is_encrypted(dir))
+        fold.folded = ext_fold_name(name->bytes, name->len);
+    bool ok = ext_dir_each(ext, dir, compare_folded, &fold, err);
+    free(fold.folded);
+    *ino = fold.ino;
+    return ok && (fold.ino != 0 || fail(err, E_NOENT, "no such file or directory"));
 }
 
 bool ext_name_find(struct ext_fs *ext, const struct ext_inode *dir, const struct ext_name *name,
                    uint32_t *ino, struct error *err)
 {
+    struct ext_name stored;
+    return ext_name_find_stored(ext, dir, name, &stored, ino, err);
+}
+
+bool ext_name_free(struct ext_fs *ext, const struct ext_inode *dir, const struct ext_name *name,
+                   uint32_t except, struct error *err)
+{
+    struct error missing = {0};
+    uint32_t ino = 0;
     if (!ext_inode_flag(dir->raw, EXT_FL_CASEFOLD))
-        return ext_dir_find(ext, dir, name->bytes, name->len, ino, err);
-    struct fold fold = {.name = *name};
-    if (name->bytes == name->buffer)
-        fold.name.bytes = fold.name.buffer;
-    if (!is_encrypted(dir))
-        fold.folded = fold_name(name->bytes, name->len);
-    bool ok = ext_dir_each(ext, dir, compare_folded, &fold, err);
-    free(fold.folded);
-    *ino = fold.ino;
-    return ok && (fold.ino != 0 || fail(err, E_NOENT, "no such file or directory"));
+        return true;
+    if (!ext_fold_certain(name->bytes, name->len, err))
+        return false;
+    if (ext_name_find(ext, dir, name, &ino, &missing))
+        return ino == except || fail(err, E_EXIST, "a name that differs in case only is there already");
+    if (missing.kind == E_NOENT)
+        return true;
+    *err = missing;
+    return false;
 }

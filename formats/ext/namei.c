@@ -41,8 +41,6 @@ bool ext_dir_writable(const struct ext_fs *ext, const struct ext_inode *dir, str
     if (ext_inode_flag(dir->raw, EXT_FL_ENCRYPT))
         return fail(err, E_UNSUPPORTED,
                     "the directory is encrypted: names cannot be entered without its key");
-    if (ext_inode_flag(dir->raw, EXT_FL_CASEFOLD))
-        return fail(err, E_UNSUPPORTED, "the directory is casefolded: names in it cannot be changed");
     return true;
 }
 
@@ -174,7 +172,8 @@ bool ext_op_link(struct fs *fs, fs_id id, fs_id dir_id, const char *name, struct
         return false;
     }
     bool ok = ext_may_change(&inode, err) && ext_may_add(&dir, err) && ext_dir_writable(ext, &dir, err) &&
-              ext_name_stored(&dir, name, &stored, err) && ext_links_add(ext, &inode, err) &&
+              ext_name_stored(&dir, name, &stored, err) && ext_name_free(ext, &dir, &stored, 0, err) &&
+              ext_links_add(ext, &inode, err) &&
               ext_dir_add(ext, &dir, stored.bytes, stored.len, inode.ino,
                           (uint32_t)ext_inode_i_mode(inode.raw), err);
     ext_inode_put(ext, &inode);
@@ -217,14 +216,13 @@ bool ext_op_remove(struct fs *fs, fs_id dir_id, const char *name, struct error *
 {
     struct ext_fs *ext = ext_of(fs);
     struct ext_inode dir;
-    struct ext_name stored;
+    struct ext_name given, stored;
     uint32_t ino;
     if (!ext_begin(ext, err) || !ext_open_dir(ext, dir_id, &dir, err))
         return false;
-    bool ok = !ext_inode_flag(dir.raw, EXT_FL_CASEFOLD) || ext_inode_flag(dir.raw, EXT_FL_ENCRYPT) ||
-              ext_dir_writable(ext, &dir, err);
-    ok = ok && ext_name_stored(&dir, name, &stored, err) && ext_name_find(ext, &dir, &stored, &ino, err) &&
-         remove_name(ext, &dir, &stored, ino, err);
+    bool ok = ext_name_stored(&dir, name, &given, err) &&
+              ext_name_find_stored(ext, &dir, &given, &stored, &ino, err) &&
+              remove_name(ext, &dir, &stored, ino, err);
     ext_inode_put(ext, &dir);
     return ok;
 }
@@ -233,7 +231,7 @@ bool ext_op_remove(struct fs *fs, fs_id dir_id, const char *name, struct error *
 
 struct move {
     struct ext_inode from, to; /* directories; one and the same inode when they are equal */
-    struct ext_name old_name, new_name;
+    struct ext_name given, old_name, new_name;
     struct ext_inode inode;
 };
 
@@ -266,10 +264,10 @@ bool ext_op_rename(struct fs *fs, fs_id from, const char *name, fs_id to, const 
     bool ok = ext_begin(ext, err) && ext_open_dir(ext, from, &move.from, err) &&
               ext_open_dir(ext, to, &move.to, err) && ext_may_change(&move.from, err) &&
               ext_may_add(&move.to, err) && ext_dir_writable(ext, &move.from, err) &&
-              ext_dir_writable(ext, &move.to, err) &&
-              ext_name_stored(&move.from, name, &move.old_name, err) &&
+              ext_dir_writable(ext, &move.to, err) && ext_name_stored(&move.from, name, &move.given, err) &&
               ext_name_stored(&move.to, new_name, &move.new_name, err) &&
-              ext_name_find(ext, &move.from, &move.old_name, &ino, err) &&
+              ext_name_find_stored(ext, &move.from, &move.given, &move.old_name, &ino, err) &&
+              ext_name_free(ext, &move.to, &move.new_name, ino, err) &&
               ext_open_inode(ext, ino, &move.inode, err) && ext_may_change(&move.inode, err) &&
               move_name(ext, &move, err);
     if (ok)

@@ -22,7 +22,7 @@ bool ext_open_inode(struct ext_fs *, fs_id, struct ext_inode *, struct error *) 
 bool ext_open_dir(struct ext_fs *, fs_id, struct ext_inode *, struct error *) DISH_CHECKED;
 /* Before a change: the volume may be changed and is made ready. */
 bool ext_begin(struct ext_fs *, struct error *) DISH_CHECKED;
-/* Refuses directories whose entries cannot be made rightly: encrypted, casefolded. */
+/* Refuses directories whose entries cannot be made rightly: encrypted ones. */
 bool ext_dir_writable(const struct ext_fs *, const struct ext_inode *dir, struct error *) DISH_CHECKED;
 /*
  * What the kernel does not do, not even for root: change an immutable file or the names in such a directory,
@@ -52,6 +52,15 @@ bool ext_name_stored(const struct ext_inode *dir, const char *name, struct ext_n
 enum { EXT_NAME_SHOWN = 352 };
 void ext_name_shown(const struct ext_inode *dir, const char *bytes, size_t len, char *out);
 /* E_NOENT. Lookup by a name given, in directories of all sorts. */
+bool ext_name_find_stored(struct ext_fs *, const struct ext_inode *dir, const struct ext_name *,
+                          struct ext_name *stored, uint32_t *ino, struct error *) DISH_CHECKED;
+/*
+ * Whether a name can be entered into a directory that may fold: its folding is certain, and no other name
+ * folds to the same but one of inode `except` (0: none). The engine has looked whether the name itself is
+ * there.
+ */
+bool ext_name_free(struct ext_fs *, const struct ext_inode *dir, const struct ext_name *, uint32_t except,
+                   struct error *) DISH_CHECKED;
 bool ext_name_find(struct ext_fs *, const struct ext_inode *dir, const struct ext_name *, uint32_t *ino,
                    struct error *) DISH_CHECKED;
 

@@ -55,8 +55,8 @@ static bool take_name(struct rehash *l, const uint8_t *entry, struct error *err)
     struct ext_fs *ext = l->ext;
     size_t len = (size_t)ext_de_name_len(entry), size = EXT_DIRENT_HEADER + len;
     struct ext_name_hash hash = {0, 0};
-    if (l->index && !ext_name_hash((const char *)entry + EXT_DIRENT_HEADER, len, l->version,
-                                   ext_super_s_hash_seed(ext->super), &hash, err))
+    if (l->index &&
+        !ext_dir_hash(ext, l->dir, (const char *)entry + EXT_DIRENT_HEADER, len, l->version, &hash, err))
         return false;
     if (!mem_grow(&l->text, &l->text_capacity, l->text_len + size, 1, err) ||
         !mem_grow(&l->names, &l->capacity, l->count + 1, sizeof *l->names, err))
@@ -361,8 +361,8 @@ bool ext_dir_rehash(struct ext_fs *ext, struct ext_inode *dir, ext_twice_fn *twi
     l.version = l.version <= EXT_HASH_TEA ? l.version : EXT_HASH_HALF_MD4;
     l.version += ext->hash_unsigned ? EXT_HASH_UNSIGNED : 0;
     l.index = ext_has(ext, EXT_DIR_INDEX);
-    if (ext_inode_flag(dir->raw, EXT_FL_CASEFOLD | EXT_FL_ENCRYPT))
-        return fail(err, E_UNSUPPORTED, "names that are casefolded or encrypted cannot be sorted by hash");
+    if (ext_inode_flag(dir->raw, EXT_FL_ENCRYPT) && l.index)
+        return fail(err, E_UNSUPPORTED, "names that are encrypted cannot be sorted by hash");
     bool ok = ext_dir_parent(ext, dir, &l.parent, err) && take_names(&l, err) && plan(&l, err) &&
               write_all(&l, err);
     free(l.text);

@@ -126,7 +126,8 @@ class Image:
         commands = ['header', 'bitmaps', 'crypto', 'l1', 'reftable', 'feature']
         commands += [f'extension {i}' for i in range(6)] + [f'l2 {i}' for i in range(4)]
         commands += [f'refcount {i}' for i in range(0, 40, 3)]
-        commands += [f'{kind} {i}' for i in range(4) for kind in ('snapshot', 'snapshot-extra', 'bitmap', 'bitmap-table')]
+        commands += [f'{kind} {i}' for i in range(4)
+                     for kind in ('snapshot', 'snapshot-extra', 'bitmap', 'bitmap-table')]
         script = ''.join(f'show qcow2.{command}\n' for command in commands)
         out = run(self.dish, '-k', '-j', '-r', '--allow-data-file', self.path, data=script, expect=None).stdout
         found, decoder, at = [], json.JSONDecoder(), 0
@@ -204,7 +205,7 @@ def mutate_number(rng, old, width, fields, cluster, length):
 
 
 def mutate_text(rng, old):
-    pattern = rng.choice([b'%s%n%999d', b'\0', b'\xff', b'../', b'image.qcow2\0', bytes(rng.randrange(256) for _ in range(9))])
+    pattern = rng.choice([b'%s%n%999d', b'\0', b'\xff', b'../', b'image.qcow2\0', rng.randbytes(9)])
     return (pattern * (len(old) // len(pattern) + 1))[:len(old)]
 
 

@@ -22,14 +22,24 @@ uint64_t page_next(const struct stage *stage, uint64_t off, uint64_t end)
     return end;
 }
 
+/* Pages come and go by the thousand when fresh ones are evicted: some are kept for the next. */
+static void put_aside(struct stage *stage, struct page *page)
+{
+    if (stage->idle_page_count < STAGE_SPARE)
+        stage->idle_pages[stage->idle_page_count++] = page;
+    else
+        free(page);
+}
+
 static struct page *page_make(struct stage *stage, uint64_t index, struct error *err)
 {
-    struct page *page = mem_new(sizeof *page, err);
+    struct page *page =
+        stage->idle_page_count ? stage->idle_pages[--stage->idle_page_count] : mem_new(sizeof *page, err);
     if (!page)
         return NULL;
-    page->index = index;
+    *page = (struct page){.index = index};
     if (!radix_put(&stage->pages, index, page, err)) {
-        free(page);
+        put_aside(stage, page);
         return NULL;
     }
     return page;
@@ -41,7 +51,7 @@ static void remove_if_idle(struct stage *stage, struct page *page)
     if (page->version || page->entries)
         return;
     radix_remove(&stage->pages, page->index);
-    free(page);
+    put_aside(stage, page);
 }
 
 void page_forget_entry(struct stage *stage, uint64_t index)
@@ -176,6 +186,8 @@ void pages_free(struct stage *stage)
         version_release(stage, page->version);
         free(page);
     }
+    while (stage->idle_page_count > 0)
+        free(stage->idle_pages[--stage->idle_page_count]);
     radix_clear(&stage->pages);
     stage->page_count = stage->fresh_count = 0;
 }

@@ -106,6 +106,8 @@ struct stage {
     size_t memory;               /* bytes of version data in memory */
     uint8_t *spare[STAGE_SPARE]; /* buffers to be used again */
     size_t spare_count;
+    struct page *idle_pages[STAGE_SPARE];
+    size_t idle_page_count;
     struct version *idle; /* the same for versions, linked by `older` */
     size_t idle_count;
     struct spill spill;

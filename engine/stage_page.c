@@ -107,6 +107,8 @@ static bool page_install(struct stage *stage, uint64_t index, struct version *ve
         return false;
     }
     struct version *old = page->version;
+    if (old && !logged)
+        version_settle(stage, old);
     if (old && !old->zero && !version->zero)
         version_follow(old, version);
     page_set(stage, page, version, generation, fresh && (!old || (logged && page->fresh)));

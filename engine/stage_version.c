@@ -195,6 +195,12 @@ static bool keep_difference(struct stage *stage, struct version *version)
     return true;
 }
 
+void version_settle(struct stage *stage, const struct version *version)
+{
+    if (version->previous && version->previous->data)
+        (void)keep_difference(stage, version->previous);
+}
+
 enum { BATCH = 256 };
 
 static bool spill_oldest(struct stage *stage, struct error *err)

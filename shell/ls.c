@@ -40,20 +40,32 @@ static bool find_acl(struct volume *volume, struct ls_entry *entry, struct error
     return !volume->fs->limits->xattrs || file_xattr_list(volume, entry->id, is_acl, entry, err);
 }
 
+static bool take_attr(struct volume *volume, struct ls_entry *entry, struct error *err)
+{
+    entry->has_attr = file_attr(volume, entry->id, &entry->attr, err);
+    if (entry->has_attr)
+        entry->type = entry->attr.mode & S_IFMT;
+    return entry->has_attr;
+}
+
+/* What needs no path, which is nearly all. False: complete() does it, and complains. */
+static bool complete_fast(struct ls *ls, struct volume *volume, struct ls_entry *entry)
+{
+    struct error again;
+    return ls->needs_attr && take_attr(volume, entry, &again) && entry->type != S_IFLNK &&
+           (!(ls->layout == LONG || ls->report) || find_acl(volume, entry, &again));
+}
+
 /* Attributes and link targets, as far as the options ask for them. */
 static void complete(struct ls *ls, struct volume *volume, struct ls_entry *entry, const char *path)
 {
     struct error err;
     bool wants = ls->needs_attr || (!entry->type && (ls->classify || output_colored(ls->out)));
     bool executable = entry->type == S_IFREG && (ls->classify == 'F' || output_colored(ls->out));
-    if (!entry->has_attr && (wants || executable)) {
-        entry->has_attr = file_attr(volume, entry->id, &entry->attr, &err);
-        if (!entry->has_attr) {
-            entry->faulty = true;
-            call_complain(ls->call, path, &err);
-            return;
-        }
-        entry->type = entry->attr.mode & S_IFMT;
+    if (!entry->has_attr && (wants || executable) && !take_attr(volume, entry, &err)) {
+        entry->faulty = true;
+        call_complain(ls->call, path, &err);
+        return;
     }
     if (entry->has_attr && entry->type != S_IFLNK && (ls->layout == LONG || ls->report) &&
         !find_acl(volume, entry, &err)) {
@@ -233,8 +245,12 @@ static bool read_directory(struct ls *ls, struct volume *volume, const struct wa
         return false;
     for (size_t i = 0; i < list->count; i++) {
         struct ls_entry *entry = &list->entries[i];
+        if ((i & 255) == 0 && !interrupt_check(err))
+            return false;
         bool wants_path = entry->type == S_IFLNK || entry->type == 0 || ls->needs_attr;
         if (entry->faulty || (!wants_path && !ls->classify && !output_colored(ls->out)))
+            continue;
+        if (complete_fast(ls, volume, entry))
             continue;
         bool root = strcmp(dir->path, "/") == 0;
         char *path = mem_printf(err, "%s/%s", root ? "" : dir->path, entry->name);
@@ -242,8 +258,6 @@ static bool read_directory(struct ls *ls, struct volume *volume, const struct wa
             return false;
         complete(ls, volume, entry, path);
         free(path);
-        if ((i & 255) == 0 && !interrupt_check(err))
-            return false;
     }
     sort_list(ls, list);
     return true;

@@ -44,7 +44,9 @@ struct ls {
     int64_t now;
     struct volume *owners_of;
     struct owners *owners;
-    bool printed_before; /* a blank line goes between blocks */
+    struct fs_time shown; /* the time whose text is below */
+    char shown_text[80];  /* empty: none yet */
+    bool printed_before;  /* a blank line goes between blocks */
 };
 
 /* The time that the options ask for. */

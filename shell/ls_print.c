@@ -57,8 +57,6 @@ static size_t put_escaped(char *to, unsigned char c)
 /* The name as -Q, -b or -q want it, before the terminal's escapes. */
 static char *shown_name(const struct ls *ls, const char *name, struct error *err)
 {
-    if (!ls->quoting)
-        return mem_string(name, err);
     char *shown = mem_new(strlen(name) * 4 + 3, err);
     if (!shown)
         return NULL;
@@ -90,7 +88,7 @@ static void print_name(struct ls *ls, const struct ls_entry *entry)
     attr.mode = entry->type | (attr.mode & 07777);
     const char *color =
         output_colored(ls->out) ? file_color(entry->name, &attr, entry->target_missing) : NULL;
-    char *name = shown_name(ls, entry->name, &err);
+    char *name = ls->quoting ? shown_name(ls, entry->name, &err) : NULL;
     if (color)
         output_color(ls->out, color);
     output_name(ls->out, name ? name : entry->name);
@@ -266,18 +264,33 @@ static void print_commas(struct ls *ls, const struct ls_list *list)
 }
 
 struct long_row {
-    char permissions[12], links[24], user[64], group[64], size[32], time[80];
+    char permissions[12], links[24], user_number[16], group_number[16], size[32], time[80];
+    const char *user, *group;
+    int widths[5]; /* of links, user, group, size and time */
 };
 
-static void owner_text(const struct ls *ls, const char *name, uint32_t number, char out[64])
+static void decimal_text(uint64_t value, char *out)
 {
-    if (name && !ls->numeric)
-        snprintf(out, 64, "%s", name);
-    else
-        snprintf(out, 64, "%" PRIu32, number);
+    char digits[20];
+    int n = 0;
+    do
+        digits[n++] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    while (n > 0)
+        *out++ = digits[--n];
+    *out = 0;
 }
 
-static void time_text(const struct ls *ls, struct fs_time time, char *out, size_t size)
+/* The name, or the number as text. */
+static const char *owner_text(const char *name, uint32_t number, char *text)
+{
+    if (name)
+        return name;
+    decimal_text(number, text);
+    return text;
+}
+
+static void format_time(const struct ls *ls, struct fs_time time, char *out, size_t size)
 {
     /* As ls: six months back and nothing of the future is recent. */
     bool recent = time.sec <= ls->now && time.sec > ls->now - 31556952 / 2;
@@ -294,28 +307,59 @@ static void time_text(const struct ls *ls, struct fs_time time, char *out, size_
         time_format(time, recent ? "%b %e %H:%M" : "%b %e  %Y", out, size);
 }
 
-static void fill_row(struct ls *ls, const struct ls_entry *entry, bool any_acl, struct long_row *row)
+/* Files that lie together often have one time. */
+static void time_text(struct ls *ls, struct fs_time time, char *out, size_t size)
 {
-    const struct fs_attr *attr = &entry->attr;
-    if (!entry->has_attr) {
-        static const char unknown[] = "??????????";
-        *row = (struct long_row){.links = "?", .user = "?", .group = "?", .size = "?", .time = "?"};
-        memcpy(row->permissions, unknown, sizeof unknown);
-        return;
+    if (!ls->shown_text[0] || ls->shown.sec != time.sec || ls->shown.nsec != time.nsec) {
+        format_time(ls, time, ls->shown_text, sizeof ls->shown_text);
+        ls->shown = time;
     }
+    snprintf(out, size, "%s", ls->shown_text);
+}
+
+static void fill_cells(struct ls *ls, const struct fs_attr *attr, struct long_row *row)
+{
     mode_text(attr->mode, row->permissions);
-    if (any_acl)
-        strcat(row->permissions, entry->acl ? "+" : " ");
-    snprintf(row->links, sizeof row->links, "%" PRIu64, attr->nlink);
-    owner_text(ls, ls->numeric ? NULL : owner_user(ls->owners, attr->uid), attr->uid, row->user);
-    owner_text(ls, ls->numeric ? NULL : owner_group(ls->owners, attr->gid), attr->gid, row->group);
+    decimal_text(attr->nlink, row->links);
+    row->user =
+        owner_text(ls->numeric ? NULL : owner_user(ls->owners, attr->uid), attr->uid, row->user_number);
+    row->group =
+        owner_text(ls->numeric ? NULL : owner_group(ls->owners, attr->gid), attr->gid, row->group_number);
     if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
         snprintf(row->size, sizeof row->size, "%" PRIu32 ", %" PRIu32, attr->rdev_major, attr->rdev_minor);
     else if (ls->human)
         ls_size_text(ls, attr->size, row->size);
     else
-        snprintf(row->size, sizeof row->size, "%" PRIu64, attr->size);
+        decimal_text(attr->size, row->size);
     time_text(ls, ls_time(ls, attr), row->time, sizeof row->time);
+}
+
+static void fill_row(struct ls *ls, const struct ls_entry *entry, bool any_acl, struct long_row *row)
+{
+    if (entry->has_attr) {
+        fill_cells(ls, &entry->attr, row);
+        if (any_acl)
+            strcat(row->permissions, entry->acl ? "+" : " ");
+    } else {
+        *row = (struct long_row){
+            .permissions = "??????????", .links = "?", .user = "?", .group = "?", .size = "?", .time = "?"};
+    }
+    const char *const cells[] = {row->links, row->user, row->group, row->size, row->time};
+    for (size_t c = 0; c < ARRAY_LEN(cells); c++)
+        row->widths[c] = (int)display_width(cells[c]);
+}
+
+static void print_row(struct ls *ls, const struct long_row *row, bool known, const int *widths)
+{
+    output_write(ls->out, row->permissions, strlen(row->permissions));
+    output_write(ls->out, " ", 1);
+    output_cell(ls->out, row->links, row->widths[0], widths[0]);
+    if (!ls->no_owner)
+        output_cell(ls->out, row->user, row->widths[1], -widths[1]);
+    if (!ls->no_group)
+        output_cell(ls->out, row->group, row->widths[2], -widths[2]);
+    output_cell(ls->out, row->size, row->widths[3], widths[3]);
+    output_cell(ls->out, row->time, row->widths[4], known ? 0 : widths[4]);
 }
 
 static bool print_long(struct ls *ls, const struct ls_list *list, struct error *err)
@@ -329,21 +373,14 @@ static bool print_long(struct ls *ls, const struct ls_list *list, struct error *
         any_acl |= list->entries[i].acl;
     for (size_t i = 0; i < list->count; i++) {
         fill_row(ls, &list->entries[i], any_acl, &rows[i]);
-        const char *const cells[] = {rows[i].links, rows[i].user, rows[i].group, rows[i].size, rows[i].time};
-        for (size_t c = 0; c < ARRAY_LEN(cells); c++)
-            widths[c] = MAX_OF(widths[c], (int)display_width(cells[c]));
+        for (size_t c = 0; c < ARRAY_LEN(widths); c++)
+            widths[c] = MAX_OF(widths[c], rows[i].widths[c]);
     }
     front_widths(ls, list, &inode_width, &block_width);
     for (size_t i = 0; i < list->count; i++) {
         const struct ls_entry *entry = &list->entries[i];
         print_front(ls, entry, inode_width, block_width);
-        output_printf(ls->out, "%s %*s ", rows[i].permissions, widths[0], rows[i].links);
-        if (!ls->no_owner)
-            output_printf(ls->out, "%-*s ", widths[1], rows[i].user);
-        if (!ls->no_group)
-            output_printf(ls->out, "%-*s ", widths[2], rows[i].group);
-        output_printf(ls->out, "%*s %*s ", widths[3], rows[i].size, entry->has_attr ? 0 : widths[4],
-                      rows[i].time);
+        print_row(ls, &rows[i], entry->has_attr, widths);
         print_name(ls, entry);
         if (entry->target) {
             output_write(ls->out, " -> ", 4);

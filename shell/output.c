@@ -115,6 +115,19 @@ void output_printf(struct output *out, const char *fmt, ...)
     va_end(again);
 }
 
+void output_cell(struct output *out, const char *text, int columns, int width)
+{
+    static const char blanks[] = "                                ";
+    int fill = (width < 0 ? -width : width) - columns;
+    if (width < 0)
+        output_write(out, text, strlen(text));
+    for (; fill > 0; fill -= (int)sizeof blanks - 1)
+        output_write(out, blanks, MIN_OF((size_t)fill, sizeof blanks - 1));
+    if (width >= 0)
+        output_write(out, text, strlen(text));
+    output_write(out, " ", 1);
+}
+
 void output_name(struct output *out, const char *name)
 {
     if (!out->terminal) {
@@ -184,6 +197,8 @@ void output_color(struct output *out, const char *sgr)
 unsigned display_width(const char *utf8)
 {
     unsigned width = 0;
+    for (; *utf8 >= ' ' && *utf8 < 0x7F; utf8++)
+        width++;
     size_t n = strlen(utf8);
     while (n > 0) {
         uint32_t code = 0;

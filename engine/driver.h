@@ -323,6 +323,7 @@ struct mkfs_params {
     void (*random)(void *buf, size_t n); /* session randomness: fixed in tests */
 };
 
+enum { FS_NAME_SHOWN = 1024 };
 enum fs_allocate_mode { FS_ALLOCATE_KEEP_SIZE = 1 };
 
 struct fs_driver {
@@ -362,7 +363,8 @@ struct fs_driver {
     bool (*xattr_get)(struct fs *, fs_id, const char *name, void **value, size_t *len, struct error *);
     /* For `where`: how the file is found (inode, table block, extent path) and the entry for off. */
     bool (*describe)(struct fs *, fs_id, uint64_t off, struct report *, struct error *);
-    /* The entry at off, which is known to lie in a directory. NULL: `owner` answers for directories itself. */
+    /* The entry at off, which is known to lie in a directory. NULL: `owner` answers for directories itself.
+     */
     bool (*dir_owner)(struct fs *, uint64_t off, struct owner *, struct error *);
     /* Deleted entries of a directory (dir not 0), or all deleted inodes that can be seen (dir 0). */
     bool (*deleted)(struct fs *, fs_id dir, fs_entry_fn *emit, void *arg, struct error *);
@@ -385,6 +387,13 @@ struct fs_driver {
     bool (*link)(struct fs *, fs_id, fs_id dir, const char *name, struct error *);
     bool (*remove)(struct fs *, fs_id dir, const char *name,
                    struct error *); /* file or empty directory (E_NOTEMPTY) */
+    /*
+     * Removes what a directory holds at once, but not directories and what is damaged. A file with other
+     * names gets `now` as its time of change. An error: `failed` (FS_NAME_SHOWN bytes) is the name of the
+     * file that it is about, or empty. NULL: one by one.
+     */
+    bool (*remove_files)(struct fs *, fs_id dir, struct fs_time now, uint64_t *removed, char *failed,
+                         struct error *);
     /* The new name does not exist, unless it is the same file in other case. Returns the file's id after it.
      */
     bool (*rename)(struct fs *, fs_id from, const char *name, fs_id to, const char *new_name, fs_id *out,

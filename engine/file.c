@@ -399,6 +399,23 @@ bool file_remove(struct volume *volume, fs_id dir, const char *name, struct erro
     return set_times_now(fs, dir, ATTR_MTIME | ATTR_CTIME, err);
 }
 
+bool file_remove_files(struct volume *volume, fs_id dir, const char *path, struct error *err)
+{
+    char failed[FS_NAME_SHOWN];
+    struct fs *fs;
+    uint64_t removed = 0;
+    if (!fs_writable(volume, &fs, err))
+        return false;
+    if (!fs->driver->remove_files)
+        return true;
+    bool ok = fs->driver->remove_files(fs, dir, session_now(), &removed, failed, err);
+    if (removed > 0 || !ok)
+        names_forget_all(volume);
+    if (!ok)
+        return because(err, *failed ? "%s/%s" : "%s", path, failed);
+    return removed == 0 || set_times_now(fs, dir, ATTR_MTIME | ATTR_CTIME, err);
+}
+
 /* Fails when `dir` is `id` or lies below it. */
 static bool not_below(struct volume *volume, fs_id id, fs_id dir, struct error *err)
 {

@@ -45,6 +45,11 @@ bool file_link_with(struct volume *, fs_id, fs_id dir, const char *name, unsigne
                     struct error *) DISH_CHECKED;
 /* A file or an empty directory. */
 bool file_remove(struct volume *, fs_id dir, const char *name, struct error *) DISH_CHECKED;
+/*
+ * As many of a directory's files at once as the format can; others, and directories, stay. path is how errors
+ * call the directory.
+ */
+bool file_remove_files(struct volume *, fs_id dir, const char *path, struct error *) DISH_CHECKED;
 /* POSIX rename: replaces a target of the same sort; refuses to move a directory into itself. */
 bool file_rename(struct volume *, fs_id from, const char *name, fs_id to, const char *new_name,
                  struct error *) DISH_CHECKED;

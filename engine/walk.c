@@ -318,8 +318,12 @@ bool tree_remove(struct volume *volume, fs_id dir, const char *name, const char 
         return false;
     bool ok;
     while ((ok = walk_next(walk, &entry, err)) && entry->event != WALK_END) {
-        if (entry->event == WALK_DIR)
-            continue;
+        if (entry->event == WALK_DIR) {
+            if (removed || file_remove_files(volume, entry->id, entry->path, err))
+                continue;
+            ok = false;
+            break;
+        }
         /* A faulty entry is removed as well: that is how to get rid of it. */
         fs_id holder = entry->depth ? entry->dir : dir;
         ok = file_remove(volume, holder, entry->depth ? entry->name : name, err);

@@ -49,7 +49,8 @@ static bool rm_one(struct file_arg *arg, void *opaque, struct error *err)
         return fail(err, E_ISDIR, "is a directory (-r removes directories)");
     if (directory && rm->recursive) {
         arg->told = true;
-        return tree_remove(arg->volume, dir, name, arg->shown, say_removed, rm, err);
+        return tree_remove(arg->volume, dir, name, arg->shown, call_has(rm->call, "v") ? say_removed : NULL,
+                           rm, err);
     }
     if (!file_remove(arg->volume, dir, name, err))
         return false;

@@ -18,7 +18,7 @@ unsigned ext_file_type(const struct ext_fs *ext, uint32_t mode)
     return 0;
 }
 
-static uint32_t type_of(const struct ext_fs *ext, const uint8_t *entry)
+uint32_t ext_entry_type(const struct ext_fs *ext, const uint8_t *entry)
 {
     unsigned type = (unsigned)ext_de_file_type(entry) & 0x0F;
     return ext_has(ext, EXT_FILETYPE) && type < ARRAY_LEN(types) ? types[type] : 0;
@@ -114,7 +114,7 @@ bool ext_entries_each(struct ext_fs *ext, const struct ext_entries *run, uint64_
                 .ino = (uint32_t)ext_de_inode(entry),
                 .name = (const char *)entry + EXT_DIRENT_HEADER,
                 .name_len = (unsigned)ext_de_name_len(entry),
-                .type = type_of(ext, entry),
+                .type = ext_entry_type(ext, entry),
                 .off = base_off + at,
                 .device_off = device_off + at,
             };

@@ -39,7 +39,8 @@ static inline uint64_t ext_dir_blocks(const struct ext_fs *ext, const struct ext
 {
     return ext_inode_size(ext, dir->raw) >> ext->block_bits;
 }
-unsigned ext_file_type(const struct ext_fs *, uint32_t mode); /* file_type of an entry */
+uint32_t ext_entry_type(const struct ext_fs *, const uint8_t *entry); /* S_IF*, or 0: only the inode knows */
+unsigned ext_file_type(const struct ext_fs *, uint32_t mode);         /* file_type of an entry */
 
 /* ---- fold.c: names of casefolded directories ---- */
 

@@ -463,6 +463,7 @@ const struct fs_driver ext_driver = {
     .create = ext_op_create,
     .link = ext_op_link,
     .remove = ext_op_remove,
+    .remove_files = ext_op_remove_files,
     .rename = ext_op_rename,
     .setattr = ext_op_setattr,
     .write = ext_op_write,

@@ -183,31 +183,37 @@ bool ext_op_link(struct fs *fs, fs_id id, fs_id dir_id, const char *name, struct
 
 /* ---- removing ---- */
 
-/* A name of the inode is gone; with the last one goes the inode. */
-static bool drop_inode(struct ext_fs *ext, struct ext_inode *dir, struct ext_inode *inode, struct error *err)
+bool ext_drop_inode(struct ext_fs *ext, struct ext_inode *dir, struct ext_inode *inode, bool *stays,
+                    struct error *err)
 {
+    bool empty = true;
+    *stays = false;
+    if (!ext_may_change(inode, err))
+        return false;
     if (ext_inode_is(inode->raw, S_IFDIR)) {
+        if (!ext_dir_is_empty(ext, inode, &empty, err))
+            return false;
+        if (!empty)
+            return fail(err, E_NOTEMPTY, "the directory is not empty");
         ext_links_drop(ext, dir);
         return ext_inode_delete(ext, inode, err);
     }
     ext_links_drop(ext, inode);
-    return ext_inode_i_links_count(inode->raw) > 0 || ext_inode_delete(ext, inode, err);
+    *stays = ext_inode_i_links_count(inode->raw) > 0;
+    return *stays || ext_inode_delete(ext, inode, err);
 }
 
 static bool remove_name(struct ext_fs *ext, struct ext_inode *dir, const struct ext_name *name, uint32_t ino,
                         struct error *err)
 {
     struct ext_inode inode;
-    bool empty = true;
+    bool stays;
     if (ino < ext->first_ino)
         return fail(err, E_DAMAGED, "the name belongs to the reserved inode %u", ino);
     if (!ext_open_inode(ext, ino, &inode, err))
         return false;
-    bool ok = ext_may_change(dir, err) && ext_may_change(&inode, err) &&
-              (!ext_inode_is(inode.raw, S_IFDIR) || ext_dir_is_empty(ext, &inode, &empty, err));
-    if (ok && !empty)
-        ok = fail(err, E_NOTEMPTY, "the directory is not empty");
-    ok = ok && ext_dir_remove(ext, dir, name->bytes, name->len, err) && drop_inode(ext, dir, &inode, err);
+    bool ok = ext_may_change(dir, err) && ext_drop_inode(ext, dir, &inode, &stays, err) &&
+              ext_dir_remove(ext, dir, name->bytes, name->len, err);
     ext_inode_put(ext, &inode);
     return ok;
 }

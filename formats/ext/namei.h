@@ -11,6 +11,8 @@ bool ext_op_create(struct fs *, fs_id dir, const char *name, const struct fs_att
                    fs_id *out, struct error *);
 bool ext_op_link(struct fs *, fs_id, fs_id dir, const char *name, struct error *);
 bool ext_op_remove(struct fs *, fs_id dir, const char *name, struct error *);
+bool ext_op_remove_files(struct fs *, fs_id dir, struct fs_time now, uint64_t *removed, char *failed,
+                         struct error *);
 bool ext_op_rename(struct fs *, fs_id from, const char *name, fs_id to, const char *new_name, fs_id *out,
                    struct error *);
 bool ext_op_getattr(struct fs *, fs_id, struct fs_attr *, struct error *);
@@ -33,6 +35,9 @@ bool ext_may_add(const struct ext_inode *dir, struct error *) DISH_CHECKED; /* n
 /* One name more (or less) for a file. */
 bool ext_links_add(struct ext_fs *, struct ext_inode *, struct error *) DISH_CHECKED;
 void ext_links_drop(struct ext_fs *, struct ext_inode *);
+/* A name of the inode in that directory goes; with the last one goes the inode. E_NOTEMPTY. */
+bool ext_drop_inode(struct ext_fs *, struct ext_inode *dir, struct ext_inode *, bool *stays,
+                    struct error *) DISH_CHECKED;
 uint32_t ext_flags_from_user(uint32_t flags);
 /* i_flags of a new file, by those of its directory. */
 uint32_t ext_flags_inherited(const struct ext_inode *dir, uint32_t mode);

@@ -420,7 +420,7 @@ static const struct device_ops stage_ops = {
 
 /* ---- opening ---- */
 
-enum { DEFAULT_MEMORY = 20 * 1024 * 1024, DEFAULT_UNDO_PAGES = 64 * 1024 };
+enum { DEFAULT_MEMORY = 12 * 1024 * 1024, DEFAULT_UNDO_PAGES = 64 * 1024 };
 
 static struct stage *stage_new(const struct stage_options *options, struct device *file, struct error *err)
 {

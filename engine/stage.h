@@ -17,7 +17,7 @@ struct stage_options {
     bool dry_run;     /* nothing is written to the host file, ever; commit discards */
     enum durability durability;
     uint32_t sector_size; /* 0: that of a block device, else 512 */
-    size_t memory;        /* bytes of pending pages kept in memory; 0: 20 MiB */
+    size_t memory;        /* bytes of pending pages kept in memory; 0: 12 MiB */
     size_t undo_pages;    /* page versions kept for undo; 0: 65536 */
 };
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Size: directories of many names, files of many extents, full volumes, volumes of many terabytes.
 
-Judged by e2fsck; times are held only to coarse bounds, so that a busy machine does not fail. LONG=1: a million
-names.
+Judged by e2fsck; times are held only to coarse bounds, so that a busy machine does not fail: what is held to
+close ones is the work that a session counts. LONG=1: a million names.
 """
+import json
 import os
 import subprocess
 import sys
@@ -66,6 +67,53 @@ def many_names(work):
         check(image, 'all removed')
         os.unlink(image)
         print(f'{options}: {names} names')
+
+
+def session(image, script, read=False):
+    """Runs commands; what the device below the filesystem was asked for, and the peak of memory in MiB."""
+    dish = os.environ.get('DISH')
+    with tempfile.NamedTemporaryFile('w+', suffix='.dish') as lines:
+        lines.write(script + ('' if read else 'status -v\n'))
+        lines.flush()
+        with tempfile.TemporaryFile('w+') as out:
+            process = subprocess.Popen([dish, '--json', image, '-f', lines.name], stdout=out)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status != 0:
+                raise SystemExit(f'a session failed: {script[:80]}')
+            out.seek(0)
+            last = out.read().rstrip().splitlines()[-1]
+    if read:
+        return None, usage.ru_maxrss / 1024
+    layer = json.loads(last)[os.path.basename(image).rsplit('.', 1)[0]]['layers'][0]
+    return layer['read-bytes'] + layer['write-bytes'], usage.ru_maxrss / 1024
+
+
+def flat_sessions(work):
+    """Work for each name in a small and in a large directory, and memory that does not grow with it."""
+    if not os.environ.get('DISH'):
+        return
+    image = os.path.join(work, 'flat.img')
+    few, many = 4000, 1000000 if LONG else 40000
+    cost = {}
+    for names in (few, many):
+        make(image, '6G', f'-t ext4 -b 4096 -I 1024 -N {many + 1000}')
+        for what, script in (
+                ('create', 'mkdir /d\ncd /d\n' + ''.join(f'touch name{i:07d}\n' for i in range(names))),
+                ('look up', 'cd /d\n' + ''.join(f'stat -c %i name{i:07d} > /dev/null\n'
+                                               for i in range(0, names, names // 200))),
+                ('remove', 'rm -rf /d\n')):
+            asked, peak = session(image, script)
+            cost[what, names] = asked / names
+            if peak > 64 and 'SANITIZED' not in os.environ:
+                raise SystemExit(f'{names} names: {what}: {peak:.0f} MiB of memory')
+            if what == 'create':
+                check(image, f'{names} names')
+        check(image, f'{names} names removed')
+        os.unlink(image)
+    for what in ('create', 'look up', 'remove'):
+        print(f'{what}: bytes asked for each name: {cost[what, few]:.0f} of {few}, {cost[what, many]:.0f} of {many}')
+        if cost[what, many] > 1.5 * cost[what, few]:
+            raise SystemExit(f'{what} is not flat')
 
 
 def many_extents(work):
@@ -171,6 +219,7 @@ def large_volume(work):
 def main():
     with tempfile.TemporaryDirectory() as work:
         many_names(work)
+        flat_sessions(work)
         many_extents(work)
         full(work)
         large_volume(work)

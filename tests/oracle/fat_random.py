@@ -16,8 +16,8 @@ from _fsop import Tool, compare, decode, encode, from_folder, pattern, summary
 
 DISH = os.environ.get('DISH', 'dish')
 LONG = os.environ.get('LONG') == '1'
-OPS = int(os.environ.get('OPS', 4000 if LONG else 300))
-SEEDS = int(os.environ.get('SEEDS', 4 if LONG else 1))
+OPS = int(os.environ.get('OPS', 10000 if LONG else 300))
+SEEDS = int(os.environ.get('SEEDS', 10 if LONG else 1))
 
 # name, KiB, how it is made: options of mkfs in dish, or a command line of a foreign tool
 MIXES = [

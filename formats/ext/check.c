@@ -4,6 +4,8 @@
 #include "alloc.h"
 #include "backup.h"
 #include "clock.h"
+#include "journal.h"
+#include "mkfs.h"
 #include "rescue.h"
 #include "tune.h"
 
@@ -78,11 +80,33 @@ static bool run_passes(struct ext_checker *c, struct error *err)
     return true;
 }
 
+/* A journal that lost blocks to other metadata in pass 1 is none any more. */
+static bool recheck_journal(struct ext_checker *c, struct error *err)
+{
+    struct ext_fs *ext = c->ext;
+    struct ext_journal j;
+    struct error why = {0};
+    if (!ext_has(ext, EXT_HAS_JOURNAL) || ext_super_s_journal_inum(ext->super) == 0)
+        return true;
+    bool ok = ext_journal_open(ext, &j, &why), orphans = ext_has(ext, EXT_ORPHAN_FILE);
+    ext_journal_close(&j);
+    if (ok || why.kind != E_DAMAGED || !ext_problem(c, "journal", EXT_NO_PLACE, "journal: %s", why.message))
+        return true;
+    c->new_journal = ext_default_journal_blocks(ext->blocks);
+    c->fast_commit = ext_has(ext, EXT_FAST_COMMIT);
+    ext_set_feature(ext, EXT_ORPHAN_FILE, false); /* it comes back with the journal */
+    ok = ext_tune_journal(ext, false, err);
+    ext_set_feature(ext, EXT_ORPHAN_FILE, orphans);
+    return ok;
+}
+
 /* What could not be kept is made anew, now that free space is known; a volume without room does without. */
 static bool make_anew(struct ext_checker *c, struct error *err)
 {
     struct ext_fs *ext = c->ext;
     struct error why = {0};
+    if (!recheck_journal(c, err))
+        return false;
     if (c->new_mmp && ext_super_s_mmp_block(ext->super) == 0 && !ext_tune_mmp(ext, true, &why))
         ext_set_feature(ext, EXT_MMP, false);
     if (c->new_journal && why.kind == E_OK && ext_tune_add_journal(ext, c->new_journal, &why))

@@ -24,7 +24,10 @@ struct qcow2_inflated {
 struct qcow2_codec {
     struct qcow2_inflated slots[INFLATED_SLOTS];
     uint64_t clock;
-    uint8_t *input; /* payload as read */
+    /* The last cluster that could not be inflated; a table of garbage may name it again and again. */
+    uint64_t failed_entry;
+    struct error failure; /* E_OK: there was none */
+    uint8_t *input;       /* payload as read */
     z_stream inflater;
     bool inflating;    /* inflater is set up */
     struct pool *pool; /* for compressing; made when first needed */

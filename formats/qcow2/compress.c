@@ -18,6 +18,8 @@ void qcow2_codec_forget(struct qcow2 *q)
 {
     for (size_t i = 0; q->codec && i < INFLATED_SLOTS; i++)
         drop_slot(&q->codec->slots[i]);
+    if (q->codec)
+        q->codec->failure.kind = E_OK;
 }
 
 void qcow2_codec_free(struct qcow2 *q)
@@ -126,6 +128,10 @@ bool qcow2_inflate(struct qcow2 *q, uint64_t entry, const uint8_t **cluster, str
     struct qcow2_codec *codec = get_codec(q, err);
     if (!codec)
         return false;
+    if (codec->failure.kind != E_OK && codec->failed_entry == entry) {
+        *err = codec->failure;
+        return false;
+    }
     struct qcow2_inflated *oldest = &codec->slots[0];
     for (size_t i = 0; i < INFLATED_SLOTS; i++) {
         struct qcow2_inflated *slot = &codec->slots[i];
@@ -140,8 +146,11 @@ bool qcow2_inflate(struct qcow2 *q, uint64_t entry, const uint8_t **cluster, str
     if (!oldest->data && !(oldest->data = mem_new(q->cluster_size, err)))
         return false;
     drop_slot(oldest);
-    if (!inflate_into(q, entry, oldest->data, err))
+    if (!inflate_into(q, entry, oldest->data, err)) {
+        codec->failed_entry = entry;
+        codec->failure = err->kind == E_DAMAGED ? *err : (struct error){0};
         return false;
+    }
     *oldest =
         (struct qcow2_inflated){.valid = true, .entry = entry, .data = oldest->data, .used = ++codec->clock};
     *cluster = oldest->data;

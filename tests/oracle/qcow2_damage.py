@@ -208,6 +208,9 @@ def costs():
     compacted = os.path.getsize('t.qcow2')
     overlapping_snapshots()
     run(DISH, '-k', '-r', 't.qcow2', '-c', 'what file: 70000', '-c', 'check --container')
+    make('cluster_size=2M', '1T', 'write -P 0x54 0 4M')  # the data as an L2 table: one compressed cluster, often
+    poke(l1() + 8, COPIED | number(l2()) & 0x00fffffffffffe00)
+    run(DISH, '-k', '-r', 't.qcow2', '-c', 'check --container --data')
     long_encryption_header()
     run(DISH, '-k', '-r', 't.qcow2', '-c', 'check --container', '-c', 'qcow2-info -v')
     spent = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before

@@ -36,7 +36,8 @@ BAD_OUTPUT = re.compile(r'AddressSanitizer|LeakSanitizer|runtime error|SUMMARY: 
 
 # Why QEMU's check does not even begin: it keeps a counter for each cluster of a hole, needs the key, the data file
 # and its name, and knows no format with a longer name.
-NOT_CHECKED = "File too large|encrypt.key-secret|'data-file' is required|No such file or directory|ext_backing_format: len"
+NOT_CHECKED = "File too large|encrypt.key-secret|'data-file' is required|No such file or directory|ext_backing_format: len" \
+    "|Missing CRYPTO header"
 
 
 def missed_by_qemu(finding, length):

@@ -11,8 +11,7 @@
 /* From here on a file has a progress of its own; smaller ones are counted together. */
 enum { LARGE_FILE = 16 << 20 };
 
-/* ---- files with several names ---------------------------------------------------------------------------
- */
+/* ---- files with several names -------------------------------------------------------------------------- */
 
 static struct first_name *first_slot(struct first_name *slots, size_t capacity, uint64_t space, uint64_t id)
 {
@@ -64,8 +63,7 @@ void copy_forget_first_names(struct copy *copy)
     copy->first_count = copy->first_capacity = 0;
 }
 
-/* ---- places in the target -------------------------------------------------------------------------------
- */
+/* ---- places in the target ------------------------------------------------------------------------------ */
 
 static const char *name_of(const struct copy *copy, const struct copy_item *item)
 {
@@ -123,8 +121,7 @@ static void did(const struct copy *copy, enum copy_action action)
         copy->options->did(copy->options->arg, action, copy->path);
 }
 
-/* ---- what a file becomes --------------------------------------------------------------------------------
- */
+/* ---- what a file becomes ------------------------------------------------------------------------------- */
 
 static struct fs_time clamp_time(const struct fs_limits *limits, struct fs_time time)
 {
@@ -173,8 +170,7 @@ bool copy_target_attr(const struct copy *copy, const struct copy_item *item, str
     return true;
 }
 
-/* ---- regular files --------------------------------------------------------------------------------------
- */
+/* ---- regular files ------------------------------------------------------------------------------------- */
 
 /* The next bytes of a run of data; *got 0: there are none any more. */
 static bool copy_piece(struct copy *copy, uint64_t off, uint64_t len, bool known, uint64_t *got,
@@ -256,8 +252,7 @@ static bool copy_regular(struct copy *copy, const struct copy_item *item, const 
     return false;
 }
 
-/* ---- one item -------------------------------------------------------------------------------------------
- */
+/* ---- one item ------------------------------------------------------------------------------------------ */
 
 /* Errors after which nothing else can go well. */
 static bool is_fatal(enum error_kind kind)

@@ -65,8 +65,7 @@ struct driver {
     bool (*owner)(void *opened, uint64_t off, struct owner *, struct error *);
 };
 
-/* ---- check, repair ---------------------------------------------------------------------------------------
- */
+/* ---- check, repair ------------------------------------------------------------------------------------- */
 
 enum finding_kind { FINDING_NOTE, FINDING_LEAK, FINDING_DAMAGE, FINDING_ERROR /* could not be checked */ };
 
@@ -99,8 +98,7 @@ struct check {
 bool check_found(struct check *, enum finding_kind, const char *code, const struct device *, uint64_t off,
                  bool fixed, const char *fmt, ...) DISH_PRINTF(7, 8);
 
-/* ---- containers -------------------------------------------------------------------------------------------
- */
+/* ---- containers ---------------------------------------------------------------------------------------- */
 
 struct container_open {
     bool read_only;
@@ -350,8 +348,8 @@ struct fs_driver {
     bool (*parent)(struct fs *, fs_id dir, fs_id *out, struct error *); /* what .. says */
     /* NUL-terminated target into buf; E_TOOBIG when it does not fit. */
     bool (*readlink)(struct fs *, fs_id, char *buf, size_t size, struct error *);
-    /* Where the file's bytes lie in fs->device; a hole past the last block up to the file's size. off < size.
-     */
+    /* Where the file's bytes lie in fs->device; a hole past the last block up to the file's size. off <
+     * size. */
     bool (*map)(struct fs *, fs_id, uint64_t off, struct extent *, struct error *);
     /* n bytes within the size. NULL: the engine reads through map. */
     bool (*read)(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct error *);
@@ -363,8 +361,8 @@ struct fs_driver {
     bool (*xattr_get)(struct fs *, fs_id, const char *name, void **value, size_t *len, struct error *);
     /* For `where`: how the file is found (inode, table block, extent path) and the entry for off. */
     bool (*describe)(struct fs *, fs_id, uint64_t off, struct report *, struct error *);
-    /* The entry at off, which is known to lie in a directory. NULL: `owner` answers for directories itself.
-     */
+    /* The entry at off, which is known to lie in a directory. NULL: `owner` answers for directories
+     * itself. */
     bool (*dir_owner)(struct fs *, uint64_t off, struct owner *, struct error *);
     /* Deleted entries of a directory (dir not 0), or all deleted inodes that can be seen (dir 0). */
     bool (*deleted)(struct fs *, fs_id dir, fs_entry_fn *emit, void *arg, struct error *);
@@ -394,8 +392,8 @@ struct fs_driver {
      */
     bool (*remove_files)(struct fs *, fs_id dir, struct fs_time now, uint64_t *removed, char *failed,
                          struct error *);
-    /* The new name does not exist, unless it is the same file in other case. Returns the file's id after it.
-     */
+    /* The new name does not exist, unless it is the same file in other case. Returns the file's id after
+     * it. */
     bool (*rename)(struct fs *, fs_id from, const char *name, fs_id to, const char *new_name, fs_id *out,
                    struct error *);
     bool (*setattr)(struct fs *, fs_id, const struct fs_attr *, unsigned mask, struct error *);

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* ---- one component --------------------------------------------------------------------------------------
- */
+/* ---- one component ------------------------------------------------------------------------------------- */
 
 /* A character: a well-formed UTF-8 sequence, else a single byte that is no letter of any alphabet. */
 static size_t next_char(const char *p, uint32_t *code)
@@ -168,8 +167,7 @@ bool glob_has_magic(const char *pattern)
     return false;
 }
 
-/* ---- paths ----------------------------------------------------------------------------------------------
- */
+/* ---- paths --------------------------------------------------------------------------------------------- */
 
 struct match_list {
     char **paths;

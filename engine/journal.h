@@ -44,8 +44,8 @@ bool journal_resize(struct journal *, uint64_t size, struct error *) DISH_CHECKE
 bool journal_commit(struct journal *, bool sync, struct error *) DISH_CHECKED;
 /* The commit is in place (or given up): remove the journal and free it. */
 bool journal_end(struct journal *, bool sync, struct error *) DISH_CHECKED;
-/* The commit record is written but the commit could not be put in place: the journal stays for the next open.
- */
+/* The commit record is written but the commit could not be put in place: the journal stays for the next
+ * open. */
 void journal_leave(struct journal *);
 /* Failure before journal_commit(): remove what there is. Never fails. */
 void journal_abort(struct journal *);

@@ -134,8 +134,7 @@ void names_forget_all(struct volume *volume)
     }
 }
 
-/* ---- targets of symbolic links --------------------------------------------------------------------------
- */
+/* ---- targets of symbolic links ------------------------------------------------------------------------- */
 
 static struct link_slot *find_link(struct name_cache *cache, fs_id id)
 {

@@ -20,8 +20,7 @@ struct ustar {
 };
 _Static_assert(sizeof(struct ustar) == BLOCK, "a header is one block");
 
-/* ---- records --------------------------------------------------------------------------------------------
- */
+/* ---- records ------------------------------------------------------------------------------------------- */
 
 /* "LEN KEY=VALUE\n", where LEN counts itself. */
 static bool add_record(struct pax_entry *entry, const char *key, const void *value, size_t len,
@@ -96,8 +95,7 @@ bool pax_acl(struct pax_entry *entry, bool is_default, const void *value, size_t
     return ok;
 }
 
-/* ---- the header -----------------------------------------------------------------------------------------
- */
+/* ---- the header ---------------------------------------------------------------------------------------- */
 
 /* Octal digits and a NUL; false: it does not fit. */
 static bool put_octal(char *field, size_t size, uint64_t value)

@@ -490,8 +490,8 @@ static bool reload(struct session *session, struct image *image, struct error *e
     return false;
 }
 
-/* A command that failed after an undo may have ended redo in the stages: then the session's list ends, too.
- */
+/* A command that failed after an undo may have ended redo in the stages: then the session's list ends,
+ * too. */
 static void check_redo(struct session *session)
 {
     for (const struct undo_record *record = session->redo; record; record = record->next)

@@ -63,8 +63,8 @@ struct image {
     bool named;          /* a person gave the name: a path without one means another image, if there is one */
     char *path;          /* host path */
     struct device *file; /* the stage */
-    /* Stages of further host files that are written with it (external data files); in the order of opening.
-     */
+    /* Stages of further host files that are written with it (external data files); in the order of
+     * opening. */
     struct device **companions;
     size_t companion_count, companion_capacity;
     struct device *disk; /* what the container shows: the virtual disk */
@@ -183,8 +183,8 @@ bool volume_release(struct volume *, struct error *) DISH_CHECKED;
 /* After the table was stored or the disk changed size: build the volumes anew; those that kept their place
  * stay open. */
 bool image_rescan(struct image *, struct error *) DISH_CHECKED;
-/* Before writing a volume's device anew (mkfs, raw writes): its old contents are protected until the commit.
- */
+/* Before writing a volume's device anew (mkfs, raw writes): its old contents are protected until the
+ * commit. */
 void volume_restructured(struct volume *);
 
 /* ---- commands as transactions ---- */

@@ -57,8 +57,7 @@ static bool archive_failed(struct unpack *unpack, struct error *err)
     return fail(err, E_FAILED, "the archive cannot be read: %s", why ? why : "unknown error");
 }
 
-/* ---- places ---------------------------------------------------------------------------------------------
- */
+/* ---- places -------------------------------------------------------------------------------------------- */
 
 /* The path of an entry below dest: no leading "/" or "./", no doubled slashes. Malloc'd; NULL with err. */
 static char *clean_path(const char *path, struct error *err)
@@ -143,8 +142,7 @@ static bool find_parent(struct unpack *unpack, char *path, fs_id *dir, const cha
     return unpack->parent_path != NULL;
 }
 
-/* ---- attributes -----------------------------------------------------------------------------------------
- */
+/* ---- attributes ---------------------------------------------------------------------------------------- */
 
 /*
  * "-1.5" in a tar is a second and a half before 1970; the library hands it on as second -1 with half a second
@@ -321,8 +319,7 @@ static bool set_xattrs(struct unpack *unpack, struct archive_entry *entry, fs_id
     return !(types & ARCHIVE_ENTRY_ACL_TYPE_ACCESS) || fit_mode(unpack, id, attr, err);
 }
 
-/* ---- entries --------------------------------------------------------------------------------------------
- */
+/* ---- entries ------------------------------------------------------------------------------------------- */
 
 /* How far the archive is read tells more than the name of the file at which it is; a stream has no end. */
 static void show_progress(struct unpack *unpack, const char *path)

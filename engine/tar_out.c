@@ -63,8 +63,7 @@ static bool emit(void *arg, const void *bytes, size_t n, struct error *err)
                          : pack->write(pack->write_arg, bytes, n, err);
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static bool set_path(struct pack *pack, const struct copy_item *item, struct error *err)
 {
@@ -121,8 +120,7 @@ static bool earlier_name(struct pack *pack, const struct copy_item *item, const 
     return slot->path != NULL;
 }
 
-/* ---- one file -------------------------------------------------------------------------------------------
- */
+/* ---- one file ------------------------------------------------------------------------------------------ */
 
 static bool add_xattr(void *arg, const char *name, const void *value, size_t len, struct error *err)
 {
@@ -265,8 +263,7 @@ static bool pack_item(struct pack *pack, struct copy_item *item, struct error *e
     return ok;
 }
 
-/* ---- all of them ----------------------------------------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------------------------------------- */
 
 /* A file that cannot be read is told and left out, unless a part of it is in the archive already. */
 static bool complain(struct pack *pack, const char *path, const struct error *err)

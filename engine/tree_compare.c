@@ -64,8 +64,7 @@ static void tell(struct pair *pair, enum tree_difference kind, const char *path,
     pair->stop |= !pair->compare->differ(pair->compare->arg, kind, *path ? path : ".", detail);
 }
 
-/* ---- contents -------------------------------------------------------------------------------------------
- */
+/* ---- contents ------------------------------------------------------------------------------------------ */
 
 static bool read_full(struct side *side, uint64_t off, uint8_t *buf, size_t n, size_t *got, struct error *err)
 {
@@ -154,8 +153,7 @@ static bool compare_links(struct pair *pair, const char *path, struct error *err
     return ok;
 }
 
-/* ---- attributes -----------------------------------------------------------------------------------------
- */
+/* ---- attributes ---------------------------------------------------------------------------------------- */
 
 /* Order does not matter: a sum over all names and values. */
 static bool add_xattr(void *arg, const char *name, const void *value, size_t len, struct error *err)
@@ -197,8 +195,7 @@ static bool compare_attributes(struct pair *pair, const char *path, struct error
     return true;
 }
 
-/* ---- the merge ------------------------------------------------------------------------------------------
- */
+/* ---- the merge ----------------------------------------------------------------------------------------- */
 
 static bool compare_items(struct pair *pair, struct error *err)
 {

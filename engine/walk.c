@@ -46,8 +46,7 @@ struct walk {
     bool started, enter; /* enter: the directory just returned comes next */
 };
 
-/* ---- reading a directory --------------------------------------------------------------------------------
- */
+/* ---- reading a directory ------------------------------------------------------------------------------- */
 
 struct filling {
     const struct walk *walk;
@@ -114,8 +113,7 @@ static bool fill(struct walk *walk, struct frame *frame, struct error *err)
     return ok;
 }
 
-/* ---- the walk -------------------------------------------------------------------------------------------
- */
+/* ---- the walk ------------------------------------------------------------------------------------------ */
 
 bool walk_new(struct walk **out, struct volume *volume, const char *path, fs_id id, unsigned flags,
               struct error *err)

@@ -18,8 +18,7 @@ struct acl_command {
     bool changes, numeric, any;
 };
 
-/* ---- showing --------------------------------------------------------------------------------------------
- */
+/* ---- showing ------------------------------------------------------------------------------------------- */
 
 static const char *tag_word(uint16_t tag)
 {
@@ -99,8 +98,7 @@ static bool show(struct acl_command *command, const struct file_arg *arg, struct
     return ok;
 }
 
-/* ---- changing -------------------------------------------------------------------------------------------
- */
+/* ---- changing ------------------------------------------------------------------------------------------ */
 
 struct entry_spec {
     struct acl_entry entry;

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- files ----------------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 struct cmp {
     struct session *session;
@@ -127,8 +126,7 @@ static bool cmp_files(struct cmp *cmp, struct error *err)
     return ok;
 }
 
-/* ---- trees ----------------------------------------------------------------------------------------------
- */
+/* ---- trees --------------------------------------------------------------------------------------------- */
 
 static bool tree_differs(void *arg, enum tree_difference kind, const char *path, const char *detail)
 {

@@ -138,8 +138,7 @@ void copying_end(struct copying *copying)
     file_arg_close(&copying->dest);
 }
 
-/* ---- either side ----------------------------------------------------------------------------------------
- */
+/* ---- either side --------------------------------------------------------------------------------------- */
 
 static const char host_prefix[] = "host:";
 

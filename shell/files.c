@@ -14,8 +14,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* ---- arguments ------------------------------------------------------------------------------------------
- */
+/* ---- arguments ----------------------------------------------------------------------------------------- */
 
 bool file_arg_parse(struct session *session, const char *text, struct file_arg *arg, struct error *err)
 {
@@ -131,8 +130,7 @@ bool option_size(const struct call *call, const char *name, uint64_t otherwise, 
     return !text || size_parse(text, out, err);
 }
 
-/* ---- times ----------------------------------------------------------------------------------------------
- */
+/* ---- times --------------------------------------------------------------------------------------------- */
 
 void time_iso(struct fs_time time, char out[48])
 {
@@ -233,8 +231,7 @@ bool time_parse(const char *text, struct fs_time *out, struct error *err)
     return fail(err, E_INVALID, "'%s' is no time; give @SECONDS, 2024-05-06 or 2024-05-06T07:08:09Z", text);
 }
 
-/* ---- reports --------------------------------------------------------------------------------------------
- */
+/* ---- reports ------------------------------------------------------------------------------------------- */
 
 static void report_time(struct report *report, const char *key, struct fs_time time)
 {

@@ -90,7 +90,14 @@ char *find_absolute_path(const struct find_file *, struct error *);
 bool find_visit(struct find *, struct walk *, struct find_file *, struct error *) DISH_CHECKED;
 void find_free(struct find *);
 
-/* What find_test.c, find_owner.c and find_time.c share: "+5" is more, "-5" less, "5" just so. */
+/* What find_test.c, find_owner.c and find_time.c share. A word's reader of its arguments, and its test: */
+#define FIND_PARSE(name)                                                                                     \
+    static bool name(struct find *find, struct find_node *node, char **args, struct error *err)
+#define FIND_TEST(name)                                                                                      \
+    static bool name(struct find *find, const struct find_node *node, struct find_file *file, bool *yes,     \
+                     struct error *err)
+#define FIND_UNUSED ((void)find, (void)node, (void)file, (void)err)
+/* "+5" is more, "-5" less, "5" just so. */
 bool find_compare(const struct find_node *, uint64_t value);
 bool find_read_number(const char *text, char *sign, uint64_t *out, const char **rest,
                       struct error *) DISH_CHECKED;

@@ -6,47 +6,35 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PARSE(name)                                                                                          \
-    static bool name(struct find *find, struct find_node *node, char **args, struct error *err)
-#define TEST(name)                                                                                           \
-    static bool name(struct find *find, const struct find_node *node, struct find_file *file, bool *yes,     \
-                     struct error *err)
-#define UNUSED ((void)find, (void)node, (void)file, (void)err)
-
-static const struct fs_attr *attr_of(const struct find_file *file)
+FIND_TEST(test_links)
 {
-    return &file->attr;
-}
-
-TEST(test_links)
-{
-    UNUSED;
-    *yes = find_compare(node, attr_of(file)->nlink);
+    FIND_UNUSED;
+    *yes = find_compare(node, file->attr.nlink);
     return true;
 }
 
-TEST(test_inum)
+FIND_TEST(test_inum)
 {
-    UNUSED;
-    *yes = find_compare(node, attr_of(file)->id);
+    FIND_UNUSED;
+    *yes = find_compare(node, file->attr.id);
     return true;
 }
 
-TEST(test_uid)
+FIND_TEST(test_uid)
 {
-    UNUSED;
-    *yes = find_compare(node, attr_of(file)->uid);
+    FIND_UNUSED;
+    *yes = find_compare(node, file->attr.uid);
     return true;
 }
 
-TEST(test_gid)
+FIND_TEST(test_gid)
 {
-    UNUSED;
-    *yes = find_compare(node, attr_of(file)->gid);
+    FIND_UNUSED;
+    *yes = find_compare(node, file->attr.gid);
     return true;
 }
 
-PARSE(parse_perm)
+FIND_PARSE(parse_perm)
 {
     (void)find;
     const char *text = args[0];
@@ -58,10 +46,10 @@ PARSE(parse_perm)
     return true;
 }
 
-TEST(test_perm)
+FIND_TEST(test_perm)
 {
-    UNUSED;
-    uint32_t bits = attr_of(file)->mode & 07777, wanted = (uint32_t)node->number;
+    FIND_UNUSED;
+    uint32_t bits = file->attr.mode & 07777, wanted = (uint32_t)node->number;
     *yes = node->sign == '-'   ? (bits & wanted) == wanted
            : node->sign == '/' ? wanted == 0 || (bits & wanted) != 0
                                : bits == wanted;
@@ -69,12 +57,12 @@ TEST(test_perm)
 }
 
 /* For anybody: who asks is nobody in the image. */
-TEST(test_access)
+FIND_TEST(test_access)
 {
-    UNUSED;
+    FIND_UNUSED;
     const char *word = node->word->name;
     unsigned bit = word[1] == 'r' ? 4 : word[1] == 'w' ? 2 : 1;
-    *yes = (attr_of(file)->mode & (bit | bit << 3 | bit << 6)) != 0;
+    *yes = (file->attr.mode & (bit | bit << 3 | bit << 6)) != 0;
     return true;
 }
 
@@ -89,9 +77,9 @@ struct owners *find_owners(struct find *find, const struct find_file *file, stru
 }
 
 /* A name means what the volume says that is looked through. */
-TEST(test_owner)
+FIND_TEST(test_owner)
 {
-    UNUSED;
+    FIND_UNUSED;
     bool group = strcmp(node->word->name, "-group") == 0;
     struct find_node *mine = (struct find_node *)(uintptr_t)node;
     if (node->owner_of != file->start->volume) {
@@ -103,22 +91,22 @@ TEST(test_owner)
         mine->number = group ? gid : spec.uid;
         mine->owner_of = file->start->volume;
     }
-    *yes = (group ? attr_of(file)->gid : attr_of(file)->uid) == node->number;
+    *yes = (group ? file->attr.gid : file->attr.uid) == node->number;
     return true;
 }
 
-TEST(test_no_owner)
+FIND_TEST(test_no_owner)
 {
-    UNUSED;
+    FIND_UNUSED;
     struct owners *owners = find_owners(find, file, err);
     if (!owners)
         return false;
     bool group = strcmp(node->word->name, "-nogroup") == 0;
-    *yes = !(group ? owner_group(owners, attr_of(file)->gid) : owner_user(owners, attr_of(file)->uid));
+    *yes = !(group ? owner_group(owners, file->attr.gid) : owner_user(owners, file->attr.uid));
     return true;
 }
 
-PARSE(parse_samefile)
+FIND_PARSE(parse_samefile)
 {
     struct file_arg arg;
     bool ok = file_arg_open(find->session, args[0], false, &arg, err);
@@ -128,9 +116,9 @@ PARSE(parse_samefile)
     return ok;
 }
 
-TEST(test_samefile)
+FIND_TEST(test_samefile)
 {
-    UNUSED;
+    FIND_UNUSED;
     *yes = file->id == node->number && file->start->volume == node->owner_of;
     return true;
 }

@@ -11,20 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PARSE(name)                                                                                          \
-    static bool name(struct find *find, struct find_node *node, char **args, struct error *err)
-#define TEST(name)                                                                                           \
-    static bool name(struct find *find, const struct find_node *node, struct find_file *file, bool *yes,     \
-                     struct error *err)
-#define UNUSED ((void)find, (void)node, (void)file, (void)err)
-
-static const struct fs_attr *attr_of(const struct find_file *file)
-{
-    return &file->attr;
-}
-
-/* ---- numbers --------------------------------------------------------------------------------------------
- */
+/* ---- numbers ------------------------------------------------------------------------------------------- */
 
 /* "+5": more, "-5": less, "5": just so. */
 bool find_compare(const struct find_node *node, uint64_t value)
@@ -56,7 +43,7 @@ bool find_parse_number(struct find *find, struct find_node *node, char **args, s
            (!*rest || fail(err, E_USAGE, "'%s' is no number", args[0]));
 }
 
-PARSE(parse_size)
+FIND_PARSE(parse_size)
 {
     (void)find;
     static const char letters[] = "bcwkMG";
@@ -70,15 +57,14 @@ PARSE(parse_size)
     return true;
 }
 
-TEST(test_size)
+FIND_TEST(test_size)
 {
-    UNUSED;
-    *yes = find_compare(node, div_up(attr_of(file)->size, node->unit));
+    FIND_UNUSED;
+    *yes = find_compare(node, div_up(file->attr.size, node->unit));
     return true;
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static char *lower(const char *text, struct error *err)
 {
@@ -103,24 +89,24 @@ static bool match(const char *pattern, const char *text, bool any_case, bool *ye
     return ok;
 }
 
-TEST(test_name)
+FIND_TEST(test_name)
 {
-    UNUSED;
+    FIND_UNUSED;
     return match(node->args[0], file->entry->name, node->word->name[1] == 'i', yes, err);
 }
 
-TEST(test_path)
+FIND_TEST(test_path)
 {
-    UNUSED;
+    FIND_UNUSED;
     return match(node->args[0], file->entry->path, node->word->name[1] == 'i', yes, err);
 }
 
-TEST(test_link_name)
+FIND_TEST(test_link_name)
 {
-    UNUSED;
+    FIND_UNUSED;
     char *target;
     *yes = false;
-    if (!S_ISLNK(attr_of(file)->mode))
+    if (!S_ISLNK(file->attr.mode))
         return true;
     if (!file_readlink(file->start->volume, file->entry->id, &target, err))
         return false;
@@ -129,7 +115,7 @@ TEST(test_link_name)
     return ok;
 }
 
-PARSE(parse_regex)
+FIND_PARSE(parse_regex)
 {
     node->regex = mem_new(sizeof *node->regex, err);
     if (!node->regex)
@@ -145,19 +131,18 @@ PARSE(parse_regex)
 }
 
 /* The whole path must match. */
-TEST(test_regex)
+FIND_TEST(test_regex)
 {
-    UNUSED;
+    FIND_UNUSED;
     regmatch_t at;
     *yes = regexec(node->regex, file->entry->path, 1, &at, 0) == 0 && at.rm_so == 0 &&
            (size_t)at.rm_eo == strlen(file->entry->path);
     return true;
 }
 
-/* ---- types and permissions ------------------------------------------------------------------------------
- */
+/* ---- types and permissions ----------------------------------------------------------------------------- */
 
-PARSE(parse_type)
+FIND_PARSE(parse_type)
 {
     (void)find;
     (void)node;
@@ -177,9 +162,9 @@ char find_type_letter(uint32_t mode)
 }
 
 /* -xtype: what a link points to; with -L, what -type does without. */
-TEST(test_xtype)
+FIND_TEST(test_xtype)
 {
-    UNUSED;
+    FIND_UNUSED;
     struct fs_attr attr = file->attr;
     if (find->follow != 'L' && file->link && !find_target_attr(file, &attr, err))
         return false;
@@ -188,17 +173,17 @@ TEST(test_xtype)
     return true;
 }
 
-TEST(test_fstype)
+FIND_TEST(test_fstype)
 {
-    UNUSED;
+    FIND_UNUSED;
     *yes = strcmp(node->args[0], file->start->volume->fs->type) == 0;
     return true;
 }
 
-TEST(test_type)
+FIND_TEST(test_type)
 {
-    UNUSED;
-    *yes = strchr(node->args[0], find_type_letter(attr_of(file)->mode)) != NULL;
+    FIND_UNUSED;
+    *yes = strchr(node->args[0], find_type_letter(file->attr.mode)) != NULL;
     return true;
 }
 
@@ -213,11 +198,11 @@ static bool not_empty(const struct fs_entry *entry, void *arg)
     return false;
 }
 
-TEST(test_empty)
+FIND_TEST(test_empty)
 {
-    UNUSED;
-    struct emptiness state = {S_ISREG(attr_of(file)->mode) && attr_of(file)->size == 0};
-    if (S_ISDIR(attr_of(file)->mode)) {
+    FIND_UNUSED;
+    struct emptiness state = {S_ISREG(file->attr.mode) && file->attr.size == 0};
+    if (S_ISDIR(file->attr.mode)) {
         state.empty = true;
         if (!file_readdir(file->start->volume, file->id, not_empty, &state, err))
             return false;
@@ -226,24 +211,23 @@ TEST(test_empty)
     return true;
 }
 
-/* ---- options and actions --------------------------------------------------------------------------------
- */
+/* ---- options and actions ------------------------------------------------------------------------------- */
 
-TEST(test_true)
+FIND_TEST(test_true)
 {
-    UNUSED;
+    FIND_UNUSED;
     *yes = true;
     return true;
 }
 
-TEST(test_false)
+FIND_TEST(test_false)
 {
-    UNUSED;
+    FIND_UNUSED;
     *yes = false;
     return true;
 }
 
-PARSE(parse_depth_limit)
+FIND_PARSE(parse_depth_limit)
 {
     const char *rest;
     if (!find_read_number(args[0], &node->sign, &node->number, &rest, err) || *rest || node->sign)
@@ -252,7 +236,7 @@ PARSE(parse_depth_limit)
     return true;
 }
 
-PARSE(parse_follow)
+FIND_PARSE(parse_follow)
 {
     (void)node;
     (void)args;
@@ -261,7 +245,7 @@ PARSE(parse_follow)
     return true;
 }
 
-PARSE(parse_day_start)
+FIND_PARSE(parse_day_start)
 {
     (void)node;
     (void)args;
@@ -270,7 +254,7 @@ PARSE(parse_day_start)
     return true;
 }
 
-PARSE(parse_regex_type)
+FIND_PARSE(parse_regex_type)
 {
     static const char *const extended[] = {"posix-extended", "posix-egrep", "egrep", "awk",
                                            "posix-awk",      "gnu-awk"};
@@ -289,7 +273,7 @@ PARSE(parse_regex_type)
     return fail(err, E_USAGE, "'%s': posix-basic and posix-extended are known", args[0]);
 }
 
-PARSE(parse_depth)
+FIND_PARSE(parse_depth)
 {
     (void)node;
     (void)args;
@@ -298,25 +282,25 @@ PARSE(parse_depth)
     return true;
 }
 
-TEST(test_prune)
+FIND_TEST(test_prune)
 {
-    UNUSED;
+    FIND_UNUSED;
     file->prune = true;
     *yes = true;
     return true;
 }
 
-TEST(test_quit)
+FIND_TEST(test_quit)
 {
-    UNUSED;
+    FIND_UNUSED;
     find->quit = true;
     *yes = true;
     return true;
 }
 
-TEST(test_delete)
+FIND_TEST(test_delete)
 {
-    UNUSED;
+    FIND_UNUSED;
     const struct walk_entry *entry = file->entry;
     fs_id dir = entry->dir;
     char name[1024];
@@ -359,7 +343,7 @@ static bool run_words(struct find *find, char **words, int count, bool *yes, str
     return *yes || (err->kind == E_FAILED && !err->message[0]);
 }
 
-PARSE(parse_exec)
+FIND_PARSE(parse_exec)
 {
     (void)args;
     (void)err;
@@ -369,7 +353,7 @@ PARSE(parse_exec)
            fail(err, E_USAGE, "only one -exec of an expression can end in +");
 }
 
-TEST(test_exec)
+FIND_TEST(test_exec)
 {
     if (node->flag) {
         find->batch_node = node;
@@ -407,8 +391,7 @@ bool find_run_batch(struct find *find, struct error *err)
     return ok;
 }
 
-/* ---- the words ------------------------------------------------------------------------------------------
- */
+/* ---- the words ----------------------------------------------------------------------------------------- */
 
 static const struct find_word words[] = {
     {"-name", 1, false, NULL, test_name},

@@ -5,18 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#define PARSE(name)                                                                                          \
-    static bool name(struct find *find, struct find_node *node, char **args, struct error *err)
-#define TEST(name)                                                                                           \
-    static bool name(struct find *find, const struct find_node *node, struct find_file *file, bool *yes,     \
-                     struct error *err)
-#define UNUSED ((void)find, (void)node, (void)file, (void)err)
-
-static const struct fs_attr *attr_of(const struct find_file *file)
-{
-    return &file->attr;
-}
-
 /* The letter of -mtime, -anewer, -newerm... */
 static struct fs_time chosen_time(char which, const struct fs_attr *attr)
 {
@@ -26,7 +14,7 @@ static struct fs_time chosen_time(char which, const struct fs_attr *attr)
                           : attr->mtime;
 }
 
-PARSE(parse_age)
+FIND_PARSE(parse_age)
 {
     node->day_start = find->day_start;
     node->which = node->word->name[1];
@@ -48,10 +36,10 @@ static struct fs_time node_now(const struct find *find, const struct find_node *
 }
 
 /* Ages are counted in whole days, or begun minutes, as GNU find does. */
-TEST(test_age)
+FIND_TEST(test_age)
 {
-    UNUSED;
-    struct fs_time time = chosen_time(node->which, attr_of(file)), now = node_now(find, node);
+    FIND_UNUSED;
+    struct fs_time time = chosen_time(node->which, &file->attr), now = node_now(find, node);
     int64_t age = now.sec - time.sec - (time.nsec > now.nsec);
     bool fraction = time.nsec != now.nsec;
     bool minutes = strcmp(node->word->name + 2, "min") == 0;
@@ -77,7 +65,7 @@ static bool time_of_file(struct find *find, const char *path, char which, struct
 }
 
 /* -newer, -anewer, -cnewer; -newerXY, where Y is t for a time given in words. */
-PARSE(parse_newer)
+FIND_PARSE(parse_newer)
 {
     const char *name = node->word->name;
     char of = 'm';
@@ -91,19 +79,19 @@ PARSE(parse_newer)
     return time_of_file(find, args[0], of, &node->time, err);
 }
 
-TEST(test_newer)
+FIND_TEST(test_newer)
 {
-    UNUSED;
-    struct fs_time time = chosen_time(node->which, attr_of(file));
+    FIND_UNUSED;
+    struct fs_time time = chosen_time(node->which, &file->attr);
     *yes = time.sec > node->time.sec || (time.sec == node->time.sec && time.nsec > node->time.nsec);
     return true;
 }
 
 /* Read so many days after the last change of its inode. */
-TEST(test_used)
+FIND_TEST(test_used)
 {
-    UNUSED;
-    struct fs_time read = attr_of(file)->atime, changed = attr_of(file)->ctime;
+    FIND_UNUSED;
+    struct fs_time read = file->attr.atime, changed = file->attr.ctime;
     int64_t seconds = read.sec - changed.sec - (read.nsec < changed.nsec);
     *yes = seconds >= 0 && find_compare(node, (uint64_t)seconds / 86400);
     return true;

@@ -40,8 +40,7 @@ struct scan {
     uint64_t offset;     /* of the buffer in the file */
 };
 
-/* ---- printing -------------------------------------------------------------------------------------------
- */
+/* ---- printing ------------------------------------------------------------------------------------------ */
 
 static void print_name(const struct scan *scan, char mark)
 {
@@ -135,8 +134,7 @@ static void print_line(struct scan *scan, uint64_t line, const char *text, size_
     output_write(grep->out, "\n", 1);
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------------
- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 /* The start of the line that is n lines before the one at `at`; *n is set to how many there are. */
 static const char *lines_back(const struct scan *scan, const char *at, uint64_t *n)
@@ -211,8 +209,7 @@ static void take_lines(struct scan *scan, bool end)
     scan->offset += cut;
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 static void print_result(struct scan *scan)
 {
@@ -362,8 +359,7 @@ static bool grep_arg(struct grep *grep, const char *text, struct error *err)
     return ok;
 }
 
-/* ---- the command ----------------------------------------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------------------------------------- */
 
 /* The lines of a host file, each a pattern. */
 static bool add_patterns_of(struct grep *grep, const char *path, struct error *err)

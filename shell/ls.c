@@ -15,8 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- entries --------------------------------------------------------------------------------------------
- */
+/* ---- entries ------------------------------------------------------------------------------------------- */
 
 static void list_free(struct ls_list *list)
 {
@@ -140,8 +139,7 @@ static bool add_dots(struct ls *ls, struct volume *volume, fs_id dir, struct ls_
     return true;
 }
 
-/* ---- order ----------------------------------------------------------------------------------------------
- */
+/* ---- order --------------------------------------------------------------------------------------------- */
 
 static int compare_times(struct fs_time a, struct fs_time b)
 {
@@ -191,8 +189,7 @@ static void sort_list(struct ls *ls, struct ls_list *list)
     }
 }
 
-/* ---- directories ----------------------------------------------------------------------------------------
- */
+/* ---- directories --------------------------------------------------------------------------------------- */
 
 static void print_total(struct ls *ls, const struct ls_list *list)
 {
@@ -334,8 +331,7 @@ static bool list_tree(struct ls *ls, struct volume *volume, const char *shown, c
     return ok;
 }
 
-/* ---- the command ----------------------------------------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------------------------------------- */
 
 static bool parse_sort(struct ls *ls, const char *word, struct error *err)
 {

@@ -13,8 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- one name -------------------------------------------------------------------------------------------
- */
+/* ---- one name ------------------------------------------------------------------------------------------ */
 
 static char suffix_of(const struct ls *ls, uint32_t mode)
 {
@@ -170,8 +169,7 @@ struct fs_time ls_time(const struct ls *ls, const struct fs_attr *attr)
                                    : attr->mtime;
 }
 
-/* ---- layouts --------------------------------------------------------------------------------------------
- */
+/* ---- layouts ------------------------------------------------------------------------------------------- */
 
 static unsigned name_width(const struct ls *ls, const struct ls_entry *entry)
 {

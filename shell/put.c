@@ -36,8 +36,7 @@ enum { CHUNK = 1 << 20 };
         0, "lossy", NULL, ARG_WORD, "copy although the filesystem cannot keep everything"                    \
     }
 
-/* ---- put ------------------------------------------------------------------------------------------------
- */
+/* ---- put ----------------------------------------------------------------------------------------------- */
 
 static bool read_input(void *arg, void *buf, size_t n, size_t *got, struct error *err)
 {
@@ -52,8 +51,7 @@ static bool put_input(struct copying *copying, struct error *err)
     return copy_stream(&end, &copying->options, read_input, copying->call, &bytes, err);
 }
 
-/* ---- bytes at an offset, of files and devices ----------------------------------------------------------
- */
+/* ---- bytes at an offset, of files and devices ---------------------------------------------------------- */
 
 /* The host's side of it: a descriptor, or the command's input. */
 static bool read_host(struct call *call, int fd, uint8_t *buf, size_t n, size_t *got, struct error *err)
@@ -154,8 +152,7 @@ const struct command put_command = {
     .run = run_put,
 };
 
-/* ---- get ------------------------------------------------------------------------------------------------
- */
+/* ---- get ----------------------------------------------------------------------------------------------- */
 
 static bool print_file(struct file_arg *file, void *arg, struct error *err)
 {
@@ -277,8 +274,7 @@ const struct command get_command = {
     .run = run_get,
 };
 
-/* ---- cp -------------------------------------------------------------------------------------------------
- */
+/* ---- cp ------------------------------------------------------------------------------------------------ */
 
 static bool run_cp(struct session *session, struct call *call, struct output *out, struct error *err)
 {

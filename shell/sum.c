@@ -201,8 +201,7 @@ static bool print_sum(struct reader *reader, void *arg, struct error *err)
     return true;
 }
 
-/* ---- checking -------------------------------------------------------------------------------------------
- */
+/* ---- checking ------------------------------------------------------------------------------------------ */
 
 static void print_verdict(struct sum *sum, const char *name, const char *verdict, bool good)
 {

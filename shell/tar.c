@@ -63,8 +63,7 @@ const struct command tar_in_command = {
     .run = run_tar_in,
 };
 
-/* ---- tar-out --------------------------------------------------------------------------------------------
- */
+/* ---- tar-out ------------------------------------------------------------------------------------------- */
 
 /* A new file takes the name only when it is complete. */
 struct archive_file {

@@ -34,8 +34,8 @@ int utf8_columns(uint32_t code);
  * in a name where something is escaped.
  */
 void text_escaped(struct text *, const char *bytes, size_t n);
-/* A string for JSON with its quotes. A byte 0xNN that is not UTF-8 becomes \udcNN (Python's surrogateescape).
- */
+/* A string for JSON with its quotes. A byte 0xNN that is not UTF-8 becomes \udcNN (Python's
+ * surrogateescape). */
 void text_json(struct text *, const char *bytes, size_t n);
 
 #endif

@@ -14,8 +14,7 @@ struct xattr_command {
     bool names_only, any;
 };
 
-/* ---- values as text -------------------------------------------------------------------------------------
- */
+/* ---- values as text ------------------------------------------------------------------------------------ */
 
 static const char base64_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -119,8 +118,7 @@ static bool get_value(const char *text, struct text *out, struct error *err)
                 : fail(err, E_INVALID, "'%s' is not hexadecimal (0x) or base64 (0s)", text);
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 struct names {
     char **items;

@@ -5,8 +5,7 @@
  */
 #include "check.h"
 
-/* ---- clusters --------------------------------------------------------------------------------------------
- */
+/* ---- clusters ------------------------------------------------------------------------------------------ */
 
 static const char *claim_one(struct exfat_check *c, uint32_t cluster, const char **why)
 {
@@ -61,8 +60,7 @@ bool exfat_unclaim(struct exfat_check *c, const struct exfat_stream *s, uint32_t
     return true;
 }
 
-/* ---- boot regions ----------------------------------------------------------------------------------------
- */
+/* ---- boot regions -------------------------------------------------------------------------------------- */
 
 static bool read_region(struct exfat_check *c, uint32_t first, uint8_t *region)
 {
@@ -162,8 +160,7 @@ static bool check_fat_head(struct exfat_check *c)
     return check_run_goes_on(&c->run);
 }
 
-/* ---- the bitmap ------------------------------------------------------------------------------------------
- */
+/* ---- the bitmap ---------------------------------------------------------------------------------------- */
 
 /* A run of bits that say one thing while the tree says the other. */
 static bool wrong_run(struct exfat_check *c, uint32_t start, uint32_t len, bool used)
@@ -286,8 +283,7 @@ static bool claim_tables(struct exfat_check *c)
            check_run_goes_on(&c->run);
 }
 
-/* ---- all of it -------------------------------------------------------------------------------------------
- */
+/* ---- all of it ----------------------------------------------------------------------------------------- */
 
 static void summarize(const struct exfat_check *c)
 {

@@ -105,8 +105,7 @@ static bool check_structure(struct tree *t)
     return true;
 }
 
-/* ---- names -----------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static bool name_taken(struct tree *t, const struct dosname *name)
 {
@@ -159,8 +158,7 @@ static bool check_name(struct tree *t)
                                                t->item->slot + t->item->count - 1, t->c->run.err));
 }
 
-/* ---- clusters and sizes ----------------------------------------------------------------------------------
- */
+/* ---- clusters and sizes -------------------------------------------------------------------------------- */
 
 static void check_lengths(struct tree *t, struct exfat_stream *s)
 {

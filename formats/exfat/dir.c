@@ -9,8 +9,7 @@ enum { MAX_INDEXED = 256, MAX_REFS = 1024 * 1024, MAX_DIRS = 16384 };
 /* Most directories are short: as much is read ahead as was read already. */
 enum { FIRST_AHEAD = 4096, MOST_AHEAD = 128 * 1024 };
 
-/* ---- slots -----------------------------------------------------------------------------------------------
- */
+/* ---- slots --------------------------------------------------------------------------------------------- */
 
 bool exfat_slot_off(struct exfat *exfat, struct exfat_dir *dir, uint32_t slot, uint64_t *off,
                     struct error *err)
@@ -66,8 +65,7 @@ bool exfat_slots_write(struct exfat *exfat, struct exfat_dir *dir, uint32_t slot
     return transfer(exfat, dir, slot, count, (uint8_t *)(uintptr_t)raw, true, err);
 }
 
-/* ---- directories that were seen --------------------------------------------------------------------------
- */
+/* ---- directories that were seen ------------------------------------------------------------------------ */
 
 static struct exfat_dir **bucket_of(struct exfat *exfat, uint32_t first)
 {
@@ -147,8 +145,8 @@ void exfat_dirs_drop(struct exfat *exfat)
             exfat_dir_forget(exfat, exfat->dirs[i]->stream.first);
 }
 
-/* A root directory whose chain is damaged shows its first cluster, so that the volume can be checked at all.
- */
+/* A root directory whose chain is damaged shows its first cluster, so that the volume can be checked at
+ * all. */
 static bool damaged_root(struct exfat *exfat, const struct exfat_stream *stream, const struct error *err)
 {
     if (err->kind != E_DAMAGED || stream->first != exfat->g.root)
@@ -188,8 +186,7 @@ bool exfat_dir_at(struct exfat *exfat, const struct exfat_stream *stream, fs_id 
     return true;
 }
 
-/* ---- scanning --------------------------------------------------------------------------------------------
- */
+/* ---- scanning ------------------------------------------------------------------------------------------ */
 
 /* How many entries from `slot` on are one deleted set: its parts have their types less the bit in use. */
 static uint32_t deleted_count(struct exfat *exfat, struct exfat_dir *dir, uint32_t slot, uint8_t *raw)
@@ -318,8 +315,7 @@ bool exfat_dir_scan(struct exfat *exfat, struct exfat_dir *dir, exfat_item_fn *e
     return ok;
 }
 
-/* ---- finding a directory ---------------------------------------------------------------------------------
- */
+/* ---- finding a directory ------------------------------------------------------------------------------- */
 
 struct search {
     uint32_t first; /* looked for; 0: collect only */
@@ -412,8 +408,7 @@ bool exfat_dir_open(struct exfat *exfat, fs_id id, struct exfat_dir **out, struc
     return exfat_dir_at(exfat, &stream, id, set.dir->id, out, err);
 }
 
-/* ---- the index -------------------------------------------------------------------------------------------
- */
+/* ---- the index ----------------------------------------------------------------------------------------- */
 
 static bool index_item(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item, void *arg,
                        struct error *err)

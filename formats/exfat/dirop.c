@@ -220,8 +220,7 @@ bool exfat_rename(struct fs *fs, fs_id from, const char *text, fs_id to, const c
     return true;
 }
 
-/* ---- undelete --------------------------------------------------------------------------------------------
- */
+/* ---- undelete ------------------------------------------------------------------------------------------ */
 
 /* All clusters of a deleted file must still be free; they are taken again as they are. */
 static bool claim_stream(struct exfat *exfat, const struct exfat_stream *s, struct error *err)

@@ -32,8 +32,7 @@
 
 #include <stdlib.h>
 
-/* ---- structures on disk ----------------------------------------------------------------------------------
- */
+/* ---- structures on disk -------------------------------------------------------------------------------- */
 
 #define EXFAT_BOOT(F, T)                                                                                     \
     F(T, 0, 3, RAW, JumpBoot, kind_bytes, "jump to the boot code: eb 76 90")                                 \
@@ -170,8 +169,7 @@ enum {
 #define CLUSTER_END 0xFFFFFFFFu
 #define MAX_CLUSTERS 0xFFFFFFF5u /* section 3.1.9 */
 
-/* ---- an open volume --------------------------------------------------------------------------------------
- */
+/* ---- an open volume ------------------------------------------------------------------------------------ */
 
 struct exfat_geometry {
     uint32_t sector_size, cluster_size;
@@ -257,8 +255,7 @@ static inline uint32_t exfat_clusters_for(const struct exfat *exfat, uint64_t by
     return (uint32_t)((bytes >> exfat->g.cluster_shift) + ((bytes & (exfat->g.cluster_size - 1)) != 0));
 }
 
-/* ---- boot.c ----------------------------------------------------------------------------------------------
- */
+/* ---- boot.c -------------------------------------------------------------------------------------------- */
 
 extern const struct kind exfat_kind_flags, exfat_kind_type, exfat_kind_attr, exfat_kind_time,
     exfat_kind_offset, exfat_kind_secondary;
@@ -282,8 +279,7 @@ bool exfat_boot_patch(struct exfat *, uint32_t off, const void *bytes, uint32_t 
 /* PercentInUse; it is not part of the checksum. */
 bool exfat_percent_store(struct exfat *, struct error *) DISH_CHECKED;
 
-/* ---- space.c: FAT, bitmap, chains ------------------------------------------------------------------------
- */
+/* ---- space.c: FAT, bitmap, chains ---------------------------------------------------------------------- */
 
 bool exfat_table_open(struct exfat *, struct error *) DISH_CHECKED;
 void exfat_table_close(struct exfat *);
@@ -306,14 +302,13 @@ bool exfat_bitmap_each(struct exfat *, exfat_bits_fn *, void *arg, struct error 
 /* Where the bit of a cluster lies. */
 bool exfat_bitmap_off(struct exfat *, uint32_t cluster, uint64_t *off, struct error *) DISH_CHECKED;
 
-/* ---- stream.c: clusters of a file ------------------------------------------------------------------------
- */
+/* ---- stream.c: clusters of a file ---------------------------------------------------------------------- */
 
 /* The run that starts at cluster `index`: *len is 0 past the end. */
 bool exfat_stream_map(struct exfat *, const struct exfat_stream *, uint32_t index, uint32_t *cluster,
                       uint32_t *len, struct error *) DISH_CHECKED;
-/* Give it `total` clusters in all; `likely`: how many it will have later. E_NOSPACE before anything is taken.
- */
+/* Give it `total` clusters in all; `likely`: how many it will have later. E_NOSPACE before anything is
+ * taken. */
 bool exfat_stream_grow(struct exfat *, struct exfat_stream *, uint32_t total, uint32_t likely,
                        struct error *) DISH_CHECKED;
 bool exfat_stream_cut(struct exfat *, struct exfat_stream *, uint32_t total, struct error *) DISH_CHECKED;
@@ -321,8 +316,7 @@ bool exfat_stream_cut(struct exfat *, struct exfat_stream *, uint32_t total, str
 bool exfat_stream_clusters(struct exfat *, const struct exfat_stream *, uint32_t *clusters,
                            struct error *) DISH_CHECKED;
 
-/* ---- name.c ----------------------------------------------------------------------------------------------
- */
+/* ---- name.c -------------------------------------------------------------------------------------------- */
 
 uint16_t exfat_name_hash(const struct exfat *, const struct dosname *);
 bool exfat_name_equal(const struct exfat *, const struct dosname *, const struct dosname *);
@@ -332,8 +326,7 @@ bool exfat_upcase_load(struct exfat *, uint32_t first, uint64_t size, uint32_t c
 /* The recommended table in its packed form; *bytes is malloc'd. */
 bool exfat_upcase_pack(uint8_t **bytes, size_t *size, struct error *) DISH_CHECKED;
 
-/* ---- set.c: entry sets -----------------------------------------------------------------------------------
- */
+/* ---- set.c: entry sets --------------------------------------------------------------------------------- */
 
 struct exfat_set {
     struct exfat_dir *dir;
@@ -360,8 +353,7 @@ struct fs_time exfat_time_decode(uint32_t stamp, uint8_t tenth, uint8_t offset);
 bool exfat_getattr(struct fs *, fs_id, struct fs_attr *, struct error *);
 bool exfat_setattr(struct fs *, fs_id, const struct fs_attr *, unsigned mask, struct error *);
 
-/* ---- dir.c -----------------------------------------------------------------------------------------------
- */
+/* ---- dir.c --------------------------------------------------------------------------------------------- */
 
 enum exfat_item_kind {
     ITEM_FILE,    /* sound or not */
@@ -419,8 +411,7 @@ bool exfat_readdir(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct erro
 bool exfat_parent(struct fs *, fs_id dir, fs_id *out, struct error *);
 bool exfat_deleted(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error *);
 
-/* ---- dirop.c ---------------------------------------------------------------------------------------------
- */
+/* ---- dirop.c ------------------------------------------------------------------------------------------- */
 
 bool exfat_dir_add(struct exfat *, struct exfat_dir *, const uint8_t *raw, uint32_t count, fs_id *out,
                    struct error *) DISH_CHECKED;
@@ -431,8 +422,7 @@ bool exfat_rename(struct fs *, fs_id from, const char *name, fs_id to, const cha
                   struct error *);
 bool exfat_undelete(struct fs *, fs_id, fs_id dir, const char *name, struct error *);
 
-/* ---- label.c ---------------------------------------------------------------------------------------------
- */
+/* ---- label.c ------------------------------------------------------------------------------------------- */
 
 bool exfat_label_encode(const char *text, uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
 bool exfat_set_label(struct fs *, const char *label, struct error *);
@@ -440,8 +430,7 @@ bool exfat_set_uuid(struct fs *, const char *uuid, struct error *);
 extern const struct option exfat_tune_options[];
 bool exfat_tune(struct fs *, const struct options *, struct error *);
 
-/* ---- file.c ----------------------------------------------------------------------------------------------
- */
+/* ---- file.c -------------------------------------------------------------------------------------------- */
 
 bool exfat_map(struct fs *, fs_id, uint64_t off, struct extent *, struct error *);
 bool exfat_read(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct error *);
@@ -449,14 +438,12 @@ bool exfat_write(struct fs *, fs_id, uint64_t off, const void *buf, size_t n, st
 bool exfat_truncate(struct fs *, fs_id, uint64_t size, struct error *);
 bool exfat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode, struct error *);
 
-/* ---- exfat.c ----------------------------------------------------------------------------------------------
- */
+/* ---- exfat.c ------------------------------------------------------------------------------------------- */
 
 /* What may be changed: nothing on a volume that reaches past the device or whose boot region is damaged. */
 void exfat_set_change(struct exfat *);
 
-/* ---- the rest --------------------------------------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
 extern const struct fs_driver exfat_driver;
 extern const struct option exfat_make_options[];

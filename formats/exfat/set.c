@@ -131,8 +131,7 @@ uint32_t exfat_set_make(const struct exfat *exfat, const struct dosname *name, u
     return 2 + parts;
 }
 
-/* ---- times -----------------------------------------------------------------------------------------------
- */
+/* ---- times --------------------------------------------------------------------------------------------- */
 
 /* A zone is stored in quarters of an hour; another offset is rounded down to one. */
 static int zone_quarters(void)
@@ -190,8 +189,7 @@ void exfat_set_times(uint8_t *raw, const struct fs_attr *attr, unsigned mask)
     }
 }
 
-/* ---- attributes ------------------------------------------------------------------------------------------
- */
+/* ---- attributes ---------------------------------------------------------------------------------------- */
 
 static const struct {
     uint16_t attr;

@@ -107,8 +107,7 @@ const struct layout *const exfat_layouts[] = {&exfat_boot_layout, &set_layout,  
                                               &bitmap_layout,     &upcase_layout, &label_layout,
                                               &guid_layout,       &fat_layout,    NULL};
 
-/* ---- places ----------------------------------------------------------------------------------------------
- */
+/* ---- places -------------------------------------------------------------------------------------------- */
 
 /* The whole set when it lies in one piece, else its first entry. */
 static bool set_place(struct exfat *exfat, struct exfat_dir *dir, uint32_t slot, uint32_t count,
@@ -230,8 +229,7 @@ bool exfat_locate(void *opened, const char *structure, const char *args, struct 
     return fail(err, E_USAGE, "there is no structure exfat.%s", structure);
 }
 
-/* ---- what ------------------------------------------------------------------------------------------------
- */
+/* ---- what ---------------------------------------------------------------------------------------------- */
 
 static void head_owner(struct exfat *exfat, uint64_t off, struct owner *owner)
 {
@@ -340,8 +338,7 @@ bool exfat_dir_owner(struct fs *fs, uint64_t off, struct owner *owner, struct er
     return true;
 }
 
-/* ---- where, info -----------------------------------------------------------------------------------------
- */
+/* ---- where, info --------------------------------------------------------------------------------------- */
 
 bool exfat_describe(struct fs *fs, fs_id id, uint64_t off, struct report *report, struct error *err)
 {

@@ -19,8 +19,8 @@ bool ext_backup_supers(struct ext_fs *, struct error *) DISH_CHECKED;
 /* Write the descriptors, which must be flushed, into all their copies. */
 bool ext_backup_descs(struct ext_fs *, struct error *) DISH_CHECKED;
 
-/* All blocks that the volume needs for itself: superblocks, descriptors with those reserved, bitmaps, tables.
- */
+/* All blocks that the volume needs for itself: superblocks, descriptors with those reserved, bitmaps,
+ * tables. */
 bool ext_own_blocks(struct ext_fs *, struct ranges *, struct error *) DISH_CHECKED;
 /* Free blocks that nothing in `own` needs; with bigalloc only clusters that it does not share. */
 bool ext_free_unshared(struct ext_fs *, const struct ranges *own, uint64_t start, uint64_t len,

@@ -13,8 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- findings -------------------------------------------------------------------------------------------
- */
+/* ---- findings ------------------------------------------------------------------------------------------ */
 
 static bool report(struct ext_checker *c, enum finding_kind kind, const char *code, uint64_t off, bool fix,
                    const char *fmt, va_list args)
@@ -58,8 +57,7 @@ void ext_unfixable(struct ext_checker *c, const char *code, uint64_t off, const 
     va_end(args);
 }
 
-/* ---- the passes -----------------------------------------------------------------------------------------
- */
+/* ---- the passes ---------------------------------------------------------------------------------------- */
 
 typedef bool pass_fn(struct ext_checker *, struct error *);
 

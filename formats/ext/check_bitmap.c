@@ -33,8 +33,7 @@ static uint64_t bitmap_block(const struct compare *p)
                                        : ext_group_inode_bitmap(ext, p->group->raw);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 /* The bitmap as the volume has it; its checksum is judged. *must: it is to be written whatever it says. */
 static bool load(struct compare *p, bool *must, struct error *err)
@@ -61,8 +60,7 @@ static bool load(struct compare *p, bool *must, struct error *err)
     return true;
 }
 
-/* ---- differences ------------------------------------------------------------------------------------------
- */
+/* ---- differences --------------------------------------------------------------------------------------- */
 
 /* The first run of bits that are set in a, but not in b; *total: how many such bits there are. */
 static bool first_extra(const struct compare *p, const uint8_t *a, const uint8_t *b, uint32_t *from,
@@ -148,8 +146,7 @@ static void judge(struct compare *p, bool *write)
     }
 }
 
-/* ---- writing ----------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* Another place for a bitmap that lies on other metadata: a free block, best in its own group. */
 static bool move_bitmap(struct compare *p, struct error *err)

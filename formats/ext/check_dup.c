@@ -45,8 +45,7 @@ static bool find_shared(struct ext_walk *w, uint64_t block, uint64_t start, uint
     return true;
 }
 
-/* ---- copying ----------------------------------------------------------------------------------------------
- */
+/* ---- copying ------------------------------------------------------------------------------------------- */
 
 /* The mapped blocks of one cluster of a file, read into `data`; holes are marked by length 0. */
 struct piece {
@@ -128,8 +127,7 @@ static bool copy_shared(struct claims *k, struct ext_inode *inode, struct error 
     return true;
 }
 
-/* ---- all inodes -------------------------------------------------------------------------------------------
- */
+/* ---- all inodes ---------------------------------------------------------------------------------------- */
 
 static bool look_at(struct claims *k, uint32_t ino, struct error *err)
 {

@@ -30,8 +30,7 @@ static void clear_entry(struct ext_run_check *r, uint8_t *entry)
     r->changed = true;
 }
 
-/* ---- the shape of the run ---------------------------------------------------------------------------------
- */
+/* ---- the shape of the run ------------------------------------------------------------------------------ */
 
 /* Why the entry at `at` cannot be walked over; NULL: it can. */
 static const char *shape_fault(const struct ext_run_check *r, uint32_t at)
@@ -64,8 +63,7 @@ static void cut_run(struct ext_run_check *r, uint32_t at, uint8_t *before)
     r->changed = true;
 }
 
-/* ---- `.` and `..` -----------------------------------------------------------------------------------------
- */
+/* ---- `.` and `..` -------------------------------------------------------------------------------------- */
 
 /* What e2fsck asks of `.` and `..` besides: a NUL behind the name, and the type of a directory or none. */
 static void check_dot_form(struct ext_run_check *r, uint8_t *entry, const char *name)
@@ -145,8 +143,7 @@ static bool check_dotdot(struct ext_run_check *r, uint8_t *entry, struct error *
     return ext_check_add_link(d->c, d->dir->dotdot, err);
 }
 
-/* ---- other entries ----------------------------------------------------------------------------------------
- */
+/* ---- other entries ------------------------------------------------------------------------------------- */
 
 /* An inode behind what its group's descriptor calls used, but which is in use: the descriptor is wrong. */
 static bool lost_in_table(struct ext_checker *c, uint32_t ino, bool *lost, struct error *err)
@@ -287,8 +284,7 @@ static void check_name(struct ext_run_check *r, uint8_t *entry)
     }
 }
 
-/* ---- equal names ------------------------------------------------------------------------------------------
- */
+/* ---- equal names --------------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -331,8 +327,7 @@ static bool check_equal(struct ext_run_check *r, uint8_t **entries, size_t count
     return true;
 }
 
-/* ---- the run ----------------------------------------------------------------------------------------------
- */
+/* ---- the run ------------------------------------------------------------------------------------------- */
 
 static bool check_entry(struct ext_run_check *r, uint8_t *entry, bool *sound, struct error *err)
 {

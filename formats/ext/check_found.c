@@ -7,8 +7,7 @@
 
 static uint8_t full[1];
 
-/* ---- tallies --------------------------------------------------------------------------------------------
- */
+/* ---- tallies ------------------------------------------------------------------------------------------- */
 
 static struct ext_tally_slot *slot_for(const struct ext_tally *t, uint64_t key)
 {
@@ -51,8 +50,7 @@ void ext_tally_free(struct ext_tally *t)
     *t = (struct ext_tally){0};
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------------------
- */
+/* ---- blocks -------------------------------------------------------------------------------------------- */
 
 /* Bits of one group, to be changed. */
 static uint8_t *group_bits(struct ext_checker *c, uint32_t group, struct error *err)
@@ -159,8 +157,7 @@ bool ext_check_may_own(const struct ext_checker *c, uint64_t start, uint64_t len
     return ext_blocks_valid(c->ext, start, len) && !ranges_overlaps(&c->meta, start, len);
 }
 
-/* ---- inodes ---------------------------------------------------------------------------------------------
- */
+/* ---- inodes -------------------------------------------------------------------------------------------- */
 
 static size_t bitmap_bytes(const struct ext_checker *c)
 {
@@ -306,8 +303,7 @@ void ext_check_reset(struct ext_checker *c)
     c->files = c->fragmented = 0;
 }
 
-/* ---- reading without trust ------------------------------------------------------------------------------
- */
+/* ---- reading without trust ----------------------------------------------------------------------------- */
 
 bool ext_check_group(struct ext_checker *c, uint32_t group, struct ext_group *out, struct error *err)
 {

@@ -31,8 +31,7 @@ static void set_flags(struct judged *j, uint64_t clear, uint64_t set)
     changed(j);
 }
 
-/* ---- fields ----------------------------------------------------------------------------------------------
- */
+/* ---- fields -------------------------------------------------------------------------------------------- */
 
 /* The part of a large inode that its fields take must be sensible, else it is made so. */
 static void check_extra_size(struct judged *j)
@@ -203,8 +202,7 @@ static void check_times(struct judged *j)
     }
 }
 
-/* ---- symbolic links, devices ----------------------------------------------------------------------------
- */
+/* ---- symbolic links, devices --------------------------------------------------------------------------- */
 
 /* A short target lies in i_block; flags or blocks that deny it are wrong when the text fits. */
 static const char *short_link_fault(struct judged *j, uint64_t size)
@@ -285,8 +283,7 @@ static const char *type_fault(struct judged *j)
     }
 }
 
-/* ---- sizes ------------------------------------------------------------------------------------------------
- */
+/* ---- sizes --------------------------------------------------------------------------------------------- */
 
 static void set_size(struct judged *j, uint64_t size)
 {
@@ -346,8 +343,7 @@ static void check_units(struct judged *j, uint64_t clusters)
     set_flags(j, EXT_FL_HUGE_FILE, blocks ? EXT_FL_HUGE_FILE : 0);
 }
 
-/* ---- one inode --------------------------------------------------------------------------------------------
- */
+/* ---- one inode ----------------------------------------------------------------------------------------- */
 
 static bool check_checksum(struct judged *j)
 {
@@ -431,8 +427,7 @@ static void check_unused(struct judged *j)
     }
 }
 
-/* ---- the volume's own inodes ------------------------------------------------------------------------------
- */
+/* ---- the volume's own inodes --------------------------------------------------------------------------- */
 
 static bool check_resize(struct judged *j, struct error *err)
 {
@@ -496,8 +491,7 @@ static bool check_reserved(struct judged *j, struct error *err)
     return check_checksum(j);
 }
 
-/* ---- all of them ------------------------------------------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------------------------------------- */
 
 static bool check_one(struct ext_checker *c, uint32_t ino, struct error *err)
 {

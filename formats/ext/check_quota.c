@@ -6,8 +6,7 @@
 
 #include <stdlib.h>
 
-/* ---- what the inodes show ---------------------------------------------------------------------------------
- */
+/* ---- what the inodes show ------------------------------------------------------------------------------ */
 
 static bool add_inode(struct ext_checker *c, uint32_t ino, struct ext_usages usages[EXT_QUOTA_TYPES],
                       struct error *err)
@@ -32,8 +31,7 @@ static bool add_inodes(struct ext_checker *c, struct ext_usages usages[EXT_QUOTA
     return true;
 }
 
-/* ---- what the file says -----------------------------------------------------------------------------------
- */
+/* ---- what the file says -------------------------------------------------------------------------------- */
 
 struct file {
     struct ext_checker *c;

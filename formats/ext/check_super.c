@@ -13,8 +13,7 @@
 
 #define SUPER_OFF(field) (EXT_SUPER_OFFSET + (uint64_t)ext_super_off_##field)
 
-/* ---- superblock -----------------------------------------------------------------------------------------
- */
+/* ---- superblock ---------------------------------------------------------------------------------------- */
 
 static uint64_t reserved_blocks(const struct ext_fs *ext)
 {
@@ -101,8 +100,7 @@ static void check_fields(struct ext_checker *c)
                     "the kernel has noted %llu errors", (unsigned long long)ext_super_s_error_count(s));
 }
 
-/* ---- MMP ------------------------------------------------------------------------------------------------
- */
+/* ---- MMP ----------------------------------------------------------------------------------------------- */
 
 void ext_check_drop_mmp(struct ext_checker *c)
 {
@@ -134,8 +132,7 @@ bool ext_check_mmp(struct ext_checker *c, struct error *err)
     return ext_super_store(ext, err);
 }
 
-/* ---- journal --------------------------------------------------------------------------------------------
- */
+/* ---- journal ------------------------------------------------------------------------------------------- */
 
 static void drop_journal(struct ext_fs *ext)
 {
@@ -246,8 +243,7 @@ static bool check_journal(struct ext_checker *c, struct error *err)
     return true;
 }
 
-/* ---- descriptors ----------------------------------------------------------------------------------------
- */
+/* ---- descriptors --------------------------------------------------------------------------------------- */
 
 /*
  * No copy is left: mke2fs would have put things in certain places, and when the root directory's inode is
@@ -343,8 +339,7 @@ static bool check_desc(struct ext_checker *c, struct ext_group *group, struct er
     return true;
 }
 
-/* ---- where metadata lies --------------------------------------------------------------------------------
- */
+/* ---- where metadata lies ------------------------------------------------------------------------------- */
 
 static bool add_meta(struct ext_checker *c, uint64_t start, uint64_t len, struct error *err)
 {
@@ -409,8 +404,7 @@ static bool map_groups(struct ext_checker *c, struct error *err)
     return true;
 }
 
-/* ---- orphans of a volume that is only looked at ---------------------------------------------------------
- */
+/* ---- orphans of a volume that is only looked at -------------------------------------------------------- */
 
 static bool note_orphan(struct ext_checker *c, uint32_t ino, struct error *err)
 {

@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* ---- lost+found -------------------------------------------------------------------------------------------
- */
+/* ---- lost+found ---------------------------------------------------------------------------------------- */
 
 static bool new_directory(struct ext_checker *c, uint32_t *ino, struct error *err)
 {
@@ -96,8 +95,7 @@ bool ext_check_reconnect(struct ext_checker *c, uint32_t ino, struct error *err)
     return ok || because(err, "inode %u into lost+found", ino);
 }
 
-/* ---- loops ------------------------------------------------------------------------------------------------
- */
+/* ---- loops --------------------------------------------------------------------------------------------- */
 
 struct by_inode {
     uint32_t ino;

@@ -423,8 +423,8 @@ bool ext_map_written(struct ext_fs *, struct ext_inode *, uint64_t block, uint64
                      struct error *) DISH_CHECKED;
 /* Make i_block an empty tree or map, as the volume's features have it for a new inode. */
 void ext_map_init(struct ext_fs *, struct ext_inode *);
-/* Every run of an inode in rising order, and every index block (data false: a node; block: its first block).
- */
+/* Every run of an inode in rising order, and every index block (data false: a node; block: its first
+ * block). */
 struct ext_map_visit {
     struct ext_mapping mapping;
     bool data;

@@ -208,8 +208,7 @@ void ext_inode_set_acl_block(const struct ext_fs *ext, uint8_t *inode, uint64_t 
         ext_inode_set_i_file_acl_high(inode, block >> 32);
 }
 
-/* ---- times: 32 bits signed, and where there is room 2 more bits and nanoseconds ("Inode Timestamps") ----
- */
+/* ---- times: 32 bits signed, and where there is room 2 more bits and nanoseconds ("Inode Timestamps") --- */
 
 static const struct {
     unsigned low, extra;

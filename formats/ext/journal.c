@@ -184,8 +184,8 @@ bool ext_journal_open(struct ext_fs *ext, struct ext_journal *j, struct error *e
     return begin(ext, j, err) && map_journal(j, err) && load_super(j, err);
 }
 
-/* A device that holds nothing but a journal says so in a superblock of ext; its blocks count from its start.
- */
+/* A device that holds nothing but a journal says so in a superblock of ext; its blocks count from its
+ * start. */
 static bool is_journal_of(const struct ext_fs *ext, struct device *log)
 {
     uint8_t super[EXT_SUPER_SIZE];
@@ -229,8 +229,7 @@ bool ext_journal_reset(struct ext_journal *j, uint32_t sequence, struct error *e
            device_write(j->log, ext_offset(j->ext, at), j->super, JBD_SUPER_SIZE, WRITE_UPDATE, err);
 }
 
-/* ---- recovery -------------------------------------------------------------------------------------------
- */
+/* ---- recovery ------------------------------------------------------------------------------------------ */
 
 /* The kernel does not log the superblock's counts: they follow from the descriptors. */
 static bool sum_counts(struct ext_fs *view, uint64_t *blocks, uint64_t *inodes, struct error *err)

@@ -72,8 +72,7 @@ static bool each_record(struct fast *f, record_fn *fn, struct error *err)
     return true;
 }
 
-/* ---- scan -----------------------------------------------------------------------------------------------
- */
+/* ---- scan ---------------------------------------------------------------------------------------------- */
 
 /* Counts the records that a good tail ends; anything that does not fit ends the scan. */
 static bool scan_record(struct fast *f, const struct record *r, const uint8_t *header, struct error *err)
@@ -113,8 +112,7 @@ static bool scan_record(struct fast *f, const struct record *r, const uint8_t *h
     return true;
 }
 
-/* ---- inodes ---------------------------------------------------------------------------------------------
- */
+/* ---- inodes -------------------------------------------------------------------------------------------- */
 
 static bool touch(struct fast *f, uint32_t ino, struct error *err)
 {
@@ -196,8 +194,7 @@ static bool replay_inode(struct fast *f, const struct record *r, struct error *e
     return true;
 }
 
-/* ---- ranges ---------------------------------------------------------------------------------------------
- */
+/* ---- ranges -------------------------------------------------------------------------------------------- */
 
 /* Mark blocks as used that are not yet; *taken counts them. */
 static bool claim(struct fast *f, uint64_t start, uint64_t len, uint64_t *taken, struct error *err)
@@ -284,8 +281,7 @@ static bool replay_range(struct fast *f, const struct record *r, struct error *e
     return ok;
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static void add_links(struct ext_inode *inode, int by)
 {
@@ -386,8 +382,7 @@ static bool replay_record(struct fast *f, const struct record *r, const uint8_t 
     }
 }
 
-/* ---- afterwards -----------------------------------------------------------------------------------------
- */
+/* ---- afterwards ---------------------------------------------------------------------------------------- */
 
 static bool count_blocks(const struct ext_map_visit *visit, void *arg, struct error *err)
 {

@@ -51,8 +51,7 @@ bool ext_make_inode(struct ext_make *m, uint32_t ino, uint8_t *inode, struct err
     return ext_make_write(m, off, inode, e->inode_size, err);
 }
 
-/* ---- before ----------------------------------------------------------------------------------------------
- */
+/* ---- before -------------------------------------------------------------------------------------------- */
 
 /* Whether the front of the device, where every filesystem has a signature, is zeros. */
 static bool front_is_blank(struct device *device, bool *blank, struct error *err)

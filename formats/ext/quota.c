@@ -105,8 +105,7 @@ static bool find_entry(struct quota_file *f, uint32_t id, uint64_t *off, uint8_t
     return true;
 }
 
-/* ---- new ids --------------------------------------------------------------------------------------------
- */
+/* ---- new ids ------------------------------------------------------------------------------------------- */
 
 /* An empty block: from the list of free ones, or at the end. */
 static bool new_block(struct quota_file *f, uint32_t *block, struct error *err)
@@ -186,8 +185,7 @@ static bool insert_entry(struct quota_file *f, struct held *entry, struct error 
     return write_block(f, 0, f->header, err);
 }
 
-/* ---- entries held ---------------------------------------------------------------------------------------
- */
+/* ---- entries held -------------------------------------------------------------------------------------- */
 
 static struct held *slot_for(const struct ext_quota *q, enum ext_quota_type type, uint32_t id)
 {

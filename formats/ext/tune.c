@@ -60,8 +60,7 @@ const struct option ext_tune_options[] = {
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
-/* ---- label and UUID -------------------------------------------------------------------------------------
- */
+/* ---- label and UUID ------------------------------------------------------------------------------------ */
 
 /* The superblock has changed in something its copies should share. */
 static bool store_supers(struct ext_fs *ext, struct error *err)
@@ -118,8 +117,7 @@ bool ext_set_uuid(struct fs *fs, const char *text, struct error *err)
     return true;
 }
 
-/* ---- tunables -------------------------------------------------------------------------------------------
- */
+/* ---- tunables ------------------------------------------------------------------------------------------ */
 
 static bool set_reserved(struct ext_fs *ext, const struct option_value *v, struct error *err)
 {

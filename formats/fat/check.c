@@ -7,8 +7,7 @@
 
 enum { COMPARE_BYTES = 64 * 1024 };
 
-/* ---- chains ----------------------------------------------------------------------------------------------
- */
+/* ---- chains -------------------------------------------------------------------------------------------- */
 
 /* What is wrong with a cluster as a part of a chain, by its FAT entry; NULL: nothing. */
 static const char *cluster_fault(const struct fat_check *c, uint32_t cluster, uint32_t value,
@@ -70,8 +69,7 @@ bool fat_give_up(struct fat_check *c, uint32_t first, uint32_t *freed)
     return true;
 }
 
-/* ---- boot region -----------------------------------------------------------------------------------------
- */
+/* ---- boot region --------------------------------------------------------------------------------------- */
 
 /* The copy must repeat the boot sector but for the dirty bit. */
 static bool check_backup(struct fat_check *c)
@@ -182,8 +180,7 @@ static bool check_fsinfo(struct fat_check *c)
     return check_run_goes_on(&c->run);
 }
 
-/* ---- the FAT ---------------------------------------------------------------------------------------------
- */
+/* ---- the FAT ------------------------------------------------------------------------------------------- */
 
 static bool compare_copy(struct fat_check *c, uint32_t copy, uint8_t *a, uint8_t *b)
 {
@@ -226,8 +223,7 @@ static bool check_copies(struct fat_check *c)
     return ok;
 }
 
-/* ---- free count -------------------------------------------------------------------------------------------
- */
+/* ---- free count ---------------------------------------------------------------------------------------- */
 
 static bool check_free_count(struct fat_check *c)
 {
@@ -261,8 +257,7 @@ static bool check_free_count(struct fat_check *c)
     return check_run_goes_on(&c->run);
 }
 
-/* ---- all of it -------------------------------------------------------------------------------------------
- */
+/* ---- all of it ----------------------------------------------------------------------------------------- */
 
 static void summarize(const struct fat_check *c)
 {

@@ -16,8 +16,7 @@ struct tree {
     bool dot, dotdot;
 };
 
-/* ---- repairs of one entry --------------------------------------------------------------------------------
- */
+/* ---- repairs of one entry ------------------------------------------------------------------------------ */
 
 static bool put_entry(struct tree *t, const struct fat_item *item)
 {
@@ -53,8 +52,7 @@ static bool remove_entry(struct tree *t, struct fat_dir *dir, struct fat_item *i
     return free_slots(t, dir, item->first_slot, item->slot);
 }
 
-/* ---- names -----------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static bool grow_names(struct tree *t)
 {
@@ -174,8 +172,7 @@ static bool check_long(struct tree *t, struct fat_dir *dir, const struct fat_ite
     return check_run_goes_on(&c->run);
 }
 
-/* ---- contents --------------------------------------------------------------------------------------------
- */
+/* ---- contents ------------------------------------------------------------------------------------------ */
 
 /* Cut a chain that goes wrong after `walk->last`; an entry without a sound cluster loses its first one. */
 static bool cut_chain(struct tree *t, struct fat_item *item, const struct fat_walk *walk)
@@ -311,8 +308,7 @@ static bool check_file_item(struct tree *t, struct fat_dir *dir, struct fat_item
     return check_chain(t, item, path, &walk) && check_size(t, item, path, &walk);
 }
 
-/* ---- entries that are no files ---------------------------------------------------------------------------
- */
+/* ---- entries that are no files ------------------------------------------------------------------------- */
 
 static bool check_dot(struct tree *t, struct fat_dir *dir, struct fat_item *item)
 {
@@ -410,8 +406,7 @@ static bool check_item(struct fat *fat, struct fat_dir *dir, const struct fat_it
     return true;
 }
 
-/* ---- the tree --------------------------------------------------------------------------------------------
- */
+/* ---- the tree ------------------------------------------------------------------------------------------ */
 
 /* Windows stops at the end mark, but Linux does not: nothing may look like an entry behind it. */
 static bool check_behind_end(struct tree *t, struct fat_dir *dir)

@@ -6,8 +6,8 @@
 
 enum { MAX_SAVED = 10000 }; /* FSCK0000.REC to FSCK9999.REC */
 
-/* Mark in `inner` every lost cluster that another lost one leads to: those left are the chains' first ones.
- */
+/* Mark in `inner` every lost cluster that another lost one leads to: those left are the chains' first
+ * ones. */
 static bool find_inner(struct fat_check *c, uint64_t *inner)
 {
     for (uint32_t cluster = 2; cluster < c->fat->g.clusters + 2; cluster++) {
@@ -67,8 +67,7 @@ static bool lost_chain(struct fat_check *c, uint32_t first)
     return !fix || fat_give_up(c, first, &freed);
 }
 
-/* ---- saving ----------------------------------------------------------------------------------------------
- */
+/* ---- saving -------------------------------------------------------------------------------------------- */
 
 /* An entry FSCKnnnn.REC for a chain; `number` counts up over names that are taken. */
 static bool add_file(struct fat *fat, const struct lost_chain *chain, unsigned *number, char *text,

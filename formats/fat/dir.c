@@ -8,8 +8,7 @@
 
 enum { MIN_DIRS = 4, MAX_DIRS = 256, MAX_REFS = 1024 * 1024 };
 
-/* ---- the cache of directories ----------------------------------------------------------------------------
- */
+/* ---- the cache of directories -------------------------------------------------------------------------- */
 
 static struct fat_dir **bucket_of(struct fat *fat, uint32_t first)
 {
@@ -78,8 +77,8 @@ static void trim_dirs(struct fat *fat)
     }
 }
 
-/* A root directory whose chain is damaged shows its first cluster, so that the volume can be checked at all.
- */
+/* A root directory whose chain is damaged shows its first cluster, so that the volume can be checked at
+ * all. */
 static bool damaged_root(struct fat *fat, const struct fat_dir *dir, const struct error *err)
 {
     if (err->kind != E_DAMAGED || dir->first != fat->g.root)
@@ -157,8 +156,7 @@ bool fat_dir_open(struct fat *fat, fs_id id, struct fat_dir **out, struct error 
     return fat_dir_open_cluster(fat, fat_entry_cluster(fat, entry), id, out, err);
 }
 
-/* ---- the index -------------------------------------------------------------------------------------------
- */
+/* ---- the index ----------------------------------------------------------------------------------------- */
 
 static uint32_t alias_hash(const uint8_t short_name[SHORT_NAME])
 {
@@ -215,8 +213,7 @@ bool fat_dir_index_cluster(struct fat *fat, uint32_t first, struct fat_dir **out
     return fat_dir_open_cluster(fat, first, 0, out, err) && index_dir(fat, *out, err);
 }
 
-/* ---- lookup ----------------------------------------------------------------------------------------------
- */
+/* ---- lookup -------------------------------------------------------------------------------------------- */
 
 /* Of several equal names the first in the directory counts. */
 static bool find_long(struct fat *fat, struct fat_dir *dir, const struct dosname *name,
@@ -333,8 +330,7 @@ bool fat_deleted(struct fs *fs, fs_id id, fs_entry_fn *emit, void *arg, struct e
            fat_dir_scan(fat_of(fs), dir, list_item, &listing, err);
 }
 
-/* ---- parents ---------------------------------------------------------------------------------------------
- */
+/* ---- parents ------------------------------------------------------------------------------------------- */
 
 /* What .. of a directory says: the parent's first cluster, the root's own number for the root. */
 static bool dotdot(struct fat *fat, uint32_t first, uint32_t *parent, struct error *err)

@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-/* ---- slots -----------------------------------------------------------------------------------------------
- */
+/* ---- slots --------------------------------------------------------------------------------------------- */
 
 bool fat_slot_put(struct fat *fat, struct fat_dir *dir, uint32_t slot, const uint8_t *raw, size_t n,
                   struct error *err)
@@ -134,8 +133,7 @@ bool fat_dir_delete(struct fat *fat, struct fat_dir *dir, const struct fat_item 
     return slots_mark(&dir->index, item->first_slot, item->slot - item->first_slot + 1, false, err);
 }
 
-/* ---- create, remove --------------------------------------------------------------------------------------
- */
+/* ---- create, remove ------------------------------------------------------------------------------------ */
 
 bool fat_dir_make(struct fat *fat, uint32_t parent, const uint8_t entry[ENTRY_SIZE], uint32_t *first,
                   struct error *err)
@@ -253,8 +251,7 @@ bool fat_remove(struct fs *fs, fs_id dir_id, const char *text, struct error *err
     return item.fault || first == 0 || fat_chain_free(fat, first, err);
 }
 
-/* ---- rename ----------------------------------------------------------------------------------------------
- */
+/* ---- rename -------------------------------------------------------------------------------------------- */
 
 /* A moved directory's .. names its new parent. */
 static bool set_dotdot(struct fat *fat, uint32_t first, uint32_t parent, struct error *err)
@@ -301,8 +298,7 @@ bool fat_rename(struct fs *fs, fs_id from, const char *text, fs_id to, const cha
     return !directory || from == to || set_dotdot(fat, first, parent, err);
 }
 
-/* ---- undelete --------------------------------------------------------------------------------------------
- */
+/* ---- undelete ------------------------------------------------------------------------------------------ */
 
 /* The clusters of a deleted file are taken to be the free ones from its first on, as every tool has to. */
 static bool undelete_chain(struct fat *fat, const uint8_t *entry, uint32_t *first, struct error *err)
@@ -355,8 +351,7 @@ bool fat_undelete(struct fs *fs, fs_id id, fs_id dir_id, const char *text, struc
     return fat_dir_index(fat, dir_id, &dir, err) && fat_dir_add(fat, dir, &name, entry, &out, err);
 }
 
-/* ---- label, volume id ------------------------------------------------------------------------------------
- */
+/* ---- label, volume id ---------------------------------------------------------------------------------- */
 
 struct label_search {
     bool found;

@@ -37,8 +37,7 @@
 
 #include <stdlib.h>
 
-/* ---- structures on disk ----------------------------------------------------------------------------------
- */
+/* ---- structures on disk -------------------------------------------------------------------------------- */
 
 #define FAT_BPB(F, T)                                                                                        \
     F(T, 0, 3, RAW, BS_jmpBoot, kind_bytes, "jump to the boot code")                                         \
@@ -164,8 +163,7 @@ enum { STATE_DIRTY = 1, STATE_ERRORS = 2 }; /* BS_Reserved1 */
 
 #define MAX_FILE_SIZE 0xFFFFFFFFu
 
-/* ---- an open volume --------------------------------------------------------------------------------------
- */
+/* ---- an open volume ------------------------------------------------------------------------------------ */
 
 struct fat_geometry {
     unsigned bits; /* 12, 16 or 32 */
@@ -226,8 +224,7 @@ static inline uint32_t fat_clusters_for(const struct fat *fat, uint64_t bytes)
     return (uint32_t)((bytes + fat->g.cluster_size - 1) >> fat->g.cluster_shift);
 }
 
-/* ---- boot.c: BPB, FSInfo ---------------------------------------------------------------------------------
- */
+/* ---- boot.c: BPB, FSInfo ------------------------------------------------------------------------------- */
 
 extern const struct kind fat_kind_state, fat_kind_attr, fat_kind_case, fat_kind_time, fat_kind_date;
 extern const struct layout fat_boot16_layout, fat_boot32_layout, fat_fsinfo_layout;
@@ -249,15 +246,14 @@ bool fat_moved(struct fs *, uint64_t from, uint64_t to, struct error *);
 bool fat_boot_patch(struct fat *, uint32_t off, const void *bytes, uint32_t n, struct error *) DISH_CHECKED;
 bool fat_fsinfo_store(struct fat *, struct error *) DISH_CHECKED;
 
-/* ---- table.c: the file allocation table ------------------------------------------------------------------
- */
+/* ---- table.c: the file allocation table ---------------------------------------------------------------- */
 
 bool fat_table_open(struct fat *, struct error *) DISH_CHECKED;
 void fat_table_close(struct fat *);
 /* Let go of the pinned block; before a flush or drop of the cache. */
 void fat_table_unpin(struct fat *);
-/* Entry n (0 .. clusters + 1): CLUSTER_FREE, CLUSTER_BAD, CLUSTER_END or a number that may be out of range.
- */
+/* Entry n (0 .. clusters + 1): CLUSTER_FREE, CLUSTER_BAD, CLUSTER_END or a number that may be out of
+ * range. */
 bool fat_get(struct fat *, uint32_t n, uint32_t *value, struct error *) DISH_CHECKED;
 /* The same as it is stored, 12, 16 or 28 bits of it: entries 0 and 1 hold more than a cluster number. */
 bool fat_get_raw(struct fat *, uint32_t n, uint32_t *value, struct error *) DISH_CHECKED;
@@ -267,14 +263,12 @@ bool fat_next(struct fat *, uint32_t cluster, uint32_t *next, struct error *) DI
 /* Byte offset of entry n in the volume (of the active copy). */
 uint64_t fat_entry_off(const struct fat *, uint32_t n);
 
-/* ---- space.c: free clusters ------------------------------------------------------------------------------
- */
+/* ---- space.c: free clusters ---------------------------------------------------------------------------- */
 
 bool fat_space_load(struct fat *, struct error *) DISH_CHECKED;
 /* Free the chain that begins at `first`, FAT entries included; a damaged one as far as it goes. */
 bool fat_chain_free(struct fat *, uint32_t first, struct error *) DISH_CHECKED;
-/* ---- chain.c: cluster chains -----------------------------------------------------------------------------
- */
+/* ---- chain.c: cluster chains --------------------------------------------------------------------------- */
 
 bool fat_chain_step(void *fat, uint32_t cluster, uint32_t *next, struct error *); /* a chain_next_fn */
 bool fat_chain_open(struct fat *, uint32_t first, struct chain **out, struct error *) DISH_CHECKED;
@@ -292,8 +286,7 @@ bool fat_chain_grow(struct fat *, uint32_t *first, uint32_t total, uint32_t like
 /* Cut to `total` clusters; *first becomes 0 when that is 0. */
 bool fat_chain_cut(struct fat *, uint32_t *first, uint32_t total, struct error *) DISH_CHECKED;
 
-/* ---- name.c: names ---------------------------------------------------------------------------------------
- */
+/* ---- name.c: names ------------------------------------------------------------------------------------- */
 
 uint8_t fat_name_checksum(const uint8_t short_name[SHORT_NAME]);
 /* The name that a short entry shows: case bits applied. */
@@ -316,8 +309,7 @@ bool fat_label_valid(const uint8_t label[SHORT_NAME]);
 void fat_label_decode(const struct codepage *, const uint8_t label[SHORT_NAME], char *text, size_t size);
 bool fat_bad_short(const uint8_t short_name[SHORT_NAME]);
 
-/* ---- entry.c: directory entries --------------------------------------------------------------------------
- */
+/* ---- entry.c: directory entries ------------------------------------------------------------------------ */
 
 /* The short entry with this id; release the block after use. The root has none: E_INVALID. */
 bool fat_entry_get(struct fat *, fs_id, struct cache_block **, uint8_t **entry, struct error *) DISH_CHECKED;
@@ -325,8 +317,8 @@ uint32_t fat_entry_cluster(const struct fat *, const uint8_t *entry);
 void fat_entry_set_cluster(const struct fat *, uint8_t *entry, uint32_t cluster);
 /* What an entry says of its file's times. */
 void fat_entry_times(const uint8_t *entry, struct fs_attr *);
-/* Copies of what most calls need; the root gets a made-up entry. E_DAMAGED for a first cluster out of range.
- */
+/* Copies of what most calls need; the root gets a made-up entry. E_DAMAGED for a first cluster out of
+ * range. */
 bool fat_entry_load(struct fat *, fs_id, uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
 bool fat_entry_store(struct fat *, fs_id, const uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
 void fat_time_encode(struct fs_time, uint16_t *date, uint16_t *time, uint8_t *tenth);
@@ -335,8 +327,7 @@ void fat_entry_set_times(uint8_t *entry, const struct fs_attr *, unsigned mask);
 bool fat_getattr(struct fs *, fs_id, struct fs_attr *, struct error *);
 bool fat_setattr(struct fs *, fs_id, const struct fs_attr *, unsigned mask, struct error *);
 
-/* ---- dir.c: reading directories --------------------------------------------------------------------------
- */
+/* ---- dir.c: reading directories ------------------------------------------------------------------------ */
 
 enum fat_item_kind {
     ITEM_FILE,    /* a file or directory */
@@ -383,8 +374,7 @@ bool fat_slot_get(struct fat *, struct fat_dir *, uint32_t slot, struct cache_bl
 bool fat_item_load(struct fat *, struct fat_dir *, const struct slot_ref *, struct fat_item *,
                    struct error *) DISH_CHECKED;
 
-/* ---- dir.c: directories in use ----------------------------------------------------------------------------
- */
+/* ---- dir.c: directories in use ------------------------------------------------------------------------- */
 
 /* The directory with this id, from the cache or read; valid until the next fat_dir_open(). */
 bool fat_dir_open(struct fat *, fs_id, struct fat_dir **, struct error *) DISH_CHECKED;
@@ -410,8 +400,7 @@ bool fat_readdir(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error 
 bool fat_parent(struct fs *, fs_id dir, fs_id *out, struct error *);
 bool fat_deleted(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct error *);
 
-/* ---- dirop.c: changing directories -----------------------------------------------------------------------
- */
+/* ---- dirop.c: changing directories --------------------------------------------------------------------- */
 
 /* The first run of `count` free slots of an indexed directory, which grows when there is none. */
 bool fat_dir_take(struct fat *, struct fat_dir *, uint32_t count, uint32_t *found,
@@ -439,8 +428,7 @@ bool fat_read_label(struct fat *, struct error *) DISH_CHECKED;
 bool fat_set_label(struct fs *, const char *label, struct error *);
 bool fat_set_uuid(struct fs *, const char *uuid, struct error *);
 
-/* ---- file.c: contents ------------------------------------------------------------------------------------
- */
+/* ---- file.c: contents ---------------------------------------------------------------------------------- */
 
 bool fat_map(struct fs *, fs_id, uint64_t off, struct extent *, struct error *);
 bool fat_read(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct error *);
@@ -448,14 +436,12 @@ bool fat_write(struct fs *, fs_id, uint64_t off, const void *buf, size_t n, stru
 bool fat_truncate(struct fs *, fs_id, uint64_t size, struct error *);
 bool fat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode, struct error *);
 
-/* ---- fat.c ------------------------------------------------------------------------------------------------
- */
+/* ---- fat.c --------------------------------------------------------------------------------------------- */
 
 /* What may be changed: nothing on a volume that reaches past the device or whose boot sector is damaged. */
 void fat_set_change(struct fat *);
 
-/* ---- the rest --------------------------------------------------------------------------------------------
- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
 extern const struct fs_driver fat_driver;
 extern const struct option fat_make_options[];

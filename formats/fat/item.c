@@ -7,8 +7,7 @@
 /* Most directories are short: as much is read ahead as was read already. */
 enum { FIRST_AHEAD = 4096, MOST_AHEAD = 128 * 1024 };
 
-/* ---- slots -----------------------------------------------------------------------------------------------
- */
+/* ---- slots --------------------------------------------------------------------------------------------- */
 
 bool fat_slot_off(struct fat *fat, struct fat_dir *dir, uint32_t slot, uint64_t *off, struct error *err)
 {
@@ -42,8 +41,7 @@ bool fat_slot_get(struct fat *fat, struct fat_dir *dir, uint32_t slot, struct ca
     return true;
 }
 
-/* ---- items -----------------------------------------------------------------------------------------------
- */
+/* ---- items --------------------------------------------------------------------------------------------- */
 
 /* Long entries collected on the way to their short entry. */
 struct collect {

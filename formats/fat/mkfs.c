@@ -248,8 +248,7 @@ static bool set_identity(struct plan *plan, const struct mkfs_params *params, st
     return true;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 static void fill_bpb(const struct plan *plan, uint8_t *boot)
 {

@@ -108,8 +108,7 @@ const struct layout *const fat_layouts[] = {&fat_boot16_layout, &fat_boot32_layo
                                             &entry_layout,      &long_layout,       &fat32_layout,
                                             &fat16_layout,      &fat12_layout,      NULL};
 
-/* ---- places ----------------------------------------------------------------------------------------------
- */
+/* ---- places -------------------------------------------------------------------------------------------- */
 
 static void boot_place(struct fat *fat, uint32_t sector, struct place *place)
 {
@@ -191,8 +190,7 @@ bool fat_locate(void *opened, const char *structure, const char *args, struct pl
     return fail(err, E_USAGE, "there is no structure fat.%s", structure);
 }
 
-/* ---- what ------------------------------------------------------------------------------------------------
- */
+/* ---- what ---------------------------------------------------------------------------------------------- */
 
 static void reserved_owner(struct fat *fat, uint64_t off, struct owner *owner)
 {
@@ -285,8 +283,7 @@ bool fat_owner(void *opened, uint64_t off, struct owner *owner, struct error *er
     return true;
 }
 
-/* ---- where, info -----------------------------------------------------------------------------------------
- */
+/* ---- where, info --------------------------------------------------------------------------------------- */
 
 bool fat_describe(struct fs *fs, fs_id id, uint64_t off, struct report *report, struct error *err)
 {

@@ -226,8 +226,8 @@ static bool prepare_space(struct qcow2 *q, const struct qcow2_space *space, enum
     return device_allocate(q->data, space->off, bytes, mode == PREALLOCATE_FULL, err);
 }
 
-/* Entries that had nothing now have a place. With subclusters it stays reserved: what shows does not change.
- */
+/* Entries that had nothing now have a place. With subclusters it stays reserved: what shows does not
+ * change. */
 static bool reserve_entries(struct qcow2 *q, uint64_t cluster, const struct qcow2_space *space,
                             struct error *err)
 {

@@ -223,8 +223,8 @@ static bool set_entries(struct qcow2 *q, uint64_t cluster, uint64_t n, uint64_t 
     return true;
 }
 
-/* Clusters without a place of their own: take new ones, copy what the write leaves, then switch the entries.
- */
+/* Clusters without a place of their own: take new ones, copy what the write leaves, then switch the
+ * entries. */
 static bool write_new(struct qcow2_request *r, struct error *err)
 {
     struct qcow2 *q = r->q;

@@ -3,13 +3,13 @@
 #include "alloc.h"
 #include "bytes.h"
 #include "host_lock.h"
+#include "known_runs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <linux/fs.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -26,12 +26,7 @@ struct host_file {
     bool overwrite;
     bool force_share, never_writable, writable;
     bool block_device;
-    /* The last stretch of data that the host told of. Asking anew for each extent in it takes long on hosts
-     * that look at every page. */
-    pthread_mutex_t known_lock;
-    uint64_t known_start, known_end;
-    uint64_t hole,
-        hole_end; /* a hole that was seen, as far as nothing was written into it since; known_lock */
+    struct known_runs known;
 };
 
 static host_hook_fn *installed_hook;
@@ -133,15 +128,6 @@ static ssize_t write_some(struct host_file *file, uint64_t off, const struct iov
     return done == 0 ? -1 : done;
 }
 
-/* Bytes get a place: what lies behind them of the hole that was seen is still one. */
-static void fill_hole(struct host_file *file, uint64_t off, uint64_t n)
-{
-    pthread_mutex_lock(&file->known_lock);
-    if (off < file->hole_end && off + n > file->hole)
-        file->hole = MIN_OF(off + n, file->hole_end);
-    pthread_mutex_unlock(&file->known_lock);
-}
-
 /* Send all buffers; the file grows when it must. */
 static bool write_all(struct host_file *file, uint64_t off, const struct iovec *vector, size_t count,
                       struct error *err)
@@ -160,7 +146,7 @@ static bool write_all(struct host_file *file, uint64_t off, const struct iovec *
             continue;
         if (done < 0)
             return fail_at(err, file, off, "write");
-        fill_hole(file, off, (uint64_t)done);
+        known_runs_fill(&file->known, off, (uint64_t)done);
         off += (uint64_t)done;
         skip += (size_t)done;
         file->dev.size = MAX_OF(file->dev.size, off);
@@ -192,44 +178,6 @@ bool host_file_write_vector(struct device *dev, uint64_t off, const struct iovec
            write_all(file, off, vector, count, err);
 }
 
-/* Whether off lies in the known stretch of data, and where that ends. */
-static bool is_known_data(struct host_file *file, uint64_t off, uint64_t *end)
-{
-    pthread_mutex_lock(&file->known_lock);
-    bool known = off >= file->known_start && off < file->known_end;
-    *end = file->known_end;
-    pthread_mutex_unlock(&file->known_lock);
-    return known;
-}
-
-static void set_known(struct host_file *file, uint64_t start, uint64_t end)
-{
-    pthread_mutex_lock(&file->known_lock);
-    file->known_start = start;
-    file->known_end = end;
-    pthread_mutex_unlock(&file->known_lock);
-}
-
-static bool is_known_hole(struct host_file *file, uint64_t off, uint64_t *end)
-{
-    pthread_mutex_lock(&file->known_lock);
-    bool known = off >= file->hole && off < file->hole_end;
-    *end = file->hole_end;
-    pthread_mutex_unlock(&file->known_lock);
-    return known;
-}
-
-/* Nobody else writes into a file that is open for writing, so a hole stays one; the largest is remembered. */
-static void remember_hole(struct host_file *file, uint64_t off, uint64_t end)
-{
-    pthread_mutex_lock(&file->known_lock);
-    if (file->writable && end - off > file->hole_end - file->hole) {
-        file->hole = off;
-        file->hole_end = end;
-    }
-    pthread_mutex_unlock(&file->known_lock);
-}
-
 bool host_file_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off, size_t n, size_t *done,
                        struct error *err)
 {
@@ -247,7 +195,7 @@ bool host_file_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_off
         *done += (size_t)some;
     }
     if (*done > 0) {
-        fill_hole(file, off, *done);
+        known_runs_fill(&file->known, off, *done);
         dev->size = MAX_OF(dev->size, off + *done);
         dev->stats.writes++;
         dev->stats.write_bytes += *done;
@@ -264,7 +212,7 @@ static bool host_resize(struct device *dev, uint64_t size, struct error *err)
         return fail(err, E_TOOBIG, "%s: no host file can have %" PRIu64 " bytes", file->path, size);
     if (!host_hook(HOST_RESIZE, host_file_real_path(dev), size, 0, err))
         return false;
-    set_known(file, 0, 0);
+    known_runs_forget_data(&file->known);
     int result;
     do
         result = ftruncate(file->fd, (off_t)size);
@@ -272,16 +220,16 @@ static bool host_resize(struct device *dev, uint64_t size, struct error *err)
     if (result < 0)
         return fail_at(err, file, size, "change the size");
     dev->size = size;
-    fill_hole(file, 0, UINT64_MAX);
+    known_runs_fill(&file->known, 0, UINT64_MAX);
     return true;
 }
 
 /* Data or hole at off, and where it ends. Where the host cannot tell, all is data. */
 static bool find_run(struct host_file *file, uint64_t off, uint64_t *end)
 {
-    if (is_known_data(file, off, end))
+    if (known_runs_is_data(&file->known, off, end))
         return false;
-    if (is_known_hole(file, off, end))
+    if (known_runs_is_hole(&file->known, off, end))
         return true;
     off_t data = file->block_device ? (off_t)off : lseek(file->fd, (off_t)off, SEEK_DATA);
     *end = file->dev.size;
@@ -289,13 +237,14 @@ static bool find_run(struct host_file *file, uint64_t off, uint64_t *end)
         return false;
     if (data < 0 || (uint64_t)data > off) {
         *end = data < 0 ? *end : MIN_OF((uint64_t)data, file->dev.size);
-        remember_hole(file, off, *end);
+        if (file->writable)
+            known_runs_add_hole(&file->known, off, *end);
         return true;
     }
     off_t hole = file->block_device ? -1 : lseek(file->fd, (off_t)off, SEEK_HOLE);
     if (hole > (off_t)off)
         *end = MIN_OF((uint64_t)hole, file->dev.size);
-    set_known(file, off, *end);
+    known_runs_set_data(&file->known, off, *end);
     return false;
 }
 
@@ -320,7 +269,7 @@ bool host_file_is_hole(struct device *dev, uint64_t off, uint64_t len)
 bool host_file_known_hole(struct device *dev, uint64_t off, uint64_t len)
 {
     uint64_t end;
-    return is_known_hole(file_of(dev), off, &end) && end - off >= len;
+    return known_runs_is_hole(&file_of(dev)->known, off, &end) && end - off >= len;
 }
 
 static bool write_zeros(struct device *dev, uint64_t off, uint64_t len, struct error *err)
@@ -346,7 +295,7 @@ bool host_file_punch(struct device *dev, uint64_t off, uint64_t len, struct erro
         return true;
     if (!host_hook(HOST_PUNCH, host_file_real_path(dev), off, len, err))
         return false;
-    set_known(file, 0, 0);
+    known_runs_forget_data(&file->known);
     int result;
     do
         result = fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len);
@@ -372,7 +321,7 @@ static bool host_allocate(struct device *dev, uint64_t off, uint64_t n, bool wri
         return write_zeros(dev, off, n, err);
     if (!host_hook(HOST_WRITE, host_file_real_path(dev), off, n, err))
         return false;
-    fill_hole(file, off, n);
+    known_runs_fill(&file->known, off, n);
     int result;
     do
         result = fallocate(file->fd, FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)n);
@@ -408,7 +357,7 @@ static void host_close(struct device *dev)
         (void)unlink(file->temp_path);
     if (file->fd >= 0)
         close(file->fd);
-    pthread_mutex_destroy(&file->known_lock);
+    known_runs_destroy(&file->known);
     free(file->path);
     free(file->real_path);
     free(file->temp_path);
@@ -433,7 +382,7 @@ static struct host_file *file_new(const char *path, const struct host_file_optio
     if (!file)
         return NULL;
     file->fd = -1;
-    pthread_mutex_init(&file->known_lock, NULL);
+    known_runs_init(&file->known);
     file->dev = (struct device){.ops = &host_file_ops, .block_size = 512};
     file->never_writable = options->read_only || options->force_share;
     file->force_share = options->force_share;

@@ -27,7 +27,7 @@ bool copy_xattrs(struct copy *copy, const struct copy_item *item, struct error *
     struct xattr_copy xattr = {.target = copy->target, .of_directory = item->event == WALK_LEAVE};
     if (!copy->options->archive || !copy->target->limits->xattrs)
         return true;
-    if (!copy->source->ops->xattrs(copy->source, copy_one, &xattr, err))
+    if (!item->attr.no_xattrs && !copy->source->ops->xattrs(copy->source, copy_one, &xattr, err))
         return false;
     if (xattr.lost)
         copy_lost(copy->tally, LOSS_XATTR, item->path);

@@ -220,6 +220,8 @@ struct fs_attr {
     uint32_t rdev_major, rdev_minor;
     uint32_t flags; /* FS_FLAG_* below */
     uint32_t generation;
+    /* From getattr(): there are certainly no extended attributes. False: xattr_list() knows. */
+    bool no_xattrs;
 };
 
 /* Which members setattr() takes. */

@@ -36,7 +36,8 @@ static bool is_acl(const char *name, void *arg)
 
 static bool find_acl(struct volume *volume, struct ls_entry *entry, struct error *err)
 {
-    return !volume->fs->limits->xattrs || file_xattr_list(volume, entry->id, is_acl, entry, err);
+    return !volume->fs->limits->xattrs || entry->attr.no_xattrs ||
+           file_xattr_list(volume, entry->id, is_acl, entry, err);
 }
 
 static bool take_attr(struct volume *volume, struct ls_entry *entry, struct error *err)

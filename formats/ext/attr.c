@@ -107,6 +107,8 @@ static void load_attr(const struct ext_fs *ext, const struct ext_inode *inode, s
         .flags = flags_to_user((uint32_t)ext_inode_i_flags(raw)),
         .generation = (uint32_t)ext_inode_i_generation(raw),
     };
+    struct ext_xattr_area area;
+    attr->no_xattrs = ext_inode_acl_block(ext, raw) == 0 && !ext_xattr_body(ext, raw, &area);
     if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
         get_device(raw, attr);
 }

@@ -2,17 +2,19 @@
  * Invariants: stack[depth-1] is the directory whose entries are being returned; path holds its name followed
  * by the name of the current entry; every directory on the stack is in `seen`, and nothing ever leaves
  * `seen`. Unsorted directories are read in chunks, so a directory of any size needs bounded memory: reading
- * on means reading again and passing over what was had, which costs one scan for every CHUNK entries.
+ * on means reading again and passing over what was had. Each chunk of a directory is twice the one before, up
+ * to a bound, so that all these scans together stay in proportion to the directory.
  */
 #include "walk.h"
 
 #include "alloc.h"
+#include "bytes.h"
 #include "id_set.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { CHUNK = 32768 };
+enum { FIRST_CHUNK = 32768, LAST_CHUNK = 524288 };
 
 struct item {
     fs_id id;
@@ -29,6 +31,7 @@ struct frame {
     char *names;
     size_t names_len, names_capacity;
     uint64_t passed; /* entries of earlier chunks that are still there */
+    size_t chunk;    /* entries of this one at most */
     bool more;       /* the chunk ended before the directory did */
 };
 
@@ -77,7 +80,7 @@ static bool fill_entry(const struct fs_entry *entry, void *arg)
         filling->pass--;
         return true;
     }
-    if (!filling->sorted && frame->count == CHUNK) {
+    if (!filling->sorted && frame->count == frame->chunk) {
         frame->more = true;
         return false;
     }
@@ -196,6 +199,7 @@ static bool enter(struct walk *walk, struct error *err)
     frame->self.event = WALK_LEAVE;
     frame->path_len = strlen(walk->path);
     frame->passed = 0;
+    frame->chunk = FIRST_CHUNK;
     return fill(walk, frame, err);
 }
 
@@ -264,6 +268,7 @@ bool walk_next(struct walk *walk, struct walk_entry **out, struct error *err)
         if (!frame->more)
             return leave(walk, frame, out);
         frame->passed += frame->count;
+        frame->chunk = MIN_OF(2 * frame->chunk, (size_t)LAST_CHUNK);
         walk->path[frame->path_len] = 0;
         if (!fill(walk, frame, err))
             return entry_fault(walk, out, err);

@@ -34,7 +34,7 @@ static bool find_at(struct find *find, const char *text, struct error *err)
 {
     struct file_arg start;
     /* A command run for a file may change its directory: that one is read whole beforehand. */
-    unsigned flags = WALK_ATTR | (find->has_exec ? WALK_SORTED : 0);
+    unsigned flags = (find_needs_attr(find) ? WALK_ATTR : 0) | (find->has_exec ? WALK_SORTED : 0);
     bool ok = file_arg_open(find->session, text, find->follow != 'P', &start, err);
     if (!ok && find->follow != 'P' && err->kind == E_NOENT) { /* a link that leads nowhere is itself */
         file_arg_close(&start);

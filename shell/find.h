@@ -18,7 +18,7 @@ struct find_file {
     const struct file_arg *start;
     const struct walk_entry *entry; /* its name and path */
     fs_id id;                       /* with -L: of what a link points to */
-    struct fs_attr attr;
+    struct fs_attr attr;            /* only the type, unless find_needs_attr() */
     unsigned depth;
     bool link;    /* the name itself is a symbolic link */
     bool prune;   /* do not go into this directory */
@@ -79,6 +79,8 @@ struct find {
 bool find_parse(struct find *, int at, struct error *) DISH_CHECKED;
 bool find_eval(struct find *, const struct find_node *, struct find_file *, bool *yes,
                struct error *) DISH_CHECKED;
+/* False: for every word of the expression the entry of the directory says enough. */
+bool find_needs_attr(const struct find *);
 /* NULL: no such word. */
 const struct find_word *find_word(const char *name);
 bool find_run_batch(struct find *, struct error *) DISH_CHECKED;

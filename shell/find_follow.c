@@ -76,8 +76,10 @@ static bool judge(struct follower *follower, const struct walk_entry *entry, str
                              .depth = entry->depth + follower->depths[follower->nested - 1]};
     struct error missing;
     bool done = false;
-    file.link = S_ISLNK(entry->attr.mode) || (entry->depth == 0 && follower->nested > 1);
-    if (find->follow == 'L' && S_ISLNK(entry->attr.mode) && follow(&file, &file.id, &file.attr, &missing)) {
+    if (!(follower->flags & WALK_ATTR))
+        file.attr.mode = entry->type;
+    file.link = S_ISLNK(entry->type) || (entry->depth == 0 && follower->nested > 1);
+    if (find->follow == 'L' && S_ISLNK(entry->type) && follow(&file, &file.id, &file.attr, &missing)) {
         if (S_ISDIR(file.attr.mode) && !enter_link(follower, &file, &done, err))
             return false;
         if (done)

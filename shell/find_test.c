@@ -439,6 +439,25 @@ static const struct find_word *find_in(const struct find_word *table, const char
     return table->name ? table : NULL;
 }
 
+static bool by_entry(const struct find *find, const struct find_word *word)
+{
+    static bool (*const tests[])(struct find *, const struct find_node *, struct find_file *, bool *,
+                                 struct error *) = {test_name, test_path,  test_regex, test_type,
+                                                    test_true, test_false, test_prune, test_quit};
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++)
+        if (word->test == tests[i])
+            return true;
+    return !find->list && (strcmp(word->name, "-print") == 0 || strcmp(word->name, "-print0") == 0);
+}
+
+bool find_needs_attr(const struct find *find)
+{
+    bool needed = find->follow != 'P';
+    for (size_t i = 0; i < find->node_count && !needed; i++)
+        needed = find->nodes[i]->op == FIND_TERM && !by_entry(find, find->nodes[i]->word);
+    return needed;
+}
+
 const struct find_word *find_word(const char *name)
 {
     const struct find_word *const tables[] = {words, find_owner_words, find_times, find_printers};

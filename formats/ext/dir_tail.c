@@ -3,7 +3,6 @@
 
 #include "alloc.h"
 
-#include <stdlib.h>
 #include <sys/stat.h>
 
 /* Pack the entries of a block at its front; the bytes they take. */
@@ -105,30 +104,15 @@ static bool add_to_run(const struct ext_map_visit *visit, void *arg, struct erro
     return true;
 }
 
-static bool add_to_inode(struct ext_fs *ext, uint32_t ino, struct ext_evictions *out, struct error *err)
+static bool add_to_inode(struct ext_fs *ext, struct ext_inode *inode, void *arg, struct error *err)
 {
-    struct ext_inode inode;
-    if (!ext_inode_get(ext, ino, &inode, err))
-        return false;
-    struct adding a = {ext, out, &inode};
-    bool ok = !ext_inode_is(inode.raw, S_IFDIR) || ext_map_walk(ext, &inode, add_to_run, &a, err);
-    ext_inode_put(ext, &inode);
-    return ok;
+    struct adding a = {ext, arg, inode};
+    return !ext_inode_is(inode->raw, S_IFDIR) || ext_map_walk(ext, inode, add_to_run, &a, err);
 }
 
 bool ext_dir_tails_add(struct ext_fs *ext, struct ext_evictions *out, struct error *err)
 {
-    uint8_t *bits = mem_new(ext->block_size, err);
-    bool ok = bits != NULL;
-    for (uint32_t group = 0; ok && group < ext->groups; group++) {
-        uint32_t first = group * ext->inodes_per_group + 1, at = 0;
-        ok = ext_bitmap_read(ext, EXT_INODE_BITMAP, group, bits, err);
-        while (ok && (at = ext_bits_next_set(bits, at, ext->inodes_per_group)) < ext->inodes_per_group) {
-            ok = interrupt_check(err) && add_to_inode(ext, first + at, out, err);
-            at++;
-        }
-    }
-    free(bits);
+    bool ok = ext_each_inode(ext, add_to_inode, out, err);
     ext_dirs_forget(ext);
     return ok && ext_flush(ext, err);
 }

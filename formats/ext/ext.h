@@ -358,6 +358,10 @@ bool ext_inode_get_raw(struct ext_fs *, uint32_t ino, struct ext_inode *,
 /* The same, and it must be in use (links, mode). E_DAMAGED. */
 bool ext_inode_live(struct ext_fs *, uint32_t ino, struct ext_inode *, struct error *) DISH_CHECKED;
 void ext_inode_put(struct ext_fs *, struct ext_inode *);
+typedef bool ext_inode_fn(struct ext_fs *, struct ext_inode *, void *arg, struct error *);
+/* Calls fn for every inode whose bit is set, also one without links, until it fails. fn only borrows the
+ * inode. */
+bool ext_each_inode(struct ext_fs *, ext_inode_fn *fn, void *arg, struct error *) DISH_CHECKED;
 void ext_inode_dirty(struct ext_fs *, struct ext_inode *);
 /* Byte offset of an inode on the volume. */
 bool ext_inode_place(struct ext_fs *, uint32_t ino, uint64_t *off, struct error *) DISH_CHECKED;

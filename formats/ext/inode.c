@@ -1,7 +1,9 @@
 /* Raw inodes: where they lie, and the fields that are split, optional or shared ("Index Nodes"). */
+#include "alloc.h"
 #include "bytes.h"
 #include "ext.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
 
 /* ---- access ---- */
@@ -265,4 +267,33 @@ bool ext_inode_has_blocks(const struct ext_fs *ext, const uint8_t *inode)
     if (ext_inode_is(inode, S_IFLNK))
         return !ext_inode_fast_symlink(ext, inode);
     return ext_inode_is(inode, S_IFREG) || ext_inode_is(inode, S_IFDIR);
+}
+
+/* ---- all of them ---- */
+
+static bool each_in_group(struct ext_fs *ext, uint32_t group, const uint8_t *bits, ext_inode_fn *fn,
+                          void *arg, struct error *err)
+{
+    uint32_t first = group * ext->inodes_per_group + 1, at = 0;
+    for (; (at = ext_bits_next_set(bits, at, ext->inodes_per_group)) < ext->inodes_per_group; at++) {
+        struct ext_inode inode;
+        if (!interrupt_check(err) || !ext_inode_get(ext, first + at, &inode, err))
+            return false;
+        bool ok = fn(ext, &inode, arg, err);
+        ext_inode_put(ext, &inode);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+bool ext_each_inode(struct ext_fs *ext, ext_inode_fn *fn, void *arg, struct error *err)
+{
+    uint8_t *bits = mem_new(ext->block_size, err);
+    bool ok = bits != NULL;
+    for (uint32_t group = 0; ok && group < ext->groups; group++)
+        ok = ext_bitmap_read(ext, EXT_INODE_BITMAP, group, bits, err) &&
+             each_in_group(ext, group, bits, fn, arg, err);
+    free(bits);
+    return ok;
 }

@@ -7,35 +7,9 @@
 #include "rescue.h"
 #include "xattr.h"
 
-#include "alloc.h"
-
-#include <stdlib.h>
 #include <sys/stat.h>
 
-/* ---- every inode in use ---- */
-
-typedef bool inode_fn(struct ext_fs *, struct ext_inode *, void *arg, struct error *);
-
-static bool each_inode(struct ext_fs *ext, inode_fn *fn, void *arg, struct error *err)
-{
-    uint8_t *bits = mem_new(ext->block_size, err);
-    bool ok = bits != NULL;
-    for (uint32_t group = 0; ok && group < ext->groups; group++) {
-        uint32_t first = group * ext->inodes_per_group + 1, at = 0;
-        ok = ext_bitmap_read(ext, EXT_INODE_BITMAP, group, bits, err);
-        while (ok && (at = ext_bits_next_set(bits, at, ext->inodes_per_group)) < ext->inodes_per_group) {
-            struct ext_inode inode;
-            ok = interrupt_check(err) && ext_inode_get(ext, first + at, &inode, err);
-            if (ok && ext_inode_i_links_count(inode.raw) != 0)
-                ok = fn(ext, &inode, arg, err);
-            if (ok)
-                ext_inode_put(ext, &inode);
-            at++;
-        }
-    }
-    free(bits);
-    return ok;
-}
+/* ---- features that inodes need ---- */
 
 /* Whether an inode needs the feature that is to go. */
 static bool needs(const struct ext_fs *ext, const struct ext_inode *inode, uint64_t feature)
@@ -54,16 +28,13 @@ static bool needs(const struct ext_fs *ext, const struct ext_inode *inode, uint6
 
 static bool refuse_need(struct ext_fs *ext, struct ext_inode *inode, void *arg, struct error *err)
 {
-    if (!needs(ext, inode, *(const uint64_t *)arg))
-        return true;
-    fail(err, E_UNSUPPORTED, "inode %u needs it", inode->ino);
-    ext_inode_put(ext, inode);
-    return false;
+    bool needed = ext_inode_i_links_count(inode->raw) != 0 && needs(ext, inode, *(const uint64_t *)arg);
+    return !needed || fail(err, E_UNSUPPORTED, "inode %u needs it", inode->ino);
 }
 
 bool ext_tune_unneeded(struct ext_fs *ext, uint64_t feature, struct error *err)
 {
-    if (!each_inode(ext, refuse_need, &feature, err))
+    if (!ext_each_inode(ext, refuse_need, &feature, err))
         return false;
     if (feature == EXT_CASEFOLD) {
         ext_super_set_s_encoding(ext->super, 0);
@@ -80,19 +51,16 @@ static bool drop_index(struct ext_fs *ext, struct ext_inode *inode, void *arg, s
     (void)arg;
     if (!ext_inode_is(inode->raw, S_IFDIR) || !ext_inode_flag(inode->raw, EXT_FL_INDEX))
         return true;
-    if (ext_inode_flag(inode->raw, EXT_FL_CASEFOLD | EXT_FL_ENCRYPT)) {
-        fail(err, E_UNSUPPORTED, "directory %u is casefolded or encrypted and needs its index", inode->ino);
-    } else if (ext_dir_rehash(ext, inode, NULL, NULL, err)) {
-        return true;
-    }
-    ext_inode_put(ext, inode);
-    return false;
+    if (ext_inode_flag(inode->raw, EXT_FL_CASEFOLD | EXT_FL_ENCRYPT))
+        return fail(err, E_UNSUPPORTED, "directory %u is casefolded or encrypted and needs its index",
+                    inode->ino);
+    return ext_dir_rehash(ext, inode, NULL, NULL, err);
 }
 
 bool ext_tune_dir_index(struct ext_fs *ext, bool on, struct error *err)
 {
     ext_set_feature(ext, EXT_DIR_INDEX, on);
-    return on || (each_inode(ext, drop_index, NULL, err) && ext_flush(ext, err));
+    return on || (ext_each_inode(ext, drop_index, NULL, err) && ext_flush(ext, err));
 }
 
 /* The type byte of every entry of a run. */
@@ -148,12 +116,10 @@ static bool type_blocks(struct ext_fs *ext, struct ext_inode *dir, struct error 
 static bool type_dir(struct ext_fs *ext, struct ext_inode *inode, void *arg, struct error *err)
 {
     (void)arg;
-    bool in_line = ext_inode_flag(inode->raw, EXT_FL_INLINE_DATA);
-    if (!ext_inode_is(inode->raw, S_IFDIR) ||
-        (in_line ? type_inline(ext, inode, err) : type_blocks(ext, inode, err)))
+    if (!ext_inode_is(inode->raw, S_IFDIR))
         return true;
-    ext_inode_put(ext, inode);
-    return false;
+    return ext_inode_flag(inode->raw, EXT_FL_INLINE_DATA) ? type_inline(ext, inode, err)
+                                                          : type_blocks(ext, inode, err);
 }
 
 bool ext_tune_filetype(struct ext_fs *ext, bool on, struct error *err)
@@ -161,7 +127,7 @@ bool ext_tune_filetype(struct ext_fs *ext, bool on, struct error *err)
     if (!on && ext->has_csum)
         return fail(err, E_UNSUPPORTED, "metadata_csum marks the ends of directory blocks by a type");
     ext_set_feature(ext, EXT_FILETYPE, on);
-    return each_inode(ext, type_dir, NULL, err) && ext_flush(ext, err);
+    return ext_each_inode(ext, type_dir, NULL, err) && ext_flush(ext, err);
 }
 
 /* ---- groups ---- */

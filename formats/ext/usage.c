@@ -79,31 +79,16 @@ bool ext_usage_write(struct ext_fs *ext, enum ext_quota_type type, struct ext_in
     return ok;
 }
 
-static bool count_all(struct ext_fs *ext, struct ext_usages usages[EXT_QUOTA_TYPES], struct error *err)
+static bool count_one(struct ext_fs *ext, struct ext_inode *inode, void *arg, struct error *err)
 {
-    uint8_t *bits = mem_new(ext->block_size, err);
-    bool ok = bits != NULL;
-    for (uint32_t group = 0; ok && group < ext->groups; group++) {
-        uint32_t first = group * ext->inodes_per_group + 1, at = 0;
-        ok = ext_bitmap_read(ext, EXT_INODE_BITMAP, group, bits, err);
-        while (ok && (at = ext_bits_next_set(bits, at, ext->inodes_per_group)) < ext->inodes_per_group) {
-            struct ext_inode inode;
-            ok = interrupt_check(err) && ext_inode_get(ext, first + at, &inode, err);
-            if (ok) {
-                ok = ext_usage_add(ext, &inode, usages, err);
-                ext_inode_put(ext, &inode);
-            }
-            at++;
-        }
-    }
-    free(bits);
-    return ok;
+    return ext_usage_add(ext, inode, arg, err);
 }
 
 bool ext_usage_fill(struct ext_fs *ext, enum ext_quota_type type, struct ext_inode *file, struct error *err)
 {
     struct ext_usages usages[EXT_QUOTA_TYPES] = {0};
-    bool ok = count_all(ext, usages, err) && ext_usage_write(ext, type, file, &usages[type], err);
+    bool ok =
+        ext_each_inode(ext, count_one, usages, err) && ext_usage_write(ext, type, file, &usages[type], err);
     for (unsigned i = 0; i < EXT_QUOTA_TYPES; i++)
         ext_usage_free(&usages[i]);
     return ok;

@@ -2,6 +2,7 @@
 """What the cross-checks with random operations share: the test program that drives a driver line by line, and
 comparing what it shows, and what folders of the host hold, with a model in memory. Names are bytes, kept in
 strings with surrogateescape where they are no UTF-8."""
+import functools
 import os
 import re
 import subprocess
@@ -9,22 +10,26 @@ import zlib
 
 FSOP = os.path.join(os.environ.get('TOOLS', '.'), 'fsop')
 PATTERN = 251
+ENCODED = [chr(c) if c < 128 and chr(c).isalnum() or c in b'/._-+=,@:' else '%%%02x' % c for c in range(256)]
 
 
 def encode(name):
     """A word of a command: what could be taken for something else becomes %xx."""
-    raw = name if isinstance(name, bytes) else os.fsencode(name)
-    return ''.join(chr(c) if c < 128 and chr(c).isalnum() or c in b'/._-+=,@:' else '%%%02x' % c for c in raw)
+    return ''.join([ENCODED[c] for c in (name if isinstance(name, bytes) else os.fsencode(name))])
 
 
 def decode(word):
     return os.fsdecode(re.sub(rb'%(..)', lambda m: bytes([int(m.group(1), 16)]), word.encode()))
 
 
+@functools.lru_cache(maxsize=256)
+def pattern_unit(seed):
+    return bytes((seed * 7 + at * at + (at * seed >> 3)) & 255 for at in range(PATTERN))
+
+
 def pattern(seed, n):
     """The bytes that `write PATH OFF N SEED` writes."""
-    unit = bytes((seed * 7 + at * at + (at * seed >> 3)) & 255 for at in range(PATTERN))
-    return (unit * (n // PATTERN + 1))[:n]
+    return (pattern_unit(seed) * (n // PATTERN + 1))[:n]
 
 
 class Tool:
@@ -34,25 +39,25 @@ class Tool:
         self.log = []
         self.process = subprocess.Popen([FSOP, *flags, image], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    def run(self, line):
-        return self.run_all([line])[0]
-
-    def run_all(self, lines):
-        """Several lines at once; they must be few enough for a pipe to hold."""
+    def send(self, lines):
+        """Several lines at once; they and their answers must be few enough for pipes to hold."""
         self.log += lines
         self.process.stdin.write(b''.join(line.encode() + b'\n' for line in lines))
         self.process.stdin.flush()
-        return [self.answer(line) for line in lines]
 
-    def answer(self, line):
+    def answer(self):
         lines = []
         while True:
             answer = self.process.stdout.readline().decode('latin-1')
             if not answer:
-                raise SystemExit('fsop died at: ' + line)
+                raise SystemExit('fsop died at or after: ' + self.log[-1])
             if not answer.startswith((' ', 'note')):
                 return answer.strip(), lines
             lines.append(answer.strip())
+
+    def run(self, line):
+        self.send([line])
+        return self.answer()
 
     def close(self):
         self.process.stdin.close()
@@ -72,7 +77,7 @@ def compare(what, expected, seen, fail):
     text = [f'{what}: {len(expected)} expected, {len(seen)} seen']
     for path in sorted(set(expected) | set(seen)):
         if expected.get(path) != seen.get(path):
-            text.append(f'{path[:100]!r}: expected {expected.get(path)}, seen {seen.get(path)}')
+            text.append(f'{path[:100]!r}:\n  expected {expected.get(path)}\n  seen     {seen.get(path)}')
     fail('\n'.join(text[:12]))
 
 
@@ -82,7 +87,9 @@ def from_folder(top):
     for folder, dirs, files in os.walk(top):
         for name in dirs + files:
             full = os.path.join(folder, name)
-            if os.path.isdir(full):
+            if os.path.islink(full):
+                seen[full[len(top):]] = encode(os.readlink(full))
+            elif os.path.isdir(full):
                 seen[full[len(top):]] = 'd'
             else:
                 with open(full, 'rb') as stream:

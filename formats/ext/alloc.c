@@ -9,9 +9,8 @@
 #include "bytes.h"
 #include "ext.h"
 
-enum {
-    GOOD_ENOUGH_GROUPS = 32
-}; /* groups searched for a run of the full length before a shorter one will do */
+/* Groups searched for a run of the full length before a shorter one will do. */
+enum { GOOD_ENOUGH_GROUPS = 32 };
 
 struct search {
     struct ext_fs *ext;
@@ -45,10 +44,9 @@ static uint64_t *cursor_of(struct ext_fs *ext, uint32_t group)
     return &ext->cursors[group / ext->flex_groups % EXT_CURSORS];
 }
 
-uint64_t ext_inode_goal(const struct ext_fs *ext, uint32_t ino, uint32_t mode)
+uint64_t ext_inode_goal(const struct ext_fs *ext, uint32_t ino)
 {
     uint32_t group = ext_group_of_inode(ext, ino);
-    (void)mode;
     if (ext->flex_groups >= 4)
         group -= group % ext->flex_groups;
     uint64_t cursor = ext->cursors[group / ext->flex_groups % EXT_CURSORS];

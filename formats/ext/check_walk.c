@@ -207,7 +207,7 @@ static bool check_child(struct ext_walk *w, const struct node *n, uint8_t *entry
     if (!sound)
         return true;
     if (ext->has_csum && !child->block->dirty &&
-        load_le32(ext_extent_tail(child->raw)) != ext_extent_csum(ext, seed, child->raw) &&
+        load_le32(ext_extent_tail(child->raw)) != ext_extent_csum(seed, child->raw) &&
         problem(w, "extent-checksum", child->off, "the checksum of an extent node is wrong"))
         ext_block_dirty(ext, child->block);
     if (!walk_node(w, child, low, high, err))

@@ -54,7 +54,7 @@ static const char *area_fault(struct ext_checker *c, const struct ext_xattr_area
     uint8_t *entry = NULL;
     memset(taken, 0, sizeof *taken);
     for (;;) {
-        if (!ext_xattr_next(c->ext, area, entry, &entry, &ignored))
+        if (!ext_xattr_next(area, entry, &entry, &ignored))
             return "an entry or value lies outside";
         if (!entry)
             return NULL;
@@ -76,7 +76,7 @@ static bool count_values(struct ext_checker *c, const struct ext_xattr_area *are
 {
     uint8_t *entry = NULL;
     for (;;) {
-        if (!ext_xattr_next(c->ext, area, entry, &entry, err))
+        if (!ext_xattr_next(area, entry, &entry, err))
             return false;
         if (!entry)
             return true;

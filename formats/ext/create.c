@@ -113,7 +113,7 @@ bool ext_op_create(struct fs *fs, fs_id dir_id, const char *name, const struct f
     uint32_t ino = 0;
     if (!ext_begin(ext, err) || !ext_open_dir(ext, dir_id, &dir, err))
         return false;
-    bool ok = ext_may_add(&dir, err) && ext_dir_writable(ext, &dir, err) &&
+    bool ok = ext_may_add(&dir, err) && ext_dir_writable(&dir, err) &&
               ext_name_stored(&dir, name, &stored, err) && ext_name_free(ext, &dir, &stored, 0, err) &&
               create_inode(ext, &dir, &stored, attr, target, &ino, err);
     ext_inode_put(ext, &dir);

@@ -106,9 +106,8 @@ uint8_t *ext_extent_tail(const uint8_t *node)
     return (uint8_t *)(uintptr_t)node + EXT_EXTENT_ENTRY * (1 + ext_eh_eh_max(node));
 }
 
-uint32_t ext_extent_csum(const struct ext_fs *ext, uint32_t seed, const uint8_t *node)
+uint32_t ext_extent_csum(uint32_t seed, const uint8_t *node)
 {
-    (void)ext;
     return crc32c(seed, node, (size_t)(ext_extent_tail(node) - node));
 }
 
@@ -216,7 +215,7 @@ static void seal_by_owner(struct ext_fs *ext, struct cache_block *block)
 {
     uint32_t seed = ext_inode_seed(ext, (uint32_t)block->owner, (uint32_t)(block->owner >> 32));
     if (block->tag == EXT_TAG_EXTENTS)
-        store_le32(ext_extent_tail(block->data), ext_extent_csum(ext, seed, block->data));
+        store_le32(ext_extent_tail(block->data), ext_extent_csum(seed, block->data));
     else if (block->tag == EXT_TAG_ORPHANS)
         ext_ob_set_ob_checksum(block->data + ext->block_size - EXT_ORPHAN_TAIL_SIZE,
                                ext_orphan_csum(ext, seed, block->off >> ext->block_bits, block->data));

@@ -237,6 +237,9 @@ enum {
     EXT_FL_APPEND = 0x20,
     EXT_FL_NODUMP = 0x40,
     EXT_FL_NOATIME = 0x80,
+    EXT_FL_DIRTY = 0x100,    /* e2compr */
+    EXT_FL_COMPRBLK = 0x200, /* e2compr: some clusters are compressed */
+    EXT_FL_NOCOMPR = 0x400,
     EXT_FL_ENCRYPT = 0x800,
     EXT_FL_INDEX = 0x1000,
     EXT_FL_IMAGIC = 0x2000,

@@ -202,7 +202,7 @@ static bool refuse_encrypted(const struct ext_inode *inode, struct error *err)
 
 static bool readable(const struct ext_inode *inode, struct error *err)
 {
-    if (ext_inode_flag(inode->raw, EXT_FL_COMPR) && ext_inode_flag(inode->raw, 0x200))
+    if (ext_inode_flag(inode->raw, EXT_FL_COMPR) && ext_inode_flag(inode->raw, EXT_FL_COMPRBLK))
         return fail(err, E_UNSUPPORTED, "the contents are compressed (e2compr)");
     return refuse_encrypted(inode, err);
 }

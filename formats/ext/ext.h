@@ -29,7 +29,7 @@
  *  1. A block of file contents is never in the cache, a metadata block always is before it is used.
  *  2. Free counts (superblock, descriptors) change together with the bitmaps.
  *  3. Every change of a block bitmap or inode bitmap enters the group in `dirty_bitmaps`; ext_flush() puts
- * the bitmap's checksum into the descriptor.
+ *     the bitmap's checksum into the descriptor.
  *  4. Blocks freed since the last commit are in `freed` and are handed out last.
  * An error in the middle of a change leaves 2-4 broken: the session takes the stage back and calls reload.
  */
@@ -131,9 +131,8 @@ uint32_t ext_inode_csum(const struct ext_fs *, uint32_t ino, const uint8_t *inod
 /* Stored value, of the width that the inode has room for, equal to the computed one (or all zero: unused). */
 bool ext_inode_csum_ok(const struct ext_fs *, uint32_t ino, const uint8_t *inode);
 void ext_inode_csum_set(const struct ext_fs *, uint32_t ino, uint8_t *inode);
-uint32_t ext_extent_csum(const struct ext_fs *, uint32_t seed,
-                         const uint8_t *node); /* of a node in a block */
-uint8_t *ext_extent_tail(const uint8_t *node); /* the checksum's bytes */
+uint32_t ext_extent_csum(uint32_t seed, const uint8_t *node); /* of a node in a block */
+uint8_t *ext_extent_tail(const uint8_t *node);                /* the checksum's bytes */
 uint32_t ext_dir_csum(const struct ext_fs *, uint32_t seed, const uint8_t *block);
 /* The tail of a linear directory block; NULL: it has none. */
 uint8_t *ext_dir_tail(const struct ext_fs *, const uint8_t *block);
@@ -342,7 +341,7 @@ bool ext_inode_free(struct ext_fs *, uint32_t ino, bool directory, struct error 
 /* Forget where searches stopped (reload). */
 void ext_alloc_forget(struct ext_fs *);
 /* Where the first block of an inode should lie. */
-uint64_t ext_inode_goal(const struct ext_fs *, uint32_t ino, uint32_t mode);
+uint64_t ext_inode_goal(const struct ext_fs *, uint32_t ino);
 
 /* ---- inode.c: "Index Nodes" ---- */
 
@@ -375,8 +374,8 @@ void ext_inode_set_size(struct ext_fs *, uint8_t *inode, uint64_t size); /* sets
 uint64_t ext_inode_units(const struct ext_fs *, const uint8_t *inode);   /* i_blocks in 512-byte units */
 /* Charge (or give back, negative) blocks to an inode: i_blocks and quota. */
 bool ext_inode_charge(struct ext_fs *, struct ext_inode *, int64_t blocks, struct error *) DISH_CHECKED;
-uint32_t ext_inode_uid(const struct ext_fs *, const uint8_t *inode);
-uint32_t ext_inode_gid(const struct ext_fs *, const uint8_t *inode);
+uint32_t ext_inode_uid(const uint8_t *inode);
+uint32_t ext_inode_gid(const uint8_t *inode);
 uint32_t ext_inode_project(const struct ext_fs *, const uint8_t *inode);
 uint64_t ext_inode_acl_block(const struct ext_fs *, const uint8_t *inode);
 void ext_inode_set_acl_block(const struct ext_fs *, uint8_t *inode, uint64_t block);

@@ -83,7 +83,7 @@ static uint32_t node_capacity(const struct ext_fs *ext)
 static bool node_csum_ok(const struct ext_fs *ext, const struct ext_inode *inode, const uint8_t *node)
 {
     uint32_t seed = ext_inode_seed(ext, inode->ino, (uint32_t)ext_inode_i_generation(inode->raw));
-    return !ext->has_csum || load_le32(ext_extent_tail(node)) == ext_extent_csum(ext, seed, node);
+    return !ext->has_csum || load_le32(ext_extent_tail(node)) == ext_extent_csum(seed, node);
 }
 
 static bool bad_node(struct ext_fs *ext, const struct ext_inode *inode, const struct ext_tree_level *level,

@@ -19,7 +19,7 @@ uint32_t ext_inline_capacity(struct ext_fs *ext, const struct ext_inode *inode)
         return 0;
     if (ext_xattr_body(ext, inode->raw, &area)) {
         uint8_t *entry = NULL;
-        while (ext_xattr_next(ext, &area, entry, &entry, &ignored) && entry) {
+        while (ext_xattr_next(&area, entry, &entry, &ignored) && entry) {
             bool own = ext_xe_e_name_index(entry) == contents.index && ext_xe_e_name_len(entry) == 4 &&
                        memcmp(entry + EXT_XATTR_ENTRY_SIZE, "data", 4) == 0;
             if (!own)

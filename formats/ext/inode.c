@@ -178,15 +178,13 @@ bool ext_inode_charge(struct ext_fs *ext, struct ext_inode *inode, int64_t block
     return ext_quota_charge(ext, inode->ino, inode->raw, blocks * (int64_t)ext->block_size, 0, err);
 }
 
-uint32_t ext_inode_uid(const struct ext_fs *ext, const uint8_t *inode)
+uint32_t ext_inode_uid(const uint8_t *inode)
 {
-    (void)ext;
     return (uint32_t)(ext_inode_i_uid(inode) | ext_inode_i_uid_high(inode) << 16);
 }
 
-uint32_t ext_inode_gid(const struct ext_fs *ext, const uint8_t *inode)
+uint32_t ext_inode_gid(const uint8_t *inode)
 {
-    (void)ext;
     return (uint32_t)(ext_inode_i_gid(inode) | ext_inode_i_gid_high(inode) << 16);
 }
 

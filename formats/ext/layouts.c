@@ -38,7 +38,8 @@ KIND_FLAGS(ext_kind_ro_compat, {0x1, "sparse_super"}, {0x2, "large_file"}, {0x4,
            {0x8000, "verity"}, {0x10000, "orphan_present"});
 KIND_FLAGS(ext_kind_inode_flags, {EXT_FL_SECRM, "secrm"}, {EXT_FL_UNRM, "unrm"}, {EXT_FL_COMPR, "compr"},
            {EXT_FL_SYNC, "sync"}, {EXT_FL_IMMUTABLE, "immutable"}, {EXT_FL_APPEND, "append"},
-           {EXT_FL_NODUMP, "nodump"}, {EXT_FL_NOATIME, "noatime"}, {EXT_FL_ENCRYPT, "encrypt"},
+           {EXT_FL_NODUMP, "nodump"}, {EXT_FL_NOATIME, "noatime"}, {EXT_FL_DIRTY, "dirty"},
+           {EXT_FL_COMPRBLK, "comprblk"}, {EXT_FL_NOCOMPR, "nocompr"}, {EXT_FL_ENCRYPT, "encrypt"},
            {EXT_FL_INDEX, "index"}, {EXT_FL_IMAGIC, "imagic"}, {EXT_FL_JOURNAL_DATA, "journal_data"},
            {EXT_FL_NOTAIL, "notail"}, {EXT_FL_DIRSYNC, "dirsync"}, {EXT_FL_TOPDIR, "topdir"},
            {EXT_FL_HUGE_FILE, "huge_file"}, {EXT_FL_EXTENTS, "extents"}, {EXT_FL_VERITY, "verity"},
@@ -257,7 +258,7 @@ static bool block_csum(const struct place *place, uint8_t *block, uint32_t *csum
     if (strncmp(layout->name, "extent", 6) == 0) {
         *at = ext_extent_tail(block);
         bool sound = *at + EXT_EXTENT_TAIL <= block + ext->block_size;
-        *csum = sound ? ext_extent_csum(ext, seed, block) : 0;
+        *csum = sound ? ext_extent_csum(seed, block) : 0;
         return sound;
     }
     uint8_t *tail = ext_dir_tail(ext, block);

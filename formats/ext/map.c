@@ -113,7 +113,7 @@ static bool allocate(struct ext_fs *ext, struct ext_inode *inode, uint64_t block
     }
     if (ext->hint_ino == inode->ino && block == 0)
         total = MAX_OF(want, ext->hint_blocks);
-    uint64_t goal = ext_inode_goal(ext, inode->ino, (uint32_t)ext_inode_i_mode(inode->raw));
+    uint64_t goal = ext_inode_goal(ext, inode->ino);
     if (total == want)
         return ext_blocks_alloc(ext, goal, want, out, err);
     return ext_blocks_reserve(ext, goal, total, &goal, err) && ext_blocks_extend(ext, goal, want, out, err);

@@ -167,7 +167,7 @@ static bool push_level(struct ext_make *m, struct ext_make_file *file, struct le
         node_header(m->block, n, max, depth);
         node_fill(m->block, items + i, n, depth);
         if (e->has_csum)
-            store_le32(ext_extent_tail(m->block), ext_extent_csum(e, seed, m->block));
+            store_le32(ext_extent_tail(m->block), ext_extent_csum(seed, m->block));
         if (!ext_make_write(m, ext_offset(e, run.start), m->block, e->block_size, err))
             return false;
         file->index_blocks++;

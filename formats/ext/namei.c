@@ -35,9 +35,8 @@ bool ext_begin(struct ext_fs *ext, struct error *err)
     return ext_prepare(ext, err);
 }
 
-bool ext_dir_writable(const struct ext_fs *ext, const struct ext_inode *dir, struct error *err)
+bool ext_dir_writable(const struct ext_inode *dir, struct error *err)
 {
-    (void)ext;
     if (ext_inode_flag(dir->raw, EXT_FL_ENCRYPT))
         return fail(err, E_UNSUPPORTED,
                     "the directory is encrypted: names cannot be entered without its key");
@@ -171,7 +170,7 @@ bool ext_op_link(struct fs *fs, fs_id id, fs_id dir_id, const char *name, struct
         ext_inode_put(ext, &dir);
         return false;
     }
-    bool ok = ext_may_change(&inode, err) && ext_may_add(&dir, err) && ext_dir_writable(ext, &dir, err) &&
+    bool ok = ext_may_change(&inode, err) && ext_may_add(&dir, err) && ext_dir_writable(&dir, err) &&
               ext_name_stored(&dir, name, &stored, err) && ext_name_free(ext, &dir, &stored, 0, err) &&
               ext_links_add(ext, &inode, err) &&
               ext_dir_add(ext, &dir, stored.bytes, stored.len, inode.ino,
@@ -269,8 +268,8 @@ bool ext_op_rename(struct fs *fs, fs_id from, const char *name, fs_id to, const 
     uint32_t ino;
     bool ok = ext_begin(ext, err) && ext_open_dir(ext, from, &move.from, err) &&
               ext_open_dir(ext, to, &move.to, err) && ext_may_change(&move.from, err) &&
-              ext_may_add(&move.to, err) && ext_dir_writable(ext, &move.from, err) &&
-              ext_dir_writable(ext, &move.to, err) && ext_name_stored(&move.from, name, &move.given, err) &&
+              ext_may_add(&move.to, err) && ext_dir_writable(&move.from, err) &&
+              ext_dir_writable(&move.to, err) && ext_name_stored(&move.from, name, &move.given, err) &&
               ext_name_stored(&move.to, new_name, &move.new_name, err) &&
               ext_name_find_stored(ext, &move.from, &move.given, &move.old_name, &ino, err) &&
               ext_name_free(ext, &move.to, &move.new_name, ino, err) &&

@@ -25,7 +25,7 @@ bool ext_open_dir(struct ext_fs *, fs_id, struct ext_inode *, struct error *) DI
 /* Before a change: the volume may be changed and is made ready. */
 bool ext_begin(struct ext_fs *, struct error *) DISH_CHECKED;
 /* Refuses directories whose entries cannot be made rightly: encrypted ones. */
-bool ext_dir_writable(const struct ext_fs *, const struct ext_inode *dir, struct error *) DISH_CHECKED;
+bool ext_dir_writable(const struct ext_inode *dir, struct error *) DISH_CHECKED;
 /*
  * What the kernel does not do, not even for root: change an immutable file or the names in such a directory,
  * or anything but the end of what is append-only. E_READONLY.

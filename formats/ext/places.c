@@ -172,7 +172,7 @@ bool ext_xattr_parts(const struct place *place, const void *raw, place_fn *emit,
         area = (struct ext_xattr_area){base + 4, base + 4, base - inside + ext->inode_size};
     }
     bool ok = true;
-    while (ok && ext_xattr_next(ext, &area, entry, &entry, &end) && entry) {
+    while (ok && ext_xattr_next(&area, entry, &entry, &end) && entry) {
         unsigned len = (unsigned)ext_xe_e_name_len(entry);
         ok = emit_part(place, ext_xattr_entry_named(len), place->off + (uint64_t)(entry - base),
                        EXT_XATTR_ENTRY_SIZE + len, "attribute", emit, arg, err);

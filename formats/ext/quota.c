@@ -260,8 +260,7 @@ bool ext_quota_charge(struct ext_fs *ext, uint32_t ino, const uint8_t *inode, in
 {
     if (!ext_has(ext, EXT_QUOTA) || ext_quota_exempt(ext, ino, inode) || (bytes == 0 && inodes == 0))
         return true;
-    const uint32_t ids[] = {ext_inode_uid(ext, inode), ext_inode_gid(ext, inode),
-                            ext_inode_project(ext, inode)};
+    const uint32_t ids[] = {ext_inode_uid(inode), ext_inode_gid(inode), ext_inode_project(ext, inode)};
     for (unsigned type = 0; type < EXT_QUOTA_TYPES; type++) {
         struct held *entry;
         if (ext_quota_ino(ext->super, type) == 0)

@@ -292,7 +292,7 @@ static bool move_inode(struct move *m, uint32_t ino, struct error *err)
         return false;
     m->inode = &inode;
     m->old_cluster = 0;
-    m->goal = ext_inode_goal(ext, ino, (uint32_t)ext_inode_i_mode(inode.raw));
+    m->goal = ext_inode_goal(ext, ino);
     bool ok = move_acl(m, err);
     if (ok && ext_inode_has_blocks(ext, inode.raw))
         ok = ext_inode_flag(inode.raw, EXT_FL_EXTENTS) ? move_extents(m, err) : move_map(m, err);

@@ -165,7 +165,7 @@ static bool fix_values(struct renumber *n, const struct ext_xattr_area *area, bo
     uint8_t *entry = NULL;
     *changed = false;
     for (;;) {
-        if (!ext_xattr_next(n->ext, area, entry, &entry, err))
+        if (!ext_xattr_next(area, entry, &entry, err))
             return false;
         if (!entry)
             return true;

@@ -204,7 +204,7 @@ static bool enter(struct ext_fs *ext, struct ext_inode *inode, struct ext_inode 
                   struct error *err)
 {
     struct ext_name stored;
-    if (!ext_dir_writable(ext, dir, err) || !ext_name_stored(dir, name, &stored, err) ||
+    if (!ext_dir_writable(dir, err) || !ext_name_stored(dir, name, &stored, err) ||
         !ext_dir_add(ext, dir, stored.bytes, stored.len, inode->ino, (uint32_t)ext_inode_i_mode(inode->raw),
                      err))
         return false;

@@ -36,7 +36,7 @@ bool ext_usage_add(struct ext_fs *ext, struct ext_inode *inode, struct ext_usage
         return true;
     if (ext_has(ext, EXT_EA_INODE) && !ext_xattr_inode_count(ext, inode, &values, &ignored))
         values = 0;
-    const uint32_t ids[] = {ext_inode_uid(ext, inode->raw), ext_inode_gid(ext, inode->raw),
+    const uint32_t ids[] = {ext_inode_uid(inode->raw), ext_inode_gid(inode->raw),
                             ext_inode_project(ext, inode->raw)};
     for (unsigned type = 0; type < EXT_QUOTA_TYPES; type++) {
         struct ext_usage *u = ext_usage_of(&usages[type], ids[type], err);

@@ -70,10 +70,8 @@ static size_t entry_size(const uint8_t *entry)
     return round_up(EXT_XATTR_ENTRY_SIZE + ext_xe_e_name_len(entry), 4);
 }
 
-bool ext_xattr_next(struct ext_fs *ext, const struct ext_xattr_area *area, const uint8_t *entry,
-                    uint8_t **out, struct error *err)
+bool ext_xattr_next(const struct ext_xattr_area *area, const uint8_t *entry, uint8_t **out, struct error *err)
 {
-    (void)ext;
     uint8_t *at = entry ? (uint8_t *)(uintptr_t)entry + entry_size(entry) : area->first;
     size_t left = (size_t)(area->end - at), size = (size_t)(area->end - area->base);
     *out = NULL;
@@ -126,13 +124,13 @@ static bool is_key(const uint8_t *entry, const struct ext_xattr_key *key)
            memcmp(entry + EXT_XATTR_ENTRY_SIZE, key->name, key->len) == 0;
 }
 
-static bool find_in(struct ext_fs *ext, const struct ext_xattr_area *area, const struct ext_xattr_key *key,
+static bool find_in(const struct ext_xattr_area *area, const struct ext_xattr_key *key,
                     struct ext_xattr_found *found, bool *hit, struct error *err)
 {
     uint8_t *entry = NULL;
     *hit = false;
     do {
-        if (!ext_xattr_next(ext, area, entry, &entry, err))
+        if (!ext_xattr_next(area, entry, &entry, err))
             return false;
     } while (entry && !is_key(entry, key));
     if (!entry)
@@ -150,13 +148,13 @@ bool ext_xattr_find(struct ext_fs *ext, const struct ext_inode *inode, const str
     struct ext_xattr_area area;
     bool hit = false;
     *found = (struct ext_xattr_found){0};
-    if (ext_xattr_body(ext, inode->raw, &area) && !find_in(ext, &area, key, found, &hit, err))
+    if (ext_xattr_body(ext, inode->raw, &area) && !find_in(&area, key, found, &hit, err))
         return because(err, "inode %u", inode->ino);
     if (hit)
         return true;
     if (!open_block(ext, inode, &area, &hit, &found->block, err))
         return false;
-    if (hit && !find_in(ext, &area, key, found, &hit, err)) {
+    if (hit && !find_in(&area, key, found, &hit, err)) {
         ext_xattr_put(ext, found);
         return because(err, "inode %u", inode->ino);
     }
@@ -175,13 +173,13 @@ void ext_xattr_put(struct ext_fs *ext, struct ext_xattr_found *found)
 typedef bool emit_fn(const char *name, void *arg);
 
 /* False in *more: the receiver has enough. Contents and encryption contexts are not attributes for a user. */
-static bool list_area(struct ext_fs *ext, const struct ext_xattr_area *area, emit_fn *emit, void *arg,
-                      bool *more, struct error *err)
+static bool list_area(const struct ext_xattr_area *area, emit_fn *emit, void *arg, bool *more,
+                      struct error *err)
 {
     uint8_t *entry = NULL;
     for (*more = true; *more;) {
         char name[32 + EXT_NAME_MAX + 1];
-        if (!ext_xattr_next(ext, area, entry, &entry, err))
+        if (!ext_xattr_next(area, entry, &entry, err))
             return false;
         if (!entry)
             return true;
@@ -207,13 +205,13 @@ bool ext_xattr_list(struct ext_fs *ext, const struct ext_inode *inode, emit_fn *
     struct ext_xattr_area area;
     struct cache_block *block;
     bool have, more = true;
-    if (ext_xattr_body(ext, inode->raw, &area) && !list_area(ext, &area, emit, arg, &more, err))
+    if (ext_xattr_body(ext, inode->raw, &area) && !list_area(&area, emit, arg, &more, err))
         return because(err, "inode %u", inode->ino);
     if (!more)
         return true;
     if (!open_block(ext, inode, &area, &have, &block, err))
         return false;
-    bool ok = !have || list_area(ext, &area, emit, arg, &more, err) || because(err, "inode %u", inode->ino);
+    bool ok = !have || list_area(&area, emit, arg, &more, err) || because(err, "inode %u", inode->ino);
     ext_block_put(ext, block);
     return ok;
 }

@@ -61,7 +61,7 @@ static bool add_items(struct list *list, const struct ext_xattr_area *area, bool
 {
     uint8_t *entry = NULL;
     for (;;) {
-        if (!ext_xattr_next(list->ext, area, entry, &entry, err))
+        if (!ext_xattr_next(area, entry, &entry, err))
             return because(err, "inode %u", list->inode->ino);
         if (!entry)
             return true;
@@ -324,8 +324,7 @@ static bool write_block(struct list *list, const uint8_t *image, uint64_t old, s
 {
     struct ext_fs *ext = list->ext;
     struct cache_block *block;
-    uint64_t at = 0,
-             goal = ext_inode_goal(ext, list->inode->ino, (uint32_t)ext_inode_i_mode(list->inode->raw));
+    uint64_t at = 0, goal = ext_inode_goal(ext, list->inode->ino);
     if (old != 0 && list->refs == 1) {
         at = old;
     } else if (!has_value_inodes(list) && !share(ext, image, &at, err)) {

@@ -264,7 +264,13 @@ static bool claim_table(struct exfat *exfat, struct exfat_dir *dir, const struct
     if (*seen || (item->raw[0] == TYPE_BITMAP && first != exfat->bitmap.first))
         return extra_table(c, dir, item);
     *seen = true;
-    if (!exfat_table_stream(exfat, first, load_le64(item->raw + 24), &s))
+    bool sound = exfat_table_stream(exfat, first, load_le64(item->raw + 24), &s);
+    if (item->raw[0] == TYPE_UPCASE && exfat->upcase_fault[0]) {
+        c->upcase_off = item->off;
+        c->upcase = sound && !s.contiguous ? s : (struct exfat_stream){.first = 0};
+        return true;
+    }
+    if (!sound)
         return true; /* the volume would not have been opened */
     if ((s.contiguous && !mend_table(c, item, &s)) || !exfat_claim(c, &s, &walk))
         return false;
@@ -281,6 +287,45 @@ static bool claim_tables(struct exfat_check *c)
     return check_run_did(&c->run, exfat_dir_open(c->exfat, ROOT_ID, &root, c->run.err) &&
                                       exfat_dir_scan(c->exfat, root, claim_table, c, c->run.err)) &&
            check_run_goes_on(&c->run);
+}
+
+/* ---- the up-case table --------------------------------------------------------------------------------- */
+
+/* An up-case table that cannot be used keeps its clusters if no file has one of them. */
+static bool claim_bad_upcase(struct exfat_check *c)
+{
+    uint32_t cluster = c->upcase.first;
+    struct exfat_walk walk;
+    while (exfat_valid_cluster(c->exfat, cluster)) {
+        if (check_run_is_seen(&c->run, cluster))
+            c->upcase.first = 0;
+        if (!check_run_did(&c->run, exfat_fat_get(c->exfat, cluster, &cluster, c->run.err)))
+            return false;
+    }
+    return exfat_claim(c, &c->upcase, &walk);
+}
+
+static bool check_upcase(struct exfat_check *c)
+{
+    struct exfat *exfat = c->exfat;
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
+    char fault[sizeof exfat->upcase_fault];
+    if (!exfat->upcase_fault[0])
+        return true;
+    memcpy(fault, exfat->upcase_fault, sizeof fault);
+    exfat_dirs_drop(exfat);
+    chains_drop(exfat->chains);
+    space_drop(&exfat->space);
+    if (fix && !exfat_upcase_restore(exfat, &c->upcase, c->run.err)) {
+        fix = false;
+        if (!check_run_did(&c->run, c->run.err->kind == E_NOSPACE))
+            return false;
+    }
+    check_run_found(&c->run, FINDING_DAMAGE, "upcase-table",
+                    c->upcase_off ? c->upcase_off : exfat_cluster_off(exfat, exfat->g.root), fix, "%s%s",
+                    fault, fix ? ": the recommended one is written" : "");
+    exfat_set_change(exfat);
+    return check_run_goes_on(&c->run);
 }
 
 /* ---- all of it ----------------------------------------------------------------------------------------- */
@@ -315,7 +360,7 @@ bool exfat_check(struct fs *fs, struct check *check, struct error *err)
         return false;
     }
     bool ok = check_regions(&c) && check_flags(&c) && check_fat_head(&c) && claim_tables(&c) &&
-              exfat_check_tree(&c) && check_bitmap(&c);
+              exfat_check_tree(&c) && claim_bad_upcase(&c) && check_bitmap(&c) && check_upcase(&c);
     if (ok)
         summarize(&c);
     while (c.count > 0)

@@ -22,6 +22,8 @@ struct exfat_check {
     struct pending *todo;
     size_t count, capacity;
     bool has_bitmap, has_upcase;
+    uint64_t upcase_off; /* bytes in the volume of the up-case table's entry, and what that says; 0: none */
+    struct exfat_stream upcase;
     uint64_t files, directories, used, lost;
     struct lost_run *runs; /* to be saved */
     size_t run_count, run_capacity;

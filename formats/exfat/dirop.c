@@ -26,7 +26,7 @@ static bool store_dir_stream(struct exfat *exfat, struct exfat_dir *dir, struct 
     return exfat_set_store(exfat, &set, err);
 }
 
-static bool grow_dir(struct exfat *exfat, struct exfat_dir *dir, struct error *err)
+bool exfat_dir_grow(struct exfat *exfat, struct exfat_dir *dir, struct error *err)
 {
     uint32_t total = exfat_clusters_for(exfat, dir->stream.size) + 1, cluster, len;
     uint64_t size = (uint64_t)total << exfat->g.cluster_shift;
@@ -47,7 +47,7 @@ bool exfat_dir_add(struct exfat *exfat, struct exfat_dir *dir, const uint8_t *ra
     struct dosname name;
     uint32_t slot = slots_find_free(&dir->index, count);
     while (slot + count > dir->slots)
-        if (!grow_dir(exfat, dir, err))
+        if (!exfat_dir_grow(exfat, dir, err))
             return false;
     exfat_set_name(raw, count, &name);
     if (!exfat_slots_write(exfat, dir, slot, count, raw, err) ||

@@ -3,6 +3,7 @@
 #include "localtime.h"
 #include "utf.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 enum { META_BYTES = 16 * 1024 * 1024 };
@@ -24,9 +25,7 @@ static unsigned exfat_probe(struct device *dev)
 /* What the root directory says of the volume. */
 struct found {
     uint32_t bitmaps, upcases;
-    uint32_t upcase_first, upcase_checksum;
-    uint64_t upcase_size;
-    char unknown[100];
+    uint8_t upcase[ENTRY_SIZE];
 };
 
 static bool look_at_entry(struct exfat *exfat, struct exfat_dir *dir, const struct exfat_item *item,
@@ -51,9 +50,7 @@ static bool look_at_entry(struct exfat *exfat, struct exfat_dir *dir, const stru
     case TYPE_UPCASE:
         if (found->upcases++ > 0)
             return true;
-        found->upcase_first = (uint32_t)exfat_upcase_FirstCluster(raw);
-        found->upcase_size = exfat_upcase_DataLength(raw);
-        found->upcase_checksum = (uint32_t)exfat_upcase_TableChecksum(raw);
+        memcpy(found->upcase, raw, ENTRY_SIZE);
         return true;
     case TYPE_LABEL:
         utf16_load_le(exfat_label_VolumeLabel(raw), units, MAX_LABEL);
@@ -61,9 +58,8 @@ static bool look_at_entry(struct exfat *exfat, struct exfat_dir *dir, const stru
                              exfat->fs.label, sizeof exfat->fs.label, err);
     default:
         /* Section 6.2.1.3: an unknown critical primary entry means that the volume must not be changed. */
-        if (!(raw[0] & TYPE_BENIGN) && !found->unknown[0])
-            snprintf(found->unknown, sizeof found->unknown, "unknown critical root directory entry 0x%02x",
-                     raw[0]);
+        if (!(raw[0] & TYPE_BENIGN) && !exfat->unknown_entry)
+            exfat->unknown_entry = raw[0];
         return true;
     }
 }
@@ -75,11 +71,11 @@ static bool read_root(struct exfat *exfat, struct error *err)
     uint64_t place = exfat_cluster_off(exfat, exfat->g.root);
     exfat->fs.label[0] = '\0';
     exfat->bitmap = (struct exfat_stream){.first = 0};
+    exfat->unknown_entry = 0;
     if (!exfat_dir_open(exfat, ROOT_ID, &dir, err) || !exfat_dir_scan(exfat, dir, look_at_entry, &found, err))
         return because(err, "root directory");
-    if (found.bitmaps == 0 || found.upcases == 0)
-        return damaged(err, exfat->fs.device, place, "the root directory has no %s",
-                       found.bitmaps ? "up-case table" : "allocation bitmap");
+    if (found.bitmaps == 0)
+        return damaged(err, exfat->fs.device, place, "the root directory has no allocation bitmap");
     uint64_t bitmap_size = exfat->bitmap.size;
     if (!exfat_table_stream(exfat, exfat->bitmap.first, bitmap_size, &exfat->bitmap) ||
         bitmap_size < div_up(exfat->g.clusters, 8))
@@ -88,14 +84,7 @@ static bool read_root(struct exfat *exfat, struct error *err)
             "the allocation bitmap has first cluster %u and %llu bytes; %u clusters need %llu bytes",
             exfat->bitmap.first, (unsigned long long)exfat->bitmap.size, exfat->g.clusters,
             (unsigned long long)div_up(exfat->g.clusters, 8));
-    if (found.unknown[0] && (exfat->fs.change != FS_NEVER || exfat->fs.mendable)) {
-        exfat->fs.change = FS_NEVER;
-        exfat->fs.mendable = false;
-        snprintf(exfat->fs.why, sizeof exfat->fs.why, "%s", found.unknown);
-    }
-    exfat->upcase = mem_array(65536, sizeof *exfat->upcase, err);
-    return exfat->upcase &&
-           exfat_upcase_load(exfat, found.upcase_first, found.upcase_size, found.upcase_checksum, err);
+    return exfat_upcase_load(exfat, found.upcases ? found.upcase : NULL, err);
 }
 
 static void set_limits(struct exfat *exfat)
@@ -112,31 +101,41 @@ static void set_limits(struct exfat *exfat)
     exfat->fs.limits = &exfat->limits;
 }
 
+/* Forbid changes; `mendable`: until a repair takes the reason away. */
+static void forbid(struct exfat *exfat, bool mendable, const char *fmt, ...)
+{
+    va_list args;
+    exfat->fs.change = FS_NEVER;
+    exfat->fs.mendable = mendable;
+    va_start(args, fmt);
+    vsnprintf(exfat->fs.why, sizeof exfat->fs.why, fmt, args);
+    va_end(args);
+}
+
 void exfat_set_change(struct exfat *exfat)
 {
     uint64_t size = exfat->g.sectors * exfat->g.sector_size;
     exfat->fs.change = FS_IN_PLACE;
     exfat->fs.why[0] = exfat->fs.note[0] = '\0';
     exfat->fs.mendable = false;
-    if (exfat->boot_off || !exfat->boot_sealed) {
-        exfat->fs.change = FS_NEVER;
-        exfat->fs.mendable = true;
-        snprintf(exfat->fs.why, sizeof exfat->fs.why, "%s; fsck --repair mends it",
-                 exfat->boot_off ? "the boot region is damaged and its backup is used"
-                                 : "the checksums of the boot region and of its backup are wrong");
-    }
-    if (size > exfat->fs.device->size) {
-        exfat->fs.change = FS_NEVER;
-        exfat->fs.mendable = false;
-        snprintf(exfat->fs.why, sizeof exfat->fs.why, "the volume has %llu bytes, the device only %llu",
-                 (unsigned long long)size, (unsigned long long)exfat->fs.device->size);
-    }
     if (exfat->g.flags & (VOLUME_DIRTY | VOLUME_MEDIA_FAILURE))
         snprintf(exfat->fs.note, sizeof exfat->fs.note,
                  "the volume %s; fsck shows whether something was lost",
                  exfat->g.flags & VOLUME_DIRTY ? "was not unmounted cleanly" : "had media failures");
+    if (exfat->upcase_fault[0])
+        forbid(exfat, true, "%s, and the recommended one is used; fsck --repair mends it",
+               exfat->upcase_fault);
+    if (exfat->boot_off || !exfat->boot_sealed)
+        forbid(exfat, true, "%s; fsck --repair mends it",
+               exfat->boot_off ? "the boot region is damaged and its backup is used"
+                               : "the checksums of the boot region and of its backup are wrong");
     if (exfat->fs.mendable)
         snprintf(exfat->fs.note, sizeof exfat->fs.note, "%s", exfat->fs.why);
+    if (exfat->unknown_entry)
+        forbid(exfat, false, "unknown critical root directory entry 0x%02x", exfat->unknown_entry);
+    if (size > exfat->fs.device->size)
+        forbid(exfat, false, "the volume has %llu bytes, the device only %llu", (unsigned long long)size,
+               (unsigned long long)exfat->fs.device->size);
 }
 
 static bool load(struct exfat *exfat, struct error *err)
@@ -147,14 +146,16 @@ static bool load(struct exfat *exfat, struct error *err)
     if (exfat->g.heap_off > dev->size)
         return damaged(err, dev, 0, "the device ends before the clusters begin");
     set_limits(exfat);
-    exfat_set_change(exfat);
     snprintf(exfat->fs.uuid, sizeof exfat->fs.uuid, "%04X-%04X", exfat->g.serial >> 16,
              exfat->g.serial & 0xFFFF);
     exfat->meta = cache_new(dev, exfat->g.sector_size, META_BYTES, NULL, NULL, err);
     if (!exfat->meta || !exfat_table_open(exfat, err))
         return false;
     exfat->chains = chains_new(exfat->g.clusters, exfat_chain_step, exfat, err);
-    return exfat->chains && read_root(exfat, err);
+    if (!exfat->chains || !read_root(exfat, err))
+        return false;
+    exfat_set_change(exfat);
+    return true;
 }
 
 static void unload(struct exfat *exfat)
@@ -232,7 +233,6 @@ static bool exfat_free_runs(struct fs *fs, bool (*emit)(uint64_t off, uint64_t l
     if (!exfat_space_load(exfat, err))
         return false;
     space_each_run(&exfat->space, exfat->g.heap_off, exfat->g.cluster_size, emit, arg);
-    return true;
     return true;
 }
 

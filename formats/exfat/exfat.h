@@ -225,7 +225,10 @@ struct exfat {
     struct space space;
     struct chains *chains;
     struct exfat_stream bitmap;
-    uint16_t *upcase; /* 65536 units */
+    uint8_t unknown_entry;  /* type of a critical entry of the root directory that is not known; 0: none */
+    uint16_t *upcase;       /* 65536 units */
+    char upcase_fault[100]; /* why that is the recommended table, not the volume's; empty: it is the volume's
+                             */
     struct exfat_dir *dirs[DIR_BUCKETS], *newest_dir, *oldest_dir;
     size_t dir_count, indexed_count;
     uint32_t searches;
@@ -320,9 +323,18 @@ bool exfat_stream_clusters(struct exfat *, const struct exfat_stream *, uint32_t
 
 uint16_t exfat_name_hash(const struct exfat *, const struct dosname *);
 bool exfat_name_equal(const struct exfat *, const struct dosname *, const struct dosname *);
+
+/* ---- upcase.c ------------------------------------------------------------------------------------------ */
+
 uint32_t exfat_table_checksum(uint32_t sum, const uint8_t *bytes, size_t n);
-bool exfat_upcase_load(struct exfat *, uint32_t first, uint64_t size, uint32_t checksum,
-                       struct error *) DISH_CHECKED;
+/* Read the table that an entry of the root directory describes (NULL: there is none), or the recommended one
+ * where that cannot be used. */
+bool exfat_upcase_load(struct exfat *, const uint8_t *entry, struct error *) DISH_CHECKED;
+/*
+ * Write the recommended table into the clusters of `old` as far as there are some, and its entry. E_NOSPACE
+ * before anything is changed.
+ */
+bool exfat_upcase_restore(struct exfat *, struct exfat_stream *old, struct error *) DISH_CHECKED;
 /* The recommended table in its packed form; *bytes is malloc'd. */
 bool exfat_upcase_pack(uint8_t **bytes, size_t *size, struct error *) DISH_CHECKED;
 
@@ -413,6 +425,8 @@ bool exfat_deleted(struct fs *, fs_id dir, fs_entry_fn *, void *arg, struct erro
 
 /* ---- dirop.c ------------------------------------------------------------------------------------------- */
 
+/* Give a directory another cluster. */
+bool exfat_dir_grow(struct exfat *, struct exfat_dir *, struct error *) DISH_CHECKED;
 bool exfat_dir_add(struct exfat *, struct exfat_dir *, const uint8_t *raw, uint32_t count, fs_id *out,
                    struct error *) DISH_CHECKED;
 bool exfat_create(struct fs *, fs_id dir, const char *name, const struct fs_attr *, const char *target,
@@ -424,6 +438,8 @@ bool exfat_undelete(struct fs *, fs_id, fs_id dir, const char *name, struct erro
 
 /* ---- label.c ------------------------------------------------------------------------------------------- */
 
+/* Put a primary entry of one kind into the root directory: over the one there is, or into a free slot. */
+bool exfat_root_store(struct exfat *, const uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
 bool exfat_label_encode(const char *text, uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
 bool exfat_set_label(struct fs *, const char *label, struct error *);
 bool exfat_set_uuid(struct fs *, const char *uuid, struct error *);

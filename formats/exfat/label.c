@@ -41,11 +41,10 @@ static bool find_type(struct exfat *exfat, struct exfat_dir *dir, const struct e
     return !find->found;
 }
 
-/* Put a primary entry of one kind into the root directory: over the one there is, or into a free slot. */
-static bool store_entry(struct exfat *exfat, uint8_t type, const uint8_t *entry, struct error *err)
+bool exfat_root_store(struct exfat *exfat, const uint8_t entry[ENTRY_SIZE], struct error *err)
 {
     static const uint8_t end_mark[ENTRY_SIZE] = {TYPE_END};
-    struct find find = {.type = type};
+    struct find find = {.type = entry[0] | TYPE_IN_USE};
     struct exfat_dir *dir;
     if (!exfat_dir_index(exfat, ROOT_ID, &dir, err) || !exfat_dir_scan(exfat, dir, find_type, &find, err))
         return false;
@@ -54,8 +53,8 @@ static bool store_entry(struct exfat *exfat, uint8_t type, const uint8_t *entry,
         if (!used)
             return true;
         find.slot = slots_find_free(&dir->index, 1);
-        if (find.slot >= dir->slots)
-            return fail(err, E_NOSPACE, "the root directory has no free entry");
+        if (find.slot >= dir->slots && !exfat_dir_grow(exfat, dir, err))
+            return false;
     }
     if (!exfat_slots_write(exfat, dir, find.slot, 1, entry, err) ||
         !slots_mark(&dir->index, find.slot, 1, used, err))
@@ -69,7 +68,7 @@ static bool store_entry(struct exfat *exfat, uint8_t type, const uint8_t *entry,
 bool exfat_set_label(struct fs *fs, const char *label, struct error *err)
 {
     uint8_t entry[ENTRY_SIZE];
-    if (!exfat_label_encode(label, entry, err) || !store_entry(exfat_of(fs), TYPE_LABEL, entry, err))
+    if (!exfat_label_encode(label, entry, err) || !exfat_root_store(exfat_of(fs), entry, err))
         return false;
     snprintf(fs->label, sizeof fs->label, "%s", label);
     return true;
@@ -112,5 +111,5 @@ bool exfat_tune(struct fs *fs, const struct options *options, struct error *err)
     else if (!kind_guid.parse(&field, text, exfat_guid_VolumeGuid(entry), err))
         return false;
     exfat_guid_set_SetChecksum(entry, exfat_set_checksum(entry, 1));
-    return store_entry(exfat_of(fs), TYPE_GUID, entry, err);
+    return exfat_root_store(exfat_of(fs), entry, err);
 }

@@ -175,7 +175,6 @@ static bool fat_free_runs(struct fs *fs, bool (*emit)(uint64_t off, uint64_t len
         return false;
     space_each_run(&fat->space, fat->g.data_off, fat->g.cluster_size, emit, arg);
     return true;
-    return true;
 }
 
 static void fat_cache_report(struct fs *fs, struct report *report)

@@ -110,6 +110,9 @@ class Exfat:
         self.bits = 64
         self.bitmap = self.heap
 
+    def off(self, cluster):
+        return self.heap + (cluster - 2) * self.size
+
     def find(self, name):
         at = self.heap
         while True:

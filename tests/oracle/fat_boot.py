@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Boot sectors and their copies on FAT32 and exFAT, lost clusters, and a long session: a damaged boot sector is read by
-its copy and nothing is changed before fsck restored it; poke keeps both equal; lost clusters become files where the
+"""Boot sectors and their copies on FAT32 and exFAT, up-case tables, lost clusters, and a long session: a damaged boot
+sector is read by its copy, with a damaged up-case table the recommended one is used, and nothing is changed before fsck
+restored them; poke keeps both equal; lost clusters become files where the
 foreign checkers make files of them; 20,000 commands look into the FAT once."""
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -39,7 +41,7 @@ def volume(image, form, change):
     return v
 
 
-def damaged_boot(label, image, form, change):
+def damaged(label, image, form, change, said=('damaged', 'wrong')):
     """Readable, not writable, and both after the repair."""
     tool = 'exfat' if 'exfat' in form[1] else 'fat'
     volume(image, form, change)
@@ -47,7 +49,7 @@ def damaged_boot(label, image, form, change):
         before = stream.read()
     status, out, err = run(image, 'ls /', 'cat /F2.TXT > /dev/null')
     check(label, status == 0 and 'F2.TXT' in out, 'cannot be read:', err)
-    check(label, 'damaged' in err or 'wrong' in err, 'nothing is said:', err)
+    check(label, any(word in err for word in said), 'nothing is said:', err)
     status, out, err = run(image, 'rm /F2.TXT')
     check(label, status == 1 and 'read-only' in err and 'fsck --repair' in err, 'changed:', err)
     with open(image, 'rb') as stream:
@@ -57,20 +59,59 @@ def damaged_boot(label, image, form, change):
     status, out, err = run(image, 'fsck --repair', 'rm /F2.TXT')
     check(label, status == 0, 'not repaired:', err)
     check(label, judge(tool, image)[0], judge(tool, image)[1])
-    check(label, 'damaged' not in run(image, 'ls /')[2], 'still damaged')
+    status, out, err = run(image, 'cat "/SUB DIRECTORY ONE/file WITH long name 1.text" > /dev/null')
+    check(label, status == 0 and not err, 'still damaged:', err)
 
 
 def boots(image):
-    damaged_boot('FAT32, boot sector overwritten', image, FAT32, lambda v: v.b.__setitem__(slice(0, 90), bytes(range(90))))
-    damaged_boot('FAT32, boot sector of zeros', image, FAT32, lambda v: v.b.__setitem__(slice(0, 512), bytes(512)))
-    damaged_boot('exFAT, boot sector of zeros', image, EXFAT, lambda v: v.b.__setitem__(slice(0, 512), bytes(512)))
-    damaged_boot('exFAT, boot code', image, EXFAT, lambda v: v.b.__setitem__(200, 1))
-    damaged_boot('exFAT, checksum', image, EXFAT, lambda v: v.b.__setitem__(11 * 512 + 9, 1))
+    damaged('FAT32, boot sector overwritten', image, FAT32, lambda v: v.b.__setitem__(slice(0, 90), bytes(range(90))))
+    damaged('FAT32, boot sector of zeros', image, FAT32, lambda v: v.b.__setitem__(slice(0, 512), bytes(512)))
+    damaged('exFAT, boot sector of zeros', image, EXFAT, lambda v: v.b.__setitem__(slice(0, 512), bytes(512)))
+    damaged('exFAT, boot code', image, EXFAT, lambda v: v.b.__setitem__(200, 1))
+    damaged('exFAT, checksum', image, EXFAT, lambda v: v.b.__setitem__(11 * 512 + 9, 1))
 
     def both(v):
         v.b[200] ^= 1
         v.b[12 * 512 + 200] ^= 1
-    damaged_boot('exFAT, both regions', image, EXFAT, both)
+    damaged('exFAT, both regions', image, EXFAT, both)
+
+
+def upcases(image):
+    """An up-case table that cannot be used, or none: the recommended one takes its place, at its place if it can."""
+    def table(v):
+        return v.b.index(0x82, v.off(v.root)) // 32 * 32
+
+    def missing(v):
+        v.b[table(v)] = 2
+
+    def into_file(v):
+        struct.pack_into('<I', v.b, table(v) + 20, v.first('F2.TXT'))
+
+    def across(v):
+        """Its chain runs into a file's."""
+        chain = [v.first('F6.TXT')]
+        while v.get(chain[-1]) in range(2, v.clusters + 2):
+            chain.append(v.get(chain[-1]))
+        v.set(struct.unpack_from('<I', v.b, table(v) + 20)[0], chain[-2])
+
+    def short(v):
+        """Half a table, with the right checksum."""
+        at = table(v)
+        first = struct.unpack_from('<I', v.b, at + 20)[0]
+        total = 0
+        for byte in v.b[v.off(first):v.off(first) + 1024]:
+            total = ((total << 31 | total >> 1) + byte) & 0xFFFFFFFF
+        struct.pack_into('<Q', v.b, at + 24, 1024)
+        struct.pack_into('<I', v.b, at + 4, total)
+
+    for label, change in (
+            ('checksum', lambda v: v.b.__setitem__(table(v) + 5, 9)),
+            ('contents', lambda v: v.b.__setitem__(v.off(struct.unpack_from('<I', v.b, table(v) + 20)[0]) + 300, 9)),
+            ('missing', missing), ('into a file', into_file), ('chain into a file', across), ('short', short),
+            ('cluster', lambda v: struct.pack_into('<I', v.b, table(v) + 20, 0x7FFFFFFF)),
+            ('no bytes', lambda v: struct.pack_into('<Q', v.b, table(v) + 24, 0)),
+            ('too many bytes', lambda v: struct.pack_into('<Q', v.b, table(v) + 24, 1 << 40))):
+        damaged(f'up-case table, {label}', image, EXFAT, change, said=('recommended',))
 
 
 def pokes(image):
@@ -153,7 +194,7 @@ def session(image):
 def main():
     with tempfile.TemporaryDirectory() as work:
         image = os.path.join(work, 'volume.img')
-        for part in (boots, pokes, lost, full_root, session):
+        for part in (boots, upcases, pokes, lost, full_root, session):
             part(image)
     print(f'{failures} failures')
     sys.exit(failures != 0)

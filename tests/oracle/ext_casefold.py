@@ -5,33 +5,13 @@ import ctypes
 import ctypes.util
 import os
 import random
-import shutil
-import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-LONG = os.environ.get("LONG") == "1"
-failures = 0
-
-
-def run(*words, stdin=None):
-    done = subprocess.run(words, capture_output=True, input=stdin)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-
-
-def expect(condition, text):
-    global failures
-    if not condition:
-        failures += 1
-        print("FAIL", text)
+from _dish import DISH, LONG, blank, expect, finish, run
 
 
 def make(path, *options):
-    if os.path.exists(path):
-        os.unlink(path)
-    with open(path, "wb") as f:
-        f.truncate(16 << 20)
+    blank(path, 16 << 20)
     features = ",".join(("casefold",) + options)
     code, _, err = run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-N", "4000", "-O", features, path)
     expect(code == 0, f"mke2fs: {err}")
@@ -147,12 +127,8 @@ def refused_table():
     expect(not others, f"fold differently: {others}")
 
 
-top = tempfile.mkdtemp()
-try:
+with tempfile.TemporaryDirectory() as top:
     rules(top + "/a.img")
     many(top + "/b.img")
     refused_table()
-finally:
-    shutil.rmtree(top)
-print("ext_casefold:", "ok" if failures == 0 else f"{failures} failures")
-sys.exit(failures != 0)
+finish()

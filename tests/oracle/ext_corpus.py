@@ -6,30 +6,14 @@ import random
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-LONG = os.environ.get("LONG") == "1"
+from _dish import DISH, LONG, MiB, blank, fail, finish, run
+from _ext import make_tree
+
 KEEP = os.environ.get("KEEP")  # a directory for the images of failures
-ENV = dict(os.environ, E2FSPROGS_FAKE_TIME="1600000000", MKE2FS_SKIP_PROGRESS="1")
-failures = 0
-
-
-def run(*words, stdin=None):
-    try:
-        done = subprocess.run(words, capture_output=True, input=stdin, env=ENV, timeout=60)
-    except subprocess.TimeoutExpired:
-        return 124, "timeout", ""
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAIL", text, flush=True)
-
+os.environ.update(E2FSPROGS_FAKE_TIME="1600000000", MKE2FS_SKIP_PROGRESS="1")
 
 BASES = {
     "ext2": ["-t", "ext2", "-b", "1024"],
@@ -45,29 +29,8 @@ BASES = {
 }
 
 
-def make_tree(top):
-    os.makedirs(top + "/dir/sub/deep")
-    os.makedirs(top + "/many")
-    for i in range(250):
-        with open(f"{top}/many/file-number-{i:04d}", "w") as f:
-            f.write(f"{i}\n" * (i % 3))
-    with open(top + "/big", "wb") as f:
-        f.write(random.Random(1).randbytes(300000))
-    with open(top + "/sparse", "wb") as f:
-        for i in range(30):
-            f.seek(i * 20000)
-            f.write(b"x" * 3000)
-    with open(top + "/dir/small", "w") as f:
-        f.write("small\n")
-    os.link(top + "/dir/small", top + "/dir/sub/linked")
-    os.symlink("dir/small", top + "/fast")
-    os.symlink("/" + "long/" * 30, top + "/slow")
-    os.mkfifo(top + "/fifo")
-
-
 def make_base(name, path, tree):
-    with open(path, "wb") as f:
-        f.truncate(6 << 20)
+    blank(path, 6 * MiB)
     code, _, text = run("mke2fs", "-q", "-F", "-N", "400", "-E", "lazy_itable_init=1",
                         "-U", "6a3c1f2e-0000-4000-8000-000000000002", "-d", tree, *BASES[name], path)
     attributes = f"xattr -n user.one -v 1 /big\nxattr -n user.two -v 2 /dir\nxattr -n user.long -v {'v' * 300} /big\n"
@@ -194,7 +157,7 @@ def one(name, volume, seed, path):
         f.write(data)
     shutil.copy(path, path + ".judge")
     label = f"{name} {seed}: {told}"
-    bad = failures
+    bad = fail.count
     judge, judge_text, _ = run("e2fsck", "-fn", path + ".judge")
     code, out, err = run(DISH, path, "--", "fsck")
     # Some faults that it leaves alone do not change its status; clocks are nobody's damage.
@@ -217,7 +180,7 @@ def one(name, volume, seed, path):
         judge, judge_text, _ = run("e2fsck", "-fn", path)
         if judge:
             fail(f"{label}\n     after the repair e2fsck {judge}: {e2fsck_words(judge_text)}")
-    if failures > bad and KEEP:
+    if fail.count > bad and KEEP:
         with open(f"{KEEP}/{name}-{seed}.img", "wb") as f:
             f.write(data)
 
@@ -226,18 +189,14 @@ def main():
     first = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     count = int(sys.argv[2]) if len(sys.argv) > 2 else (60 if LONG else 6)
     names = sys.argv[3:] or list(BASES)
-    top = tempfile.mkdtemp()
-    try:
-        make_tree(top + "/tree")
+    with tempfile.TemporaryDirectory() as top:
+        make_tree(top + "/tree", files=250, pieces=30)
         for name in names:
             make_base(name, top + "/base.img", top + "/tree")
             volume = Volume(top + "/base.img")
             for seed in range(first, first + count):
                 one(name, volume, seed, top + "/a.img")
-    finally:
-        shutil.rmtree(top)
-    print("ext_corpus:", "ok" if failures == 0 else f"{failures} failures")
-    sys.exit(failures != 0)
+    finish()
 
 
 main()

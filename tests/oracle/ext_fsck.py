@@ -6,49 +6,13 @@ import random
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-LONG = os.environ.get("LONG") == "1"
-ENV = dict(os.environ, E2FSPROGS_FAKE_TIME="1600000000", MKE2FS_SKIP_PROGRESS="1")
-failures = 0
+from _dish import DISH, LONG, blank, content, fail, finish, poke, run
+from _ext import make_tree
 
-
-def run(*words, stdin=None):
-    done = subprocess.run(words, capture_output=True, input=stdin, env=ENV)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAIL", text)
-
-
-def make_tree(top):
-    """A little of everything that a directory tree can hold."""
-    os.makedirs(top + "/dir/sub/deep")
-    os.makedirs(top + "/many")
-    for i in range(400):
-        with open(f"{top}/many/file-number-{i:04d}", "w") as f:
-            f.write(f"{i}\n")
-    with open(top + "/big", "wb") as f:
-        f.write(random.Random(1).randbytes(300000))
-    with open(top + "/sparse", "wb") as f:
-        for i in range(40):
-            f.seek(i * 20000)
-            f.write(b"x" * 3000)
-    with open(top + "/dir/small", "w") as f:
-        f.write("small\n")
-    os.link(top + "/dir/small", top + "/dir/sub/linked")
-    os.symlink("dir/small", top + "/fast")
-    os.symlink("/" + "long/" * 30, top + "/slow")
-    os.mkfifo(top + "/fifo")
-    with open(top + "/empty", "w"):
-        pass
-
+os.environ.update(E2FSPROGS_FAKE_TIME="1600000000", MKE2FS_SKIP_PROGRESS="1")
 
 BASES = {
     "ext4": ["-t", "ext4", "-b", "1024"],
@@ -88,9 +52,7 @@ class Image:
         return int(self.sb("Block size"))
 
     def poke(self, offset, data):
-        with open(self.path, "r+b") as f:
-            f.seek(offset)
-            f.write(data)
+        poke(self.path, offset, data)
 
     def peek(self, offset, n):
         with open(self.path, "rb") as f:
@@ -274,8 +236,7 @@ def damages():
         if i.has("mmp") else False
 
     def loop(i):
-        a, b = i.ino("/dir"), i.ino("/dir/sub")
-        i.debugfs("unlink /dir", f"ln <{a}> /dir/sub/up")
+        i.debugfs("unlink /dir", f"ln <{i.ino('/dir')}> /dir/sub/up")
     table["dir-loop"] = loop
 
     def deleted_no_dtime(i):
@@ -335,8 +296,7 @@ def kept(name, damage):
 
 def make_base(folder, name, options):
     path = f"{folder}/{name}.base"
-    with open(path, "wb") as f:
-        f.truncate(40 << 20)
+    blank(path, 40 << 20)
     rc, _, err = run("mke2fs", "-q", "-F", "-U", "11111111-2222-3333-4444-555555555555", "-E",
                      "lazy_itable_init=0,hash_seed=00112233-4455-6677-8899-aabbccddeeff,root_owner=0:0", *options,
                      "-d", folder + "/tree", path)
@@ -354,10 +314,10 @@ def make_base(folder, name, options):
 
 def judge(folder, base, name, label):
     """The image at `name` is damaged: dish must see it as e2fsck does, and repair it."""
-    before = open(name, "rb").read()
+    before = content(name)
     ours, out, err = run(DISH, "-r", name, "-c", "fsck")
     theirs, told, _ = run("e2fsck", "-fn", name)
-    if open(name, "rb").read() != before:
+    if content(name) != before:
         fail(f"{label}: looking changed the image")
     if ours not in (0, 3, 4) or "Sanitizer" in err or "runtime error" in err:
         fail(f"{label}: exit {ours}: {err.strip()[:1500]}")
@@ -385,9 +345,9 @@ def judge(folder, base, name, label):
 def main():
     random.seed(7)
     only = sys.argv[1:]
-    folder = tempfile.mkdtemp()
-    try:
-        make_tree(folder + "/tree")
+    with tempfile.TemporaryDirectory() as folder:
+        make_tree(folder + "/tree", files=400, pieces=40)
+        blank(folder + "/tree/empty", 0)
         for base_name, options in BASES.items():
             if only and base_name not in only and not any("/" in o and o.startswith(base_name + "/") for o in only):
                 continue
@@ -410,11 +370,7 @@ def main():
                     continue
                 judge(folder, base, path, label)
             os.unlink(base)
-    finally:
-        shutil.rmtree(folder)
-    if failures:
-        print(f"{failures} failures")
-    sys.exit(1 if failures else 0)
+    finish()
 
 
 main()

@@ -1,27 +1,16 @@
 #!/usr/bin/env python3
 """Replay of ext journals: what dish shows (in memory) and leaves behind (after a change) is what e2fsck makes of a copy.
 Journals are written with debugfs; where loop mounts are possible, also copied from volumes in use."""
+import functools
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-LONG = os.environ.get("LONG") == "1"
+import _dish
+from _dish import DISH, LONG, blank, content, fail, finish
+
 MAGIC = bytes.fromhex("c03b3998")
-failures = 0
-
-
-def run(*words, stdin=None):
-    done = subprocess.run(words, capture_output=True, input=stdin)
-    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAIL", text)
+run = functools.partial(_dish.run, binary=True)
 
 
 def debugfs(image, *commands):
@@ -42,7 +31,7 @@ def tree(image, folder):
     for top, _, files in os.walk(out):
         for name in files:
             path = os.path.join(top, name)
-            found[os.path.relpath(path, out)] = open(path, "rb").read() if os.path.isfile(path) else None
+            found[os.path.relpath(path, out)] = content(path) if os.path.isfile(path) else None
         found[os.path.relpath(top, out) + "/"] = None
     return found
 
@@ -59,7 +48,7 @@ def view(image, names):
 
 def judge(label, image, folder, sample=None):
     theirs, ours = folder + "/theirs", folder + "/ours"
-    before = open(image, "rb").read()
+    before = content(image)
     shutil.copyfile(image, theirs)
     shutil.copyfile(image, ours)
     run("e2fsck", "-fy", theirs)
@@ -69,7 +58,7 @@ def judge(label, image, folder, sample=None):
         if data != want[name]:
             fail(f"{label}: {name} in memory: {data[:200]!r}")
             break
-    if open(image, "rb").read() != before:
+    if content(image) != before:
         fail(f"{label}: looking changed the image")
     rc, _, err = run(DISH, ours, "-c", "mkdir /zz; rmdir /zz")
     if rc:
@@ -89,8 +78,7 @@ def written(folder):
     for features in ("", "^64bit", "^metadata_csum,^64bit"):
         for version in (None, "2", "3"):
             image = folder + "/image"
-            with open(image, "wb") as f:
-                f.truncate(32 << 20)
+            blank(image, 32 << 20)
             if os.path.isdir(folder + "/tree"):
                 shutil.rmtree(folder + "/tree")
             os.mkdir(folder + "/tree")
@@ -129,8 +117,7 @@ def written(folder):
 def can_mount(folder):
     if os.geteuid() != 0:
         return False
-    with open(folder + "/probe", "wb") as f:
-        f.truncate(8 << 20)
+    blank(folder + "/probe", 8 << 20)
     run("mkfs.ext4", "-q", folder + "/probe")
     os.makedirs(folder + "/m", exist_ok=True)
     rc = run("mount", "-o", "loop", folder + "/probe", folder + "/m")[0]
@@ -205,8 +192,7 @@ def mounted(folder):
              ("orphan file", "-O orphan_file", "", orphans), ("orphans ext3", "-O ^extent,^64bit,^metadata_csum", "", orphans)]
     for name, options, mount_options, work in cases:
         image, m, copy = folder + "/live", folder + "/m", folder + "/dirty"
-        with open(image, "wb") as f:
-            f.truncate(64 << 20)
+        blank(image, 64 << 20)
         run("mkfs.ext4", "-q", "-F", "-b", "1024", *options.split(), image)
         if run("mount", "-o", "loop" + mount_options, image, m)[0]:
             continue
@@ -231,8 +217,7 @@ def external(folder):
     for size in ("1024", "4096"):
         root, journal, m = folder + "/root", folder + "/journal", folder + "/m"
         for path, megabytes in ((root, 64), (journal, 16)):
-            with open(path, "wb") as f:
-                f.truncate(megabytes << 20)
+            blank(path, megabytes << 20)
         run("mke2fs", "-q", "-F", "-b", size, "-O", "journal_dev", journal)
         devices = [loop_device(journal), loop_device(root)]
         try:
@@ -254,14 +239,14 @@ def external(folder):
                 if device:
                     run("losetup", "-d", device)
         both = ["r=" + root + ".dirty", "j=" + journal + ".dirty"]
-        before = open(root + ".dirty", "rb").read()
+        before = content(root + ".dirty")
         rc, out, err = run(DISH, *both, "-c", "ls r:/; cat r:/file7; fsck r:0")
         lines = out.decode().split("\n")
         names = {line for line in lines if line.startswith("file")}
         if rc or names != {f"file{i}" for i in range(40) if i != 3} or lines.count("7") != 7:
             fail(f"external, {size}: {rc} {sorted(names)} {err}")
         rc, _, err = run(DISH, *both, "-c", "rm r:/file7")
-        if rc != 1 or "another device" not in err or open(root + ".dirty", "rb").read() != before:
+        if rc != 1 or "another device" not in err or content(root + ".dirty") != before:
             fail(f"external, {size}: a change was not refused: {rc} {err}")
         rc, out, err = run(DISH, "-r", root + ".dirty", "-c", "ls /")
         if rc or "another device" not in err:
@@ -272,15 +257,12 @@ def external(folder):
 
 
 def main():
-    folder = tempfile.mkdtemp()
-    try:
+    with tempfile.TemporaryDirectory() as folder:
         written(folder)
         if can_mount(folder):
             mounted(folder)
             external(folder)
-    finally:
-        shutil.rmtree(folder)
-    sys.exit(1 if failures else 0)
+    finish()
 
 
 main()

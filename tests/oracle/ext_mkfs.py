@@ -2,30 +2,14 @@
 """mkfs of ext volumes: byte for byte what mke2fs makes with the same time, UUID and hash seed. What may differ: the
 counter of KiB written, and the host's and device's name in the MMP block."""
 import os
-import shutil
-import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-LONG = os.environ.get("LONG") == "1"
+from _dish import DISH, LONG, fail, finish, run
+
 NOW = "1600000000"
 UUID = "11111111-2222-3333-4444-555555555555"
 SEED = "00112233-4455-6677-8899-aabbccddeeff"
-ENV = dict(os.environ, E2FSPROGS_FAKE_TIME=NOW, SOURCE_DATE_EPOCH=NOW, MKE2FS_SKIP_CHECK_MSG="1")
-failures = 0
-
-
-def run(*words):
-    done = subprocess.run(words, capture_output=True, env=ENV)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAIL", text)
-
+os.environ.update(E2FSPROGS_FAKE_TIME=NOW, SOURCE_DATE_EPOCH=NOW, MKE2FS_SKIP_CHECK_MSG="1")
 
 # size, type, mke2fs options, mke2fs -E, dish -O
 CASES = [(size, "ext4", "", "", "") for size in
@@ -176,14 +160,11 @@ def huge(folder):
 
 
 def main():
-    folder = tempfile.mkdtemp()
-    try:
+    with tempfile.TemporaryDirectory() as folder:
         for case in CASES + (LONG_CASES if LONG else []):
             compare(folder, case)
         huge(folder)
-    finally:
-        shutil.rmtree(folder)
-    sys.exit(1 if failures else 0)
+    finish()
 
 
 main()

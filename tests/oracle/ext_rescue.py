@@ -3,36 +3,13 @@
 e2fsck agrees. What was given to something else since is left alone."""
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-MiB = 1 << 20
-failures = 0
-
-
-def run(*words, stdin=None):
-    done = subprocess.run(words, capture_output=True, input=stdin)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAIL", text)
-
-
-def expect(condition, text):
-    if not condition:
-        fail(text)
+from _dish import DISH, MiB, blank, content, expect, fail, finish, poke, run
 
 
 def make(path, size, *options):
-    if os.path.exists(path):
-        os.unlink(path)
-    with open(path, "wb") as f:
-        f.truncate(size)
+    blank(path, size)
     code, _, text = run("mke2fs", "-q", "-F", "-t", "ext4", "-N", "256", *options, path)
     if code:
         fail(f"mke2fs {options}: {text}")
@@ -40,15 +17,7 @@ def make(path, size, *options):
 
 
 def zero(path, offset, n):
-    with open(path, "r+b") as f:
-        f.seek(offset)
-        f.write(bytes(n))
-
-
-def poke(path, offset, data):
-    with open(path, "r+b") as f:
-        f.seek(offset)
-        f.write(data)
+    poke(path, offset, bytes(n))
 
 
 def rescued(path, name, *fsck_options, place=None):
@@ -148,10 +117,10 @@ def undo(path):
     make(path, 40 * MiB, "-b", "1024")
     zero(path, 1024, 3072)
     script = b"fsck --repair\nrm /dir/file\nundo 2\n"
-    before = open(path, "rb").read()
+    before = content(path)
     code, out, err = run(DISH, path, stdin=script)
     expect(code == 0, f"undo: {code} {out}{err}")
-    expect(open(path, "rb").read() == before, "undo: the image is not as it was")
+    expect(content(path) == before, "undo: the image is not as it was")
     code, out, err = run(DISH, path, stdin=b"fsck --repair\nrm /dir/file\n")
     expect(code == 0 and run("e2fsck", "-fn", path)[0] == 0, f"a change after the repair: {err}")
 
@@ -185,8 +154,7 @@ def dirty_journal(path, top):
     expect(out == "19\n", f"dirty journal: a file is gone: {out}")
 
 
-top = tempfile.mkdtemp()
-try:
+with tempfile.TemporaryDirectory() as top:
     image = top + "/a.img"
     every_block_size(image)
     layouts(image)
@@ -194,7 +162,4 @@ try:
     given_away(image)
     undo(image)
     dirty_journal(image, top)
-finally:
-    shutil.rmtree(top)
-print("ext_rescue:", "ok" if failures == 0 else f"{failures} failures")
-sys.exit(failures != 0)
+finish()

@@ -4,25 +4,10 @@ import hashlib
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-LONG = os.environ.get("LONG") == "1"
-MiB = 1 << 20
-failures = 0
-
-
-def run(*words):
-    done = subprocess.run(words, capture_output=True)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAIL", text)
+from _dish import DISH, LONG, MiB, blank, content, fail, finish, run
 
 
 def make_tree(top, count):
@@ -56,7 +41,7 @@ def tree_of(image, folder):
         for name in sorted(files):
             path = os.path.join(top, name)
             digest.update(os.path.relpath(path, out).encode())
-            digest.update(os.readlink(path).encode() if os.path.islink(path) else open(path, "rb").read())
+            digest.update(os.readlink(path).encode() if os.path.islink(path) else content(path))
     shutil.rmtree(out, ignore_errors=True)
     return digest.hexdigest()
 
@@ -103,8 +88,7 @@ def resize_all(folder, tree):
         if name == "nosparse":
             continue
         image = f"{folder}/{name}.img"
-        with open(image, "wb") as f:
-            f.truncate(96 * MiB)
+        blank(image, 96 * MiB)
         rc, _, err = run("mke2fs", "-q", "-F", *options, "-d", tree, image)
         if rc:
             fail(f"{name}: mke2fs: {err}")
@@ -160,8 +144,7 @@ TUNES = [
 def tune_all(folder, tree):
     for name, command in TUNES:
         image = f"{folder}/tune.img"
-        with open(image, "wb") as f:
-            f.truncate(64 * MiB)
+        blank(image, 64 * MiB)
         rc, _, err = run("mke2fs", "-q", "-F", *BASES[name], "-d", tree, image)
         if rc:
             fail(f"{name}: mke2fs: {err}")
@@ -189,8 +172,7 @@ def bad_blocks(folder, tree):
     with open(f"{folder}/bad", "w") as f:
         f.write("".join(f"{b}\n" for b in bad))
     for options in (["-t", "ext4"], ["-t", "ext2"]):
-        with open(image, "wb") as f:
-            f.truncate(64 * MiB)
+        blank(image, 64 * MiB)
         rc, _, err = run("mke2fs", "-q", "-F", *options, "-b", "1024", "-l", f"{folder}/bad", "-d", tree, image)
         before = tree_of(image, folder)
         for size in (40, 30, 64):
@@ -205,9 +187,8 @@ def bad_blocks(folder, tree):
 
 
 def main():
-    folder = tempfile.mkdtemp()
     only = sys.argv[1:]
-    try:
+    with tempfile.TemporaryDirectory() as folder:
         make_tree(folder + "/tree", 60 if LONG else 30)
         if only:
             for name in list(BASES):
@@ -218,9 +199,7 @@ def main():
         tune_all(folder, folder + "/tree")
         if not only:
             bad_blocks(folder, folder + "/tree")
-    finally:
-        shutil.rmtree(folder)
-    sys.exit(1 if failures else 0)
+    finish()
 
 
 main()

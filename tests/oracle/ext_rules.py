@@ -3,35 +3,13 @@
 append-only files are left alone. The same steps by the kernel, where it can mount, give the same result."""
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-failures = 0
-
-
-def run(*words, stdin=None):
-    done = subprocess.run(words, capture_output=True, input=stdin)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAIL", text)
-
-
-def expect(condition, text):
-    if not condition:
-        fail(text)
+from _dish import DISH, blank, content, expect, fail, finish, run
 
 
 def make(path, *options):
-    if os.path.exists(path):
-        os.unlink(path)
-    with open(path, "wb") as f:
-        f.truncate(16 << 20)
+    blank(path, 16 << 20)
     code, _, err = run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", *options, path)
     if code:
         fail(f"mke2fs: {err}")
@@ -136,11 +114,11 @@ def guards(image):
         target = "/d" if flag.startswith("dir") else "/d/f"
         run(DISH, image, "--", "attr", flag.split()[-1], target)
         shutil.copy(image, base)
-        before = open(base, "rb").read()
+        before = content(base)
         for step in REFUSED[flag]:
             code, out, err = run(DISH, image, stdin=step.encode() + b"\n")
             expect(code == 1 and "operation not permitted" in err, f"{flag}: {step}: {code} {err}")
-            expect(open(image, "rb").read() == before, f"{flag}: {step} changed the image")
+            expect(content(image) == before, f"{flag}: {step} changed the image")
         for step in ALLOWED[flag]:
             shutil.copy(base, image)
             code, _, err = run(DISH, image, stdin=step.encode() + b"\n")
@@ -172,13 +150,8 @@ def shared_values(image):
         expect(code == 0 and " 11/" in text, f"{options}: all removed: {err} {text}")
 
 
-top = tempfile.mkdtemp()
-try:
+with tempfile.TemporaryDirectory() as top:
     inheritance(top)
     guards(top + "/g.img")
     shared_values(top + "/v.img")
-finally:
-    run("umount", top + "/m")
-    shutil.rmtree(top)
-print("ext_rules:", "ok" if failures == 0 else f"{failures} failures")
-sys.exit(failures != 0)
+finish()

@@ -35,7 +35,10 @@ static bool map_backup(struct ext_journal *j, struct error *err)
     uint8_t *raw = mem_new(ext->inode_size, err);
     if (!raw)
         return false;
-    struct ext_inode inode = {.ino = EXT_JOURNAL_INO, .raw = raw};
+    /* It lies in no block; what is wrong with it lies in the superblock. */
+    struct cache_block block = {.data = raw};
+    block.off = EXT_SUPER_OFFSET + ext_super_off_s_jnl_blocks - ext_inode_off_i_block;
+    struct ext_inode inode = {.ino = EXT_JOURNAL_INO, .raw = raw, .block = &block};
     memcpy(ext_inode_i_block(raw), copy, EXT_I_BLOCK_SIZE);
     ext_inode_set_i_mode(raw, 0100600);
     ext_inode_set_i_links_count(raw, 1);

@@ -91,8 +91,8 @@ static bool scan_record(struct fast *f, const struct record *r, const uint8_t *h
         f->crc = crc32c(f->crc, header, TAG_HEADER + r->len);
         break;
     case FAST_TAIL:
-        f->crc = crc32c(f->crc, header, TAG_HEADER + 4);
-        f->stop = r->len < 8 || load_le32(r->bytes) != expected || load_le32(r->bytes + 4) != f->crc;
+        f->stop = r->len < 8 || load_le32(r->bytes) != expected ||
+                  load_le32(r->bytes + 4) != crc32c(f->crc, header, TAG_HEADER + 4);
         if (!f->stop)
             f->valid = f->seen;
         f->crc = 0;
@@ -170,12 +170,12 @@ static void merge_inode(struct ext_fs *v, uint8_t *ours, const uint8_t *theirs, 
 static bool replay_inode(struct fast *f, const struct record *r, struct error *err)
 {
     struct ext_fs *v = f->view;
+    if (r->len < 4 + EXT_GOOD_OLD_INODE_SIZE)
+        return fail(err, E_DAMAGED, "a record of an inode has only %u bytes", r->len);
     uint32_t ino = load_le32(r->bytes), len = MIN_OF(r->len - 4, v->inode_size);
     const uint8_t *theirs = r->bytes + 4;
     bool used, directory = S_ISDIR(ext_inode_i_mode(theirs));
     struct ext_inode inode;
-    if (len < EXT_GOOD_OLD_INODE_SIZE)
-        return fail(err, E_DAMAGED, "a record of inode %u has only %u bytes", ino, len);
     if (!check_ino(f, ino, err) || !inode_in_use(f, ino, &used, err) || !touch(f, ino, err))
         return false;
     if (!used && !ext_inode_take(v, ino, directory, err))
@@ -376,7 +376,7 @@ static bool replay_record(struct fast *f, const struct record *r, const uint8_t 
     case FAST_UNLINK:
         return replay_name(f, r, err);
     case FAST_INODE:
-        return r->len > 4 ? replay_inode(f, r, err) : fail(err, E_DAMAGED, "a record of an inode is empty");
+        return replay_inode(f, r, err);
     default:
         return true;
     }

@@ -4,10 +4,11 @@ Journals are written with debugfs; where loop mounts are possible, also copied f
 import functools
 import os
 import shutil
+import struct
 import tempfile
 
 import _dish
-from _dish import DISH, LONG, blank, content, fail, finish
+from _dish import DISH, LONG, blank, content, fail, finish, poke
 
 MAGIC = bytes.fromhex("c03b3998")
 run = functools.partial(_dish.run, binary=True)
@@ -256,9 +257,50 @@ def external(folder):
             fail(f"external, {size}: unmounted: {rc} {err}")
 
 
+def crc32c(data):
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc
+
+
+def fast_record(tag, data):
+    return struct.pack("<HH", tag, len(data)) + data
+
+
+def hostile(folder):
+    """Journals that nobody writes: looked at without a crash, said to be damaged."""
+    image = folder + "/hostile"
+    head = fast_record(9, struct.pack("<II", 0, 1))
+    short_tail = head + fast_record(7, bytes(1024 - 20)) + fast_record(8, b"")
+    short_inode = head + fast_record(7, bytes(1024 - 12 - 4 - 9)) + fast_record(6, bytes(5))
+    short_inode += struct.pack("<HHI", 8, 8, 1) + struct.pack("<I", crc32c(short_inode + struct.pack("<HHI", 8, 8, 1)))
+    for label, area, want in (("a tail without a body", short_tail, ""), ("an inode of 5 bytes", short_inode, "5 bytes"),
+                              ("both copies of the journal's inode", None, "depth is more than 5")):
+        blank(image, 16 << 20)
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum,fast_commit", image)
+        log = blocks(image, "<8>")
+        poke(image, 1024 + 0x60, bytes([content(image)[1024 + 0x60] | 4]))  # needs_recovery
+        if area:
+            poke(image, log[0] * 1024 + 0x18, struct.pack(">II", 1, 1))  # s_sequence, s_start
+            poke(image, log[0] * 1024 + 0x28, struct.pack(">I", 0x20))
+            poke(image, log[0] * 1024 + 0x54, bytes(4))
+            for at in range(0, len(area), 1024):
+                poke(image, log[len(log) - 256 + 1 + at // 1024] * 1024, area[at:at + 1024])
+        else:
+            debugfs(image, "sif <8> links_count 0")
+            poke(image, 1024 + 0x10C + 6, b"\x09")  # eh_depth of the copy
+        rc, _, err = run(DISH, "-r", image, "-c", "ls /")
+        if rc or want not in err:
+            fail(f"{label}: exit {rc}: {err[:2000]}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         written(folder)
+        hostile(folder)
         if can_mount(folder):
             mounted(folder)
             external(folder)

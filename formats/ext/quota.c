@@ -120,6 +120,9 @@ static bool new_block(struct quota_file *f, uint32_t *block, struct error *err)
             return false;
         ext_qh_set_dqi_free_blk(f->header, ext_ql_dqdh_next_free(bytes));
     }
+    if (*block <= TREE_ROOT || *block > ext_inode_size(f->ext, f->inode.raw) / EXT_QUOTA_BLOCK)
+        return fail(err, E_DAMAGED, "quota file (inode %u): block %u cannot be a free one", f->inode.ino,
+                    *block);
     memset(bytes, 0, sizeof bytes);
     return write_block(f, *block, bytes, err);
 }

@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "dir.h"
 #include "namei.h"
+#include "xattr.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,6 +186,7 @@ static bool take_visit(const struct ext_map_visit *visit, void *arg, struct erro
     return first >= end || ext_blocks_take(ext, first, MIN_OF(end, ext->blocks) - first, err);
 }
 
+/* The inode and its blocks come back; attributes outside the inode were given up with it. */
 static bool revive(struct ext_fs *ext, struct ext_inode *inode, struct error *err)
 {
     struct taking taking = {.ext = ext};
@@ -193,7 +195,7 @@ static bool revive(struct ext_fs *ext, struct ext_inode *inode, struct error *er
     ext_inode_set_acl_block(ext, inode->raw, 0);
     ext_inode_set_i_dtime(inode->raw, 0);
     ext_inode_set_i_links_count(inode->raw, directory ? 2 : 1);
-    if (!ext_inode_take(ext, inode->ino, directory, err) ||
+    if (!ext_inode_take(ext, inode->ino, directory, err) || !ext_xattr_drop_values(ext, inode, err) ||
         !ext_map_walk(ext, inode, take_visit, &taking, err))
         return false;
     return ext_quota_charge(ext, inode->ino, inode->raw, before * (int64_t)ext->block_size, 1, err) &&

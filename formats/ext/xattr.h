@@ -55,6 +55,9 @@ void ext_xattr_put(struct ext_fs *, struct ext_xattr_found *);
 bool ext_xattr_store(struct ext_fs *, struct ext_inode *, const struct ext_xattr_key *, const void *value,
                      size_t len, struct error *) DISH_CHECKED;
 
+/* Attributes in the inode whose values have inodes of their own go; so that a deleted inode can be used again
+ * whose values are gone. */
+bool ext_xattr_drop_values(struct ext_fs *, struct ext_inode *, struct error *) DISH_CHECKED;
 /* How many of the inode's values have inodes of their own. */
 bool ext_xattr_inode_count(struct ext_fs *, struct ext_inode *, unsigned *count, struct error *) DISH_CHECKED;
 

@@ -135,6 +135,21 @@ static bool fits(const struct list *list, bool in_body)
     return need <= room;
 }
 
+static bool any_item(const struct list *list, bool in_body)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].in_body == in_body)
+            return true;
+    return false;
+}
+
+/* Values that overlap would need more room when they are written anew than they have now. */
+static bool check_room(const struct list *list, bool in_body, struct error *err)
+{
+    return !any_item(list, in_body) || fits(list, in_body) ||
+           fail(err, E_DAMAGED, "inode %u: its extended attributes overlap each other", list->inode->ino);
+}
+
 static bool place_item(struct list *list, struct item *item)
 {
     item->in_body = true;
@@ -199,14 +214,6 @@ static void build(const struct list *list, bool in_body, uint8_t *base, uint8_t 
             ext_xe_set_e_hash(entry, ext_xattr_entry_hash(entry, item->value, item->len, false));
         entry += round_up(EXT_XATTR_ENTRY_SIZE + item->key.len, 4);
     }
-}
-
-static bool any_item(const struct list *list, bool in_body)
-{
-    for (size_t i = 0; i < list->count; i++)
-        if (list->items[i].in_body == in_body)
-            return true;
-    return false;
 }
 
 static void store_body(struct list *list)
@@ -446,7 +453,8 @@ bool ext_xattr_store(struct ext_fs *ext, struct ext_inode *inode, const struct e
         return fail(err, E_TOOBIG, "an attribute's value has at most 64 KiB, not %zu bytes", len);
     if (value)
         open_body(ext, inode);
-    bool ok = load_body(&list, err) && load_block(&list, err) && change(&list, key, value, len, err);
+    bool ok = load_body(&list, err) && load_block(&list, err) && check_room(&list, true, err) &&
+              check_room(&list, false, err) && change(&list, key, value, len, err);
     free_list(&list);
     if (ok && value && !ext_has(ext, EXT_EXT_ATTR))
         ext_set_feature(ext, EXT_EXT_ATTR, true);
@@ -462,6 +470,26 @@ bool ext_xattr_inode_count(struct ext_fs *ext, struct ext_inode *inode, unsigned
     bool ok = load_body(&list, err) && load_block(&list, err);
     for (size_t i = 0; ok && i < list.count; i++)
         *count += list.items[i].inum != 0;
+    free_list(&list);
+    return ok;
+}
+
+bool ext_xattr_drop_values(struct ext_fs *ext, struct ext_inode *inode, struct error *err)
+{
+    struct list list = {.ext = ext, .inode = inode};
+    size_t kept = 0;
+    if (!load_body(&list, err)) {
+        free_list(&list);
+        return false;
+    }
+    for (size_t i = 0; i < list.count; i++)
+        if (list.items[i].inum == 0)
+            list.items[kept++] = list.items[i];
+    bool changed = kept < list.count;
+    list.count = kept;
+    bool ok = !changed || check_room(&list, true, err);
+    if (ok && changed)
+        store_body(&list);
     free_list(&list);
     return ok;
 }

@@ -1,17 +1,10 @@
 """FAT and exFAT volumes for the cross-checks: made small, taken apart byte by byte, judged by fsck.vfat and
 fsck.exfat."""
 import json
-import os
 import struct
 import subprocess
 
-DISH = os.environ.get('DISH', 'dish')
-
-
-def blank(image, kib):
-    """An empty file of that size."""
-    with open(image, 'wb') as stream:
-        stream.truncate(kib * 1024)
+from _dish import DISH, content
 
 
 def dish(image, *commands):
@@ -39,8 +32,7 @@ def fill(image, make):
 
 class Fat:
     def __init__(self, image):
-        with open(image, 'rb') as stream:
-            b = self.b = bytearray(stream.read())
+        b = self.b = bytearray(content(image))
         self.sector, self.reserved = struct.unpack_from('<H', b, 11)[0], struct.unpack_from('<H', b, 14)[0]
         self.copies, root, length = b[16], struct.unpack_from('<H', b, 17)[0], struct.unpack_from('<H', b, 22)[0]
         self.wide = length == 0
@@ -101,8 +93,7 @@ class Fat:
 
 class Exfat:
     def __init__(self, image):
-        with open(image, 'rb') as stream:
-            b = self.b = bytearray(stream.read())
+        b = self.b = bytearray(content(image))
         self.sector = 1 << b[108]
         self.size = self.sector << b[109]
         fat, _, heap, self.clusters, self.root = struct.unpack_from('<5I', b, 80)

@@ -8,7 +8,9 @@ import re
 import subprocess
 import zlib
 
-FSOP = os.path.join(os.environ.get('TOOLS', '.'), 'fsop')
+from _dish import LONG, TOOLS
+
+FSOP = os.path.join(TOOLS, 'fsop')
 PATTERN = 251
 ENCODED = [chr(c) if c < 128 and chr(c).isalnum() or c in b'/._-+=,@:' else '%%%02x' % c for c in range(256)]
 
@@ -95,3 +97,12 @@ def from_folder(top):
                 with open(full, 'rb') as stream:
                     seen[full[len(top):]] = summary(stream.read())
     return seen
+
+
+def rounds(mixes, short, seeds):
+    """What a run goes through: each mix that $MIX names, or that belongs to the form of the run, with each seed."""
+    chosen, first = os.environ.get('MIX'), int(os.environ.get('SEED', 0))
+    for mix in mixes:
+        if mix[0] in chosen.split(',') if chosen else LONG or mix[0] in short:
+            for seed in range(first, first + seeds):
+                yield mix, seed

@@ -5,11 +5,9 @@ Needs root and loop devices for the kernel's part; without them only mke2fs -d i
 """
 import os
 import subprocess
-import sys
 import tempfile
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from ext_random import LONG, MIXES, Tool, can_mount, compare, from_kernel, from_tool  # noqa: E402
+from ext_random import LONG, MIXES, Tool, can_mount, compare, from_kernel, from_tool
 
 SHORT = ('ext2-1k', 'ext4', 'ext4-inline', 'ext4-bigalloc-1k', 'ext4-ea-inode', 'ext4-linear')
 

@@ -7,9 +7,8 @@ import subprocess
 import sys
 import tempfile
 
-os.environ['PATH'] += ':/usr/sbin:/sbin'  # an ordinary user does not have them
-DISH = os.environ.get('DISH', 'dish')
-LONG = os.environ.get('LONG') == '1'
+from _dish import DISH, LONG, blank
+
 MOST_EXTENTS = 1.05
 
 
@@ -23,11 +22,6 @@ def make_tree(top):
                 out.write(rng.randbytes(min(int(rng.paretovariate(1.1) * 2600), 400000)))
     with open(os.path.join(top, 'large'), 'wb') as out:
         out.write(rng.randbytes(20 << 20))
-
-
-def empty(path, size):
-    with open(path, 'wb') as out:
-        out.truncate(size)
 
 
 def extents(image):
@@ -47,10 +41,10 @@ def main():
         tree, ours, theirs = (os.path.join(work, name) for name in ('tree', 'ours.img', 'theirs.img'))
         make_tree(tree)
         for block in (4096, 1024):
-            empty(ours, 1 << 30)
+            blank(ours, 1 << 30)
             subprocess.run([DISH, ours, '-c', f'mkfs ext4 -O blocksize={block}', '-c', f'put -r -a {tree} /'], check=True)
             files, pieces = extents(ours)
-            empty(theirs, 1 << 30)
+            blank(theirs, 1 << 30)
             subprocess.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-b', str(block), '-d', tree, theirs], check=True)
             their_files, their_pieces = extents(theirs)
             free, their_free = free_extents(ours), free_extents(theirs)

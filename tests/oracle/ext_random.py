@@ -12,10 +12,9 @@ import subprocess
 import sys
 import tempfile
 
-from _fsop import Tool, compare, encode, from_folder, pattern, summary
+from _dish import LONG
+from _fsop import Tool, compare, encode, from_folder, pattern, rounds, summary
 
-os.environ['PATH'] += ':/usr/sbin:/sbin'  # an ordinary user does not have them
-LONG = os.environ.get('LONG') == '1'
 OPS = int(os.environ.get('OPS', 3000 if LONG else 350))
 SEEDS = int(os.environ.get('SEEDS', 3 if LONG else 1))
 
@@ -515,16 +514,10 @@ def adjust(lines, narrow):
 
 
 def main():
-    chosen = os.environ.get('MIX')
     with tempfile.TemporaryDirectory() as work:
-        for mix in MIXES:
-            if chosen and mix[0] not in chosen.split(','):
-                continue
-            if not chosen and not LONG and mix[0] not in SHORT:
-                continue
-            for seed in range(int(os.environ.get('SEED', 0)), int(os.environ.get('SEED', 0)) + SEEDS):
-                run_round(mix, seed, work)
-                sys.stdout.flush()
+        for mix, seed in rounds(MIXES, SHORT, SEEDS):
+            run_round(mix, seed, work)
+            sys.stdout.flush()
 
 
 if __name__ == '__main__':

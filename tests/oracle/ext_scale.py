@@ -7,12 +7,10 @@ close ones is the work that a session counts. LONG=1: a million names.
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from ext_random import LONG, Tool  # noqa: E402
+from ext_random import LONG, Tool
 
 NAMES = 1000000 if LONG else 60000
 

@@ -7,20 +7,12 @@ import json
 import os
 import struct
 import subprocess
-import sys
 import tempfile
 
-from _fat import DISH, Exfat, Fat, blank, dish, fill, judge
+from _dish import DISH, SANITIZED, blank, content, expect, finish
+from _fat import Exfat, Fat, dish, fill, judge
 
-failures = 0
 FAT32, EXFAT = (40000, 'mkfs fat32 -L TEST'), (12000, 'mkfs exfat -L TEST -O cluster_size=2K')
-
-
-def check(label, right, *about):
-    global failures
-    if not right:
-        failures += 1
-        print('FAIL', label, *about)
 
 
 def run(image, *commands):
@@ -32,7 +24,7 @@ def run(image, *commands):
 def volume(image, form, change):
     """A filled volume, damaged."""
     kind = Exfat if 'exfat' in form[1] else Fat
-    blank(image, form[0])
+    blank(image, form[0] << 10)
     fill(image, form[1])
     v = kind(image)
     change(v)
@@ -45,22 +37,20 @@ def damaged(label, image, form, change, said=('damaged', 'wrong')):
     """Readable, not writable, and both after the repair."""
     tool = 'exfat' if 'exfat' in form[1] else 'fat'
     volume(image, form, change)
-    with open(image, 'rb') as stream:
-        before = stream.read()
+    before = content(image)
     status, out, err = run(image, 'ls /', 'cat /F2.TXT > /dev/null')
-    check(label, status == 0 and 'F2.TXT' in out, 'cannot be read:', err)
-    check(label, any(word in err for word in said), 'nothing is said:', err)
+    expect(status == 0 and 'F2.TXT' in out, label, 'cannot be read:', err)
+    expect(any(word in err for word in said), label, 'nothing is said:', err)
     status, out, err = run(image, 'rm /F2.TXT')
-    check(label, status == 1 and 'read-only' in err and 'fsck --repair' in err, 'changed:', err)
-    with open(image, 'rb') as stream:
-        check(label, stream.read() == before, 'the image changed')
+    expect(status == 1 and 'read-only' in err and 'fsck --repair' in err, label, 'changed:', err)
+    expect(content(image) == before, label, 'the image changed')
     status, out, err = run(image, 'fsck')
-    check(label, status == 4, 'fsck finds nothing')
+    expect(status == 4, label, 'fsck finds nothing')
     status, out, err = run(image, 'fsck --repair', 'rm /F2.TXT')
-    check(label, status == 0, 'not repaired:', err)
-    check(label, judge(tool, image)[0], judge(tool, image)[1])
+    expect(status == 0, label, 'not repaired:', err)
+    expect(judge(tool, image)[0], label, judge(tool, image)[1])
     status, out, err = run(image, 'cat "/SUB DIRECTORY ONE/file WITH long name 1.text" > /dev/null')
-    check(label, status == 0 and not err, 'still damaged:', err)
+    expect(status == 0 and not err, label, 'still damaged:', err)
 
 
 def boots(image):
@@ -121,12 +111,11 @@ def pokes(image):
         for raw in (False, True):
             volume(image, form, lambda v: None)
             status, _, err = run(image, f'poke {"--raw " if raw else ""}{field} 0x12345678')
-            check(f'poke of {label}', status == 0, err)
-            with open(image, 'rb') as stream:
-                b = stream.read()
-            check(f'poke of {label}', b'\x78\x56\x34\x12' in b[:512], 'not written')
-            check(f'poke of {label}, raw {raw}', (b[:size] == b[copy:copy + size]) != raw, 'the copy')
-            check(f'poke of {label}, raw {raw}', judge(tool, image)[0] != raw, judge(tool, image)[1])
+            expect(status == 0, f'poke of {label}', err)
+            b = content(image)
+            expect(b'\x78\x56\x34\x12' in b[:512], f'poke of {label}', 'not written')
+            expect((b[:size] == b[copy:copy + size]) != raw, f'poke of {label}, raw {raw}', 'the copy')
+            expect(judge(tool, image)[0] != raw, f'poke of {label}, raw {raw}', judge(tool, image)[1])
 
 
 def lost(image):
@@ -139,33 +128,33 @@ def lost(image):
                               (' --lost=free', [])):
             v = volume(image, form, lose)
             status, _, err = run(image, 'fsck --repair' + option)
-            check(f'FAT{bits}{option}', status == 0, err)
+            expect(status == 0, f'FAT{bits}{option}', err)
             found = [e['name'] for e in json.loads(dish(image, 'ls /').stdout) if e['name'].endswith('.REC')]
-            check(f'FAT{bits}{option}', found == names, found)
-            check(f'FAT{bits}{option}', judge('fat', image)[0], judge('fat', image)[1])
+            expect(found == names, f'FAT{bits}{option}', found)
+            expect(judge('fat', image)[0], f'FAT{bits}{option}', judge('fat', image)[1])
             if names:
                 text = run(image, 'cat /FSCK0000.REC')[1]
-                check(f'FAT{bits}{option}', text.startswith('LOST') and len(text) == 2 * v.size, len(text))
+                expect(text.startswith('LOST') and len(text) == 2 * v.size, f'FAT{bits}{option}', len(text))
 
     def lose_bits(v):
         v.b[v.bitmap + v.clusters // 8 - 3] |= 0x3C
     for option, names in (('', []), (' --lost=free', []), (' --lost=save', ['FILE0000000.CHK'])):
         v = volume(image, EXFAT, lose_bits)
         status, _, err = run(image, 'fsck --repair' + option)
-        check(f'exFAT{option}', status == 0, err)
+        expect(status == 0, f'exFAT{option}', err)
         status, out, _ = run(image, 'ls /LOST+FOUND')
-        check(f'exFAT{option}', out.split() == names, out)
-        check(f'exFAT{option}', judge('exfat', image)[0], judge('exfat', image)[1])
-        check(f'exFAT{option}', run(image, 'fsck')[0] == 0, 'something is left over')
-    blank(image, 2000)
+        expect(out.split() == names, f'exFAT{option}', out)
+        expect(judge('exfat', image)[0], f'exFAT{option}', judge('exfat', image)[1])
+        expect(run(image, 'fsck')[0] == 0, f'exFAT{option}', 'something is left over')
+    blank(image, 2000 << 10)
     run(image, 'mkfs ext2')
-    check('ext2 --lost', 'one way' in run(image, 'fsck --repair --lost=free')[2], 'taken')
-    check('--lost alone', run(image, 'fsck --lost=free')[0] != 0, 'taken')
+    expect('one way' in run(image, 'fsck --repair --lost=free')[2], 'ext2 --lost', 'taken')
+    expect(run(image, 'fsck --lost=free')[0] != 0, '--lost alone', 'taken')
 
 
 def full_root(image):
     """Where the root directory has no room for an entry the chain is freed."""
-    blank(image, 3000)
+    blank(image, 3000 << 10)
     dish(image, 'mkfs fat12 -O root_entries=16', *[f'touch /F{i}' for i in range(16)])
     v = Fat(image)
     c = v.free(2)
@@ -173,22 +162,22 @@ def full_root(image):
     with open(image, 'wb') as stream:
         stream.write(v.b)
     status, out, err = run(image, 'fsck --repair')
-    check('full root', status == 0 and judge('fat', image)[0], out, err, judge('fat', image)[1])
+    expect(status == 0 and judge('fat', image)[0], 'full root', out, err, judge('fat', image)[1])
 
 
 def session(image):
     """Thousands of commands in one session: the FAT or the bitmap is scanned once."""
-    count = 1000 if os.environ.get('SANITIZED') == '1' else 10000
+    count = 1000 if SANITIZED else 10000
     source = image + '.small'
     with open(source, 'w') as stream:
         stream.write('small\n' * 300)
     for form, key in ((FAT32, 'fat-scans'), ((12000, 'mkfs fat16'), 'fat-scans'), (EXFAT, 'bitmap-scans')):
-        blank(image, form[0])
+        blank(image, form[0] << 10)
         dish(image, form[1])
         script = ''.join(f'put {source} /n{i % 50}\nrm {"-f " if i < 25 else ""}/n{(i + 25) % 50}\n' for i in range(count))
         done = subprocess.run([DISH, '-j', '-q', image], input=script + 'status -v\n', capture_output=True, text=True)
         scans = done.stdout.rsplit(f'"{key}":', 1)[-1].split(',')[0].split('}')[0].strip()
-        check(f'{form[1]}: {2 * count} commands', scans == '1', key, scans, done.stderr[-300:])
+        expect(scans == '1', f'{form[1]}: {2 * count} commands', key, scans, done.stderr[-300:])
 
 
 def main():
@@ -196,8 +185,7 @@ def main():
         image = os.path.join(work, 'volume.img')
         for part in (boots, upcases, pokes, lost, full_root, session):
             part(image)
-    print(f'{failures} failures')
-    sys.exit(failures != 0)
+    finish()
 
 
 main()

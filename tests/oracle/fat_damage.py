@@ -9,14 +9,12 @@ import re
 import resource
 import struct
 import subprocess
-import sys
 import tempfile
 
-from _fat import Exfat, Fat, blank, fill, judge
+from _dish import DISH, LONG, SANITIZED, blank, fail, finish
+from _fat import Exfat, Fat, fill, judge
 
-DISH = os.environ.get('DISH', 'dish')
-SANITIZED = os.environ.get('SANITIZED') == '1'
-CASES = int(os.environ.get('CASES', 250 if os.environ.get('LONG') == '1' else 12))
+CASES = int(os.environ.get('CASES', 250 if LONG else 12))
 FIRST = int(os.environ.get('SEED', 0))
 SECONDS, MEGABYTES = (60, None) if SANITIZED else (10, 256)  # address space; sanitizers take terabytes of it
 
@@ -27,6 +25,10 @@ BASES = {
     'exfat': (12000, 'mkfs exfat -L TEST -O cluster_size=2K'),
 }
 MUTATIONS = {'fat': [], 'exfat': []}
+
+
+def swap(v, a, b):
+    v.b[a:a + 32], v.b[b:b + 32] = v.b[b:b + 32], v.b[a:a + 32]
 
 
 def mutation(kind):
@@ -116,8 +118,7 @@ def slot_gone(v, r):
 
 @mutation('fat')
 def slots_swapped(v, r):
-    a, b = r.choice(slots(v)), r.choice(slots(v))
-    v.b[a:a + 32], v.b[b:b + 32] = v.b[b:b + 32], v.b[a:a + 32]
+    swap(v, r.choice(slots(v)), r.choice(slots(v)))
 
 
 @mutation('fat')
@@ -215,8 +216,7 @@ def set_flags(v, r):
 
 @mutation('exfat')
 def set_moved(v, r):
-    a, b = r.choice(sets(v)), r.choice(sets(v))
-    v.b[a:a + 32], v.b[b:b + 32] = v.b[b:b + 32], v.b[a:a + 32]
+    swap(v, r.choice(sets(v)), r.choice(sets(v)))
 
 
 @mutation('exfat')
@@ -283,14 +283,14 @@ def one(kind, image, tool):
 
 def make_base(kind, path):
     size, make = BASES[kind]
-    blank(path, size)
+    blank(path, size << 10)
     fill(path, make)
     if not judge('exfat' if kind == 'exfat' else 'fat', path)[0]:
         raise SystemExit(f'{kind}: the volume is not clean before any damage')
 
 
 def main():
-    failures = cases = 0
+    cases = 0
     with tempfile.TemporaryDirectory() as work:
         for kind in BASES:
             if os.environ.get('KIND', kind) != kind:
@@ -314,10 +314,9 @@ def main():
                 except (AssertionError, subprocess.TimeoutExpired) as error:
                     wrong = str(error)
                 if wrong:
-                    failures += 1
-                    print(f'FAIL {kind} seed {seed} {" ".join(done)}: {wrong}', flush=True)
-    print(f'{cases} damaged volumes, {failures} failures')
-    sys.exit(failures != 0)
+                    fail(f'{kind} seed {seed} {" ".join(done)}: {wrong}')
+    print(f'{cases} damaged volumes')
+    finish()
 
 
 main()

@@ -4,17 +4,9 @@ never written, vendors' entries, features that must be refused by name."""
 import os
 import struct
 import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get('DISH', 'dish')
-failures = 0
-
-
-def fail(*words):
-    global failures
-    failures += 1
-    print('FAIL', *words)
+from _dish import DISH, blank, content, fail, finish
 
 
 def dish(image, *commands, ok=True):
@@ -27,15 +19,13 @@ def dish(image, *commands, ok=True):
 
 def new(work, kib, *commands):
     image = os.path.join(work, 'v.img')
-    with open(image, 'wb') as stream:
-        stream.truncate(kib * 1024)
+    blank(image, kib << 10)
     dish(image, *commands)
     return image
 
 
 def load(image):
-    with open(image, 'rb') as stream:
-        return bytearray(stream.read())
+    return bytearray(content(image))
 
 
 def store(image, data):
@@ -228,7 +218,7 @@ def main():
         for test in (unmirrored_fat, kept_bits, root_elsewhere, refused, never_written, vendor_entries,
                      contiguous_to_chain):
             test(work)
-    sys.exit(failures != 0)
+    finish()
 
 
 main()

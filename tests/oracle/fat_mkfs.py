@@ -4,25 +4,12 @@ but for the boot code of FAT (each has its own) and the time of the label."""
 import os
 import random
 import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get('DISH', 'dish')
-LONG = os.environ.get('LONG') == '1'
+from _dish import DISH, LONG, blank, fail, finish
+
 ENV = dict(os.environ, SOURCE_DATE_EPOCH='1700000000')
 LOOK = 24 << 20  # bytes compared
-failures = 0
-
-
-def fail(*words):
-    global failures
-    failures += 1
-    print('FAIL', *words)
-
-
-def new(path, size):
-    with open(path, 'wb') as stream:
-        stream.truncate(size)
 
 
 def masked(path):
@@ -42,7 +29,7 @@ def masked(path):
 def fat(work, size, kind, theirs, ours, label=''):
     """Both tools make it, or neither does."""
     a, b = work + '/theirs.img', work + '/ours.img'
-    new(a, size), new(b, size)
+    blank(a, size), blank(b, size)
     done = subprocess.run(['mkfs.fat', '-i', '1234abcd', *theirs, *(['-n', label] if label else []), a],
                           capture_output=True, text=True, env=ENV)
     mine = subprocess.run([DISH, '-q', b, '--', 'mkfs', kind, '-U', '1234-ABCD', *(['-L', label] if label else []),
@@ -58,7 +45,7 @@ def fat(work, size, kind, theirs, ours, label=''):
 
 def exfat(work, size, theirs, ours):
     a, b = work + '/theirs.img', work + '/ours.img'
-    new(a, size), new(b, size)
+    blank(a, size), blank(b, size)
     done = subprocess.run(['mkfs.exfat', '-L', 'Label', *theirs, a], capture_output=True, text=True)
     if done.returncode != 0:
         return fail('mkfs.exfat', size, theirs, done.stdout)
@@ -111,7 +98,7 @@ def main():
             exfat(work, 100 << 20, ['-c', cluster], ['-O', f'cluster_size={cluster}'])
         exfat(work, 100 << 20, ['-b', '4M'], ['-O', 'align=4M'])
         exfat(work, 100 << 20, ['--pack-bitmap'], ['-O', 'pack_bitmap'])
-    sys.exit(failures != 0)
+    finish()
 
 
 main()

@@ -4,12 +4,9 @@ made by mtools (and with LONG=1 by the Linux kernel) read back, full volumes, th
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get('DISH', 'dish')
-LONG = os.environ.get('LONG') == '1'
-failures = 0
+from _dish import DISH, LONG, blank, content, fail, finish
 
 NAMES = ['latin äöüß.txt', 'ελληνικά', 'русский язык.текст', 'עברית', 'العربية', 'हिन्दी', 'ไทย', '中文文件.txt',
          '日本語のファイル', '한국어', 'Հայերեն', 'ქართული', '😀🎉 emoji 𝒳.md', 'e\u0301 decomposed', 'é composed',
@@ -18,12 +15,6 @@ NAMES = ['latin äöüß.txt', 'ελληνικά', 'русский язык.те
          'con', 'aux.c', '8.3', 'exactly8.txt', 'ninechars.txt', '~tilde~1', 'FILE~1', '100%', '$#&!@']
 BAD = ['a:b', 'a*b', 'a?b', 'a<b', 'a|b', 'a"b', 'a\\b', 'dot.', 'space ', 'tab\tin', 'new\nline', 'x' * 256,
        '😀' * 128]
-
-
-def fail(*words):
-    global failures
-    failures += 1
-    print('FAIL', *words)
 
 
 def dish(image, *words, stdin=None, ok=True):
@@ -35,10 +26,7 @@ def dish(image, *words, stdin=None, ok=True):
 
 def new(work, kib, make):
     image = os.path.join(work, 'v.img')
-    if os.path.exists(image):
-        os.unlink(image)
-    with open(image, 'wb') as stream:
-        stream.truncate(kib * 1024)
+    blank(image, kib << 10)
     dish(image, *make.split())
     return image
 
@@ -74,10 +62,10 @@ def check_names(work, make):
             fail(make, 'in other case:', name[:20])
     if listed(image) != set(NAMES) | {'src'}:
         fail(make, 'listing', listed(image) ^ (set(NAMES) | {'src'}))
-    before = open(image, 'rb').read()
+    before = content(image)
     for name in BAD:
         done = dish(image, 'put', '-', '/' + name, stdin=b'x', ok=False)
-        if done.returncode != 1 or open(image, 'rb').read() != before:
+        if done.returncode != 1 or content(image) != before:
             fail(make, 'should be refused:', repr(name[:20]))
     clean(image)
     dish(image, 'mv', '/Mixed.Txt', '/mIXED.tXT')
@@ -218,7 +206,7 @@ def main():
         for make in ('mkfs fat12', 'mkfs fat16 -O cluster_size=512', 'mkfs fat32', 'mkfs exfat'):
             check_full(work, make)
         check_longest(work)
-    sys.exit(failures != 0)
+    finish()
 
 
 main()

@@ -12,10 +12,9 @@ import shutil
 import subprocess
 import tempfile
 
-from _fsop import Tool, compare, decode, encode, from_folder, pattern, summary
+from _dish import DISH, LONG
+from _fsop import Tool, compare, decode, encode, from_folder, pattern, rounds, summary
 
-DISH = os.environ.get('DISH', 'dish')
-LONG = os.environ.get('LONG') == '1'
 OPS = int(os.environ.get('OPS', 10000 if LONG else 300))
 SEEDS = int(os.environ.get('SEEDS', 10 if LONG else 1))
 
@@ -338,16 +337,9 @@ def run_round(mix, seed, work):
 
 
 def main():
-    chosen = os.environ.get('MIX')
     with tempfile.TemporaryDirectory() as work:
-        for mix in MIXES:
-            if chosen and mix[0] not in chosen.split(','):
-                continue
-            if not chosen and not LONG and mix[0] not in SHORT:
-                continue
-            first = int(os.environ.get('SEED', 0))
-            for seed in range(first, first + SEEDS):
-                run_round(mix, seed, work)
+        for mix, seed in rounds(MIXES, SHORT, SEEDS):
+            run_round(mix, seed, work)
 
 
 main()

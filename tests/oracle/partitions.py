@@ -15,11 +15,9 @@ import subprocess
 import sys
 import tempfile
 
-os.environ["PATH"] += ":/usr/sbin:/sbin"  # where an ordinary user does not look
-DISH = os.environ.get("DISH", "dish")
-LONG = os.environ.get("LONG") == "1"
+from _dish import DISH, LONG, MiB, blank
+
 SEED = int(os.environ.get("SEED", "20240817"))
-MIB = 1 << 20
 GPT_TYPES = ["linux", "esp", "swap", "msdata", "bios-boot", "lvm", "raid", "home", "root-x86-64", "usr-arm64-verity",
              "srv", "xbootldr", "12345678-9abc-def0-1234-56789abcdef0", "8300"]
 MBR_TYPES = ["linux", "swap", "fat32", "ntfs", "lvm", "raid", "esp", "0x9f", "da", "39"]
@@ -153,7 +151,7 @@ class Layout:
         self.rng, self.path = rng, path
         self.gpt = index % 3 != 2
         self.sector = 4096 if self.gpt and index % 4 == 3 else 512
-        size = rng.randrange(40, 400) * MIB + rng.randrange(0, 2048) * self.sector
+        size = rng.randrange(40, 400) * MiB + rng.randrange(0, 2048) * self.sector
         with open(path, "wb") as file:
             file.truncate(size)
             self.boot = bytes(rng.randrange(1, 255) for _ in range(440))
@@ -187,7 +185,7 @@ class Layout:
             return f"{self.rng.randrange(1, 9000)}s"
         if kind < 0.9:
             return "rest"
-        return str(self.rng.randrange(1, 20 * MIB))
+        return str(self.rng.randrange(1, 20 * MiB))
 
     def add(self, parts):
         command = f"partition add {self.size_word()}"
@@ -292,8 +290,7 @@ def scripts_agree(layout):
     check(ours == theirs, f"scripts differ:\n{ours}\n{theirs}")
     copy = layout.path + ".copy"
     for maker in ("dish", "sfdisk"):
-        with open(copy, "wb") as file:
-            file.truncate(os.path.getsize(layout.path))
+        blank(copy, os.path.getsize(layout.path))
         if maker == "dish":
             run(DISH, copy, "-c", "partition script -", stdin=theirs)
         else:
@@ -347,8 +344,7 @@ def foreign_tables(directory):
     path = os.path.join(directory, "foreign.img")
 
     def fresh(size=200):
-        with open(path, "wb") as file:
-            file.truncate(size * MIB)
+        blank(path, size * MiB)
 
     fresh()
     run("sgdisk", "-o", "-n", "1:0:+16M", "-t", "1:ef00", "-c", "1:EFI", "-n", "5:0:+20M", "-t", "5:8200", "-n",
@@ -421,8 +417,7 @@ def superfloppies(directory):
     for maker in makers:
         if not shutil.which(maker[0]):
             continue
-        with open(path, "wb") as file:
-            file.truncate(64 * MIB if maker[-1] != "12" else 4 * MIB)
+        blank(path, 64 * MiB if maker[-1] != "12" else 4 * MiB)
         run(*maker, path)
         if maker[0] == "mkfs.ext4":  # a boot sector with a signature in front of it
             with open(path, "r+b") as file:
@@ -444,8 +439,7 @@ def superfloppies(directory):
 
 def damage(directory, rng, count):
     path = os.path.join(directory, "damage.img")
-    with open(path, "wb") as file:
-        file.truncate(64 * MIB)
+    blank(path, 64 * MiB)
     dish(path, "partition init gpt", "partition add 10M esp EFI", "partition add 20M linux root",
          "partition add rest home home")
     whole = by_dish(path)[1]
@@ -455,7 +449,7 @@ def damage(directory, rng, count):
         start, length = rng.choice(places)
         at, bit = start + rng.randrange(length), 1 << rng.randrange(8)
         flip(path, at, bit)
-        done = dish(path, "partition verify", ok=(4,), options=("-r",))
+        dish(path, "partition verify", ok=(4,), options=("-r",))
         text = run("sgdisk", "-v", path, ok=None)
         check(TROUBLE.search(text.stdout + text.stderr), f"sgdisk does not mind a flip at {at}")
         check(by_dish(path)[1] == whole, f"a flipped bit at {at} changed the table")
@@ -479,19 +473,18 @@ def flip(path, at, bit):
 
 def grow(path):
     with open(path, "r+b") as file:
-        file.truncate(100 * MIB)
+        file.truncate(100 * MiB)
     dish(path, "partition verify", ok=(4,), options=("-r",))
     dish(path, "partition resize 3 rest")
     table, parts = by_dish(path)
-    check(sum(parts[3][:2]) == 100 * MIB // 512 - 33, f"the last partition does not reach the end: {parts}")
+    check(sum(parts[3][:2]) == 100 * MiB // 512 - 33, f"the last partition does not reach the end: {parts}")
     text = run("sgdisk", "-v", path)
     check("No problems found" in text.stdout and not TROUBLE.search(text.stdout + text.stderr), text.stdout)
 
 
 def conversions(directory):
     path = os.path.join(directory, "convert.img")
-    with open(path, "wb") as file:
-        file.truncate(300 * MIB)
+    blank(path, 300 * MiB)
     run("sfdisk", "-q", path, stdin="label: dos\n,40M,L\n,30M,c,*\n,150M,E\n,30M,83\n,20M,82\n,10M,8e\n")
     places = {p[:2] for n, p in by_dish(path)[1].items() if p[2] != "0x05"}
     dish(path, "partition convert gpt")

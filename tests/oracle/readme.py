@@ -7,22 +7,22 @@ import subprocess
 import sys
 import tempfile
 
-DISH = os.path.realpath(os.environ.get("DISH", "build/dish"))
+from _dish import DISH, fail, finish
+
 README = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../README.md")
-failures = []
 
 
 def dish(script, *arguments, status=0):
     done = subprocess.run([DISH, *arguments], input=script, capture_output=True, text=True)
     if done.returncode != status:
-        failures.append(f"exit status {done.returncode}, not {status}:\n{script}{done.stdout}{done.stderr}")
+        fail(f"exit status {done.returncode}, not {status}:\n{script}{done.stdout}{done.stderr}")
     return done.stdout
 
 
 def container(name):
     dish(f"create -f {name} a.{name} 64M\nmkfs vfat\nwrite /f made\ncheck\n")
     if dish("write /f changed\ncat /f\n", f"a.{name}") != "changed":
-        failures.append(f"{name}: the change is not there")
+        fail(f"{name}: the change is not there")
     dish("check --repair all\n", f"a.{name}")
 
 
@@ -31,7 +31,7 @@ def table(name):
          "partition verify\n")
     dish("partition delete 1\npartition repair\npartition verify\n", f"t-{name}.img")
     if '"number":2' not in dish("partition list\n", "--json", f"t-{name}.img").replace(" ", ""):
-        failures.append(f"{name}: partition 2 is not there")
+        fail(f"{name}: partition 2 is not there")
 
 
 def read_only_table(make):
@@ -64,7 +64,7 @@ def filesystem(*types):
             os.unlink("f.img")
         dish(f"create f.img {size}\nmkfs {kind}\nmkdir /d\nwrite /d/f made\nfsck\n")
         if dish("write /d/f changed\nmv /d/f /g\ncat /g\nfsck --repair\n", "f.img").split("\n")[0][:7] != "changed":
-            failures.append(f"{kind}: the change is not there")
+            fail(f"{kind}: the change is not there")
 
 
 LINES = {
@@ -87,10 +87,8 @@ with tempfile.TemporaryDirectory() as work:
     os.chdir(work)
     for row in rows:
         if row.strip() not in LINES and row.strip() != "BSD disklabel":
-            failures.append(f"no test for the line '{row}'")
+            fail(f"no test for the line '{row}'")
         elif row.strip() in LINES:
             LINES[row.strip()]()
     os.chdir("/")
-for failure in failures:
-    print("FAILED:", failure)
-sys.exit(1 if failures else 0)
+finish()

@@ -1,7 +1,7 @@
 /*
  * The two sides of a copy, private to the copying: a source is a walk whose files can be read, a target makes
- * files in a current directory. Each is implemented for images (copy_image.c) and the host (copy_from_host.c,
- * copy_to_host.c).
+ * files in a current directory. Each is implemented for images (copy_from_image.c, copy_to_image.c) and the
+ * host (copy_from_host.c, copy_to_host.c).
  */
 #ifndef DISH_COPY_ENDS_H
 #define DISH_COPY_ENDS_H
@@ -123,6 +123,8 @@ uint64_t copy_losses(const struct copy_tally *);
 
 bool copy_image_source(const struct copy_end *, const struct copy_options *, struct copy_source **,
                        struct error *) DISH_CHECKED;
+/* The extended attributes of a file in an image. */
+bool copy_image_xattrs(struct volume *, fs_id, copy_xattr_fn *emit, void *arg, struct error *) DISH_CHECKED;
 bool copy_host_source(const char *path, const struct copy_options *, struct copy_source **,
                       struct error *) DISH_CHECKED;
 

@@ -1,252 +1,14 @@
-/* The image sides of a copy: a tree of a volume as source and as target. */
+/* The image side of a copy as its target: files made in a volume. */
 #include "copy_ends.h"
 
 #include "acl.h"
 #include "alloc.h"
 #include "bytes.h"
+#include "name_list.h"
 #include "path.h"
-#include "report.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
-
-/* ---- source -------------------------------------------------------------------------------------------- */
-
-enum { MAX_NESTED = 40 };
-
-struct image_source {
-    struct copy_source base;
-    struct volume *volume;
-    const struct copy_options *options;
-    struct walk *walks[MAX_NESTED]; /* more than one: links to directories are followed */
-    unsigned depths[MAX_NESTED];    /* of each walk's start in the copy */
-    unsigned nested;
-    size_t prefix_len; /* of what is shown in front of a path */
-    struct walk_entry *at;
-    fs_id id; /* of the file that the item stands for, links followed */
-    struct copy_item item;
-};
-
-static unsigned walk_flags(const struct copy_options *options)
-{
-    return WALK_ATTR | (options->sorted ? WALK_SORTED : 0);
-}
-
-static bool source_failed(struct image_source *source, struct copy_item **out, struct error *err)
-{
-    if (err->kind == E_NOMEM || err->kind == E_INTERRUPTED)
-        return false;
-    source->item.event = WALK_FAULT;
-    source->item.fault = *err;
-    *out = &source->item;
-    return true;
-}
-
-/* The current entry is a link to be followed: to a file, which it becomes, or to a directory, which is
- * walked. */
-static bool follow_link(struct image_source *source, struct copy_item **out, struct error *err)
-{
-    struct copy_item *item = &source->item;
-    if (!path_lookup(source->volume, item->path + source->prefix_len, true, &source->id, err) ||
-        !file_attr(source->volume, source->id, &item->attr, err))
-        return source_failed(source, out, err);
-    *out = item;
-    if (!S_ISDIR(item->attr.mode) || !source->options->recursive)
-        return true;
-    for (unsigned i = 0; i < source->nested; i++)
-        if (walk_is_inside(source->walks[i], source->id)) {
-            fail(err, E_LOOP, "symbolic links make a loop here");
-            return source_failed(source, out, err);
-        }
-    if (source->nested == MAX_NESTED) {
-        fail(err, E_LOOP, "too many directories within each other are reached by symbolic links");
-        return source_failed(source, out, err);
-    }
-    unsigned depth = item->depth;
-    struct walk **walk = &source->walks[source->nested];
-    if (!walk_new(walk, source->volume, item->path, source->id, walk_flags(source->options), err))
-        return false;
-    source->depths[source->nested++] = depth;
-    return source->base.ops->next(&source->base, out, err);
-}
-
-static bool image_next(struct copy_source *base, struct copy_item **out, struct error *err)
-{
-    struct image_source *source = (struct image_source *)base;
-    struct copy_item *item = &source->item;
-    do {
-        if (!walk_next(source->walks[source->nested - 1], &source->at, err))
-            return false;
-        if (source->at->event != WALK_END || source->nested == 1)
-            break;
-        walk_free(source->walks[--source->nested]);
-    } while (true);
-    struct walk_entry *at = source->at;
-    *item = (struct copy_item){
-        .event = at->event,
-        .path = at->path,
-        .name = at->name,
-        .depth = at->depth + source->depths[source->nested - 1],
-        .attr = at->attr,
-        .space = (uint64_t)(uintptr_t)source->volume,
-        .fault = at->fault,
-    };
-    source->id = at->id;
-    *out = item;
-    bool follow = source->options->follow ||
-                  (item->depth == 0 && !source->options->recursive && !source->options->archive);
-    if (at->event == WALK_FILE && S_ISLNK(at->attr.mode) && follow)
-        return follow_link(source, out, err);
-    return true;
-}
-
-static void image_skip(struct copy_source *base)
-{
-    struct image_source *source = (struct image_source *)base;
-    walk_skip(source->walks[source->nested - 1]);
-}
-
-static bool image_readlink(struct copy_source *base, char **target, struct error *err)
-{
-    struct image_source *source = (struct image_source *)base;
-    return file_readlink(source->volume, source->id, target, err);
-}
-
-struct name_list {
-    char **names;
-    size_t count, capacity;
-    struct error *err;
-    bool ok;
-};
-
-static bool keep_name(const char *name, void *arg)
-{
-    struct name_list *list = arg;
-    list->ok = mem_grow(&list->names, &list->capacity, list->count + 1, sizeof *list->names, list->err);
-    if (!list->ok)
-        return false;
-    list->names[list->count] = mem_string(name, list->err);
-    list->ok = list->names[list->count] != NULL;
-    list->count += list->ok;
-    return list->ok;
-}
-
-static void names_list_free(struct name_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->names[i]);
-    free(list->names);
-}
-
-static bool emit_xattrs(struct volume *volume, fs_id id, copy_xattr_fn *emit, void *arg, struct error *err)
-{
-    struct name_list list = {.err = err, .ok = true};
-    bool ok = file_xattr_list(volume, id, keep_name, &list, err) && list.ok;
-    for (size_t i = 0; ok && i < list.count; i++) {
-        void *value = NULL;
-        size_t len;
-        ok = file_xattr_get(volume, id, list.names[i], &value, &len, err) &&
-             emit(arg, list.names[i], value, len, err);
-        free(value);
-    }
-    names_list_free(&list);
-    return ok;
-}
-
-static bool image_xattrs(struct copy_source *base, copy_xattr_fn *emit, void *arg, struct error *err)
-{
-    struct image_source *source = (struct image_source *)base;
-    return emit_xattrs(source->volume, source->id, emit, arg, err);
-}
-
-static bool image_open(struct copy_source *base, struct error *err)
-{
-    (void)base;
-    (void)err;
-    return true;
-}
-
-static bool image_run(struct copy_source *base, uint64_t off, uint64_t *len, bool *hole, struct error *err)
-{
-    struct image_source *source = (struct image_source *)base;
-    const struct fs_attr *attr = &source->item.attr;
-    *len = attr->size - off;
-    *hole = false;
-    if (attr->allocated >= attr->size || !source->volume->fs->driver->map)
-        return true;
-    struct extent run;
-    if (!file_map(source->volume, source->id, off, &run, err))
-        return false;
-    *hole = run.flags & (EXTENT_HOLE | EXTENT_ZERO | EXTENT_UNWRITTEN);
-    uint64_t end = off + MIN_OF(run.len, *len);
-    while (end < attr->size) {
-        if (!interrupt_check(err) || !file_map(source->volume, source->id, end, &run, err))
-            return false;
-        if (*hole != !!(run.flags & (EXTENT_HOLE | EXTENT_ZERO | EXTENT_UNWRITTEN)) || end - off >= 64 * MiB)
-            break;
-        end += MIN_OF(run.len, attr->size - end);
-    }
-    *len = end - off;
-    return true;
-}
-
-static bool image_read(struct copy_source *base, uint64_t off, void *buf, size_t n, size_t *got,
-                       struct error *err)
-{
-    struct image_source *source = (struct image_source *)base;
-    uint64_t size = source->item.attr.size;
-    *got = off < size ? (size_t)MIN_OF(n, size - off) : 0;
-    return file_read_inside(source->volume, source->id, off, buf, *got, err);
-}
-
-static void image_close(struct copy_source *base)
-{
-    (void)base;
-}
-
-static void image_source_free(struct copy_source *base)
-{
-    struct image_source *source = (struct image_source *)base;
-    while (source->nested)
-        walk_free(source->walks[--source->nested]);
-    free(source);
-}
-
-static const struct copy_source_ops image_source_ops = {
-    .next = image_next,
-    .skip = image_skip,
-    .readlink = image_readlink,
-    .xattrs = image_xattrs,
-    .open = image_open,
-    .run = image_run,
-    .read = image_read,
-    .close = image_close,
-    .free = image_source_free,
-};
-
-bool copy_image_source(const struct copy_end *end, const struct copy_options *options,
-                       struct copy_source **out, struct error *err)
-{
-    fs_id id;
-    if (!path_lookup(end->volume, end->path, false, &id, err))
-        return false;
-    struct image_source *source = mem_new(sizeof *source, err);
-    if (!source)
-        return false;
-    source->base = (struct copy_source){.ops = &image_source_ops, .driver = end->volume->fs->driver};
-    source->volume = end->volume;
-    source->options = options;
-    source->prefix_len = strlen(end->shown) - strlen(end->path);
-    if (!walk_new(&source->walks[0], end->volume, end->shown, id, walk_flags(options), err)) {
-        free(source);
-        return false;
-    }
-    source->nested = 1;
-    *out = &source->base;
-    return true;
-}
-
-/* ---- target -------------------------------------------------------------------------------------------- */
 
 struct image_dir {
     fs_id id;
@@ -410,7 +172,7 @@ static bool image_begin(struct copy_target *base, const char *name, const struct
                     (unsigned long long)base->limits->max_file_size);
     if (!target_find(target, name, &id, &there, err))
         return false;
-    if (there && (!file_attr(target->volume, id, &old, err)))
+    if (there && !file_attr(target->volume, id, &old, err))
         return false;
     if (there && S_ISREG(old.mode) && !base->options->mirror) {
         target->current = id;
@@ -488,7 +250,6 @@ static bool image_finish(struct copy_target *base, const struct fs_attr *attr, u
                          struct error *err)
 {
     struct image_target *target = (struct image_target *)base;
-    struct fs_attr now;
     if (size != UINT64_MAX && !file_truncate(target->volume, target->current, size, err))
         return false;
     if (!target->replaced)
@@ -496,10 +257,9 @@ static bool image_finish(struct copy_target *base, const struct fs_attr *attr, u
     if (copy_keeps(base->options))
         return file_setattr(target->volume, target->current, attr, attr_mask(target), err);
     if (base->options->mode || base->options->set_uid || base->options->set_gid) {
-        now = *attr;
         unsigned mask = (base->options->mode ? ATTR_MODE : 0) | (base->options->set_uid ? ATTR_UID : 0) |
                         (base->options->set_gid ? ATTR_GID : 0);
-        if (!file_setattr(target->volume, target->current, &now, mask, err))
+        if (!file_setattr(target->volume, target->current, attr, mask, err))
             return false;
     }
     return file_modified(target->volume, target->current, err);
@@ -584,12 +344,12 @@ static bool image_held_xattrs(struct copy_target *base, const char *name, copy_x
     struct image_target *target = (struct image_target *)base;
     fs_id id = here(target)->id;
     return (!*name || file_lookup(target->volume, id, name, &id, err)) &&
-           emit_xattrs(target->volume, id, emit, arg, err);
+           copy_image_xattrs(target->volume, id, emit, arg, err);
 }
 
 static bool list_entry(const struct fs_entry *entry, void *arg)
 {
-    return keep_name(entry->name, arg);
+    return name_list_add(entry->name, arg);
 }
 
 static bool image_list(struct copy_target *base, bool (*emit)(void *arg, const char *name, struct error *),
@@ -600,7 +360,7 @@ static bool image_list(struct copy_target *base, bool (*emit)(void *arg, const c
     bool ok = file_readdir(target->volume, here(target)->id, list_entry, &list, err) && list.ok;
     for (size_t i = 0; ok && i < list.count; i++)
         ok = emit(arg, list.names[i], err);
-    names_list_free(&list);
+    name_list_free(&list);
     return ok;
 }
 

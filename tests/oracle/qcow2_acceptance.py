@@ -12,40 +12,19 @@ import subprocess
 import tempfile
 import time
 
-DISH = os.environ.get('DISH', 'dish')
-LONG = os.environ.get('LONG') == '1'
+from _dish import DISH, LONG
+from _qcow2 import clean, described, expect, run
+
 MIX = (1 << 30) if LONG else (24 << 20)
 
 
-def run(*args, expect=0):
-    done = subprocess.run(args, capture_output=True, text=True, errors='replace')
-    if expect is not None and done.returncode != expect:
-        raise SystemExit(f'{args}: exit status {done.returncode}\n{done.stdout}{done.stderr}')
-    return done
-
-
-def dish(*args, expect=0):
-    return run(DISH, *args, expect=expect)
-
-
-def expect(condition, what):
-    if not condition:
-        raise SystemExit(what)
-
-
-def clean(image, what):
-    found = run('qemu-img', 'check', image, expect=None)
-    expect(found.returncode == 0, f'{what}: qemu-img check says {found.returncode}\n{found.stdout}{found.stderr}')
+def dish(*args, status=0):
+    return run(DISH, *args, status=status)
 
 
 def digest(path):
     with open(path, 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
-
-
-def info(image):
-    report = json.loads(run('qemu-img', 'info', '--output=json', image).stdout)
-    return {key: report.get(key) for key in ('virtual-size', 'cluster-size', 'format-specific')}
 
 
 def remove(*paths):
@@ -62,8 +41,8 @@ def make(size, text):
     dish('--', 'create', *words, 'mine.qcow2', str(size))
     run('qemu-img', 'create', '-q', '-f', 'qcow2', *words, 'twin.qcow2', str(size))
     clean('mine.qcow2', f'create {text} {size}')
-    expect(info('mine.qcow2') == info('twin.qcow2'),
-           f'create {text} {size}: {info("mine.qcow2")}\nis not {info("twin.qcow2")}')
+    expect(described('mine.qcow2') == described('twin.qcow2'),
+           f'create {text} {size}: {described("mine.qcow2")}\nis not {described("twin.qcow2")}')
 
 
 def creation():
@@ -82,9 +61,9 @@ def creation():
     for text in ('cluster_size=256', 'cluster_size=4M', 'refcount_bits=3', 'refcount_bits=128', 'compat=0.10,refcount_bits=8',
                  'compat=0.10,extended_l2=on', 'cluster_size=8k,extended_l2=on', 'backing_file=base.raw',
                  'backing_file=base.raw,backing_fmt=raw,preallocation=metadata', 'nonsense=1'):
-        done = dish('--', 'create', '-o', text, 'bad.qcow2', '1M', expect=None)
+        done = dish('--', 'create', '-o', text, 'bad.qcow2', '1M', status=None)
         expect(done.returncode == 1 and not os.path.exists('bad.qcow2'), f'create {text}: {done.returncode}, or a file is left')
-    done = dish('--', 'create', '-o', 'cluster_size=512', 'bad.qcow2', '129G', expect=None)
+    done = dish('--', 'create', '-o', 'cluster_size=512', 'bad.qcow2', '129G', status=None)
     expect(done.returncode == 1 and not os.path.exists('bad.qcow2'), 'create 129G: made, or a file is left')
 
 
@@ -137,7 +116,7 @@ def reading():
 def compression():
     remove('mine.qcow2', 'twin.qcow2')
     for words in ([], ['-o', 'compression_type=zstd'], ['-o', 'cluster_size=4k'], ['-o', 'cluster_size=2M']):
-        dish('--', 'convert', '-c', *words, 'mix.raw', 'mine.qcow2', expect=0)
+        dish('--', 'convert', '-c', *words, 'mix.raw', 'mine.qcow2', status=0)
         run('qemu-img', 'convert', '-c', '-O', 'qcow2', *words, 'mix.raw', 'twin.qcow2')
         clean('mine.qcow2', f'convert -c {words}')
         run('qemu-img', 'compare', 'mine.qcow2', 'mix.raw')
@@ -166,7 +145,7 @@ def backing():
         run('qemu-img', 'create', '-q', '-f', 'qcow2', name, '1M')
         run('qemu-img', 'rebase', '-u', '-b', other, '-F', 'qcow2', name)
     start = time.monotonic()
-    done = dish('a.qcow2', '--', 'info', expect=3)
+    done = dish('a.qcow2', '--', 'info', status=3)
     expect('loop' in done.stderr and time.monotonic() - start < 5, f'a loop: {done.stderr}')
     # What a base names whose own format was only guessed is not opened.
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-b', 'over.qcow2', '-F', 'qcow2', 'middle.qcow2')
@@ -229,22 +208,22 @@ def refused():
             file.write(data)
         before, what = digest('h.qcow2'), f'header {off} = {data.hex()}'
         for words in (['-c', 'info'], ['-c', 'qcow2-info -v']):
-            done = dish(*words, 'h.qcow2', expect=3)
+            done = dish(*words, 'h.qcow2', status=3)
             expect('cluster size' in done.stdout and text in done.stderr, f'{what}: {words}: {done.stdout}{done.stderr}')
         for words in (['-c', 'show qcow2.header'], ['-c', 'show qcow2.header', '-c', 'echo looked']):
             expect('refcount_table_offset' in dish(*words, 'h.qcow2').stdout, f'{what}: show')
         for words in (['-c', 'echo nothing'], ['-c', 'ls /'], ['-c', 'show qcow2.header', '-c', 'cat 0:'], ['-c', 'convert h.qcow2 o.raw'],
                       ['-c', 'resize 2M'], ['-c', 'write --at=0 0: x'], ['-c', 'create new.qcow2 1M']):
-            expect(text in dish(*words, 'h.qcow2', expect=3).stderr, f'{what}: {words}')
+            expect(text in dish(*words, 'h.qcow2', status=3).stderr, f'{what}: {words}')
         expect(not os.path.exists('new.qcow2'), f'{what}: a script beside a refused image made something')
-        found = dish('--', 'compare', 'h.qcow2', 't.qcow2', expect=1)
+        found = dish('--', 'compare', 'h.qcow2', 't.qcow2', status=1)
         expect(text in found.stderr, f'{what}: compare: {found.stderr}')
-        found = dish('h.qcow2', '--', 'check', expect=4)
+        found = dish('h.qcow2', '--', 'check', status=4)
         expect(text in found.stdout, f'{what}: check: {found.stdout}')
         dish('-c', 'check --repair=all', '-c', 'cat 0: > seen', '-c', 'undo', '-c', '-check', '-c', 'redo', '-c', 'undo', 'h.qcow2')
         expect(digest('h.qcow2') == before, f'{what}: a repair that was taken back changed the file')
-        dish('-c', 'open h.qcow2', expect=1)
-        dish('-c', 'open --check h.qcow2', '-c', 'ls', expect=3)
+        dish('-c', 'open h.qcow2', status=1)
+        dish('-c', 'open --check h.qcow2', '-c', 'ls', status=3)
         dish('-c', 'open --check h.qcow2', '-c', 'check --repair=all')
         clean('h.qcow2', f'{what}: after the repair')
         run('qemu-img', 'compare', 'h.qcow2', 't.qcow2')
@@ -259,18 +238,18 @@ def refused():
     # A backing file that is not there: the image itself can be checked, and be told of another one.
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-u', '-b', 'gone.raw', '-F', 'raw', 'h.qcow2', '1M')
     dish('-c', 'check', 'h.qcow2')
-    expect('gone.raw' in dish('-c', 'info', 'h.qcow2', expect=3).stderr, 'info over a missing backing file')
-    dish('-c', 'rebase -u -b other.raw -F raw', '-c', 'qcow2-info', 'h.qcow2', expect=3)
+    expect('gone.raw' in dish('-c', 'info', 'h.qcow2', status=3).stderr, 'info over a missing backing file')
+    dish('-c', 'rebase -u -b other.raw -F raw', '-c', 'qcow2-info', 'h.qcow2', status=3)
     dish('-c', 'rebase -u -b other.raw -F raw', 'h.qcow2')
     expect('other.raw' in run('qemu-img', 'info', 'h.qcow2').stdout, 'rebase -u to a missing file')
-    dish('-c', 'rebase -b third.raw -F raw', 'h.qcow2', expect=3)
+    dish('-c', 'rebase -b third.raw -F raw', 'h.qcow2', status=3)
     dish('-c', 'rebase -u -b ""', '-c', 'cat 0: > seen', 'h.qcow2')
     clean('h.qcow2', 'rebase -u')
     # Data kept elsewhere is no fault of the image.
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'data_file=elsewhere.raw', 'h.qcow2', '1M')
     os.unlink('elsewhere.raw')
     dish('-c', 'info', '-c', 'check', '-c', 'qcow2-info', 'h.qcow2')
-    expect('--allow-data-file' in dish('-c', 'cat 0:', 'h.qcow2', expect=3).stderr, 'reading without the data file')
+    expect('--allow-data-file' in dish('-c', 'cat 0:', 'h.qcow2', status=3).stderr, 'reading without the data file')
 
 
 # ---- snapshots ----
@@ -298,7 +277,7 @@ def snapshots():
     run('cmp', 's1.raw', 'back.raw')
     step('apply s1', 'snapshot', 'apply', 's1')
     run('qemu-img', 'compare', 's.qcow2', 's1.raw')
-    dish('s.qcow2', '--', 'stat', '/two', expect=1)
+    dish('s.qcow2', '--', 'stat', '/two', status=1)
     step('delete s2', 'snapshot', 'delete', 's2')
     step('resize', 'resize', '24M')
     run('qemu-img', 'convert', '-l', 's1', '-O', 'raw', 's.qcow2', 'back.raw')
@@ -307,12 +286,12 @@ def snapshots():
     run('cmp', 's1.raw', 'now.raw')
     dish('-r', 's.qcow2', '--', 'snapshot', 'convert', 's1', 'then.raw')
     run('cmp', 's1.raw', 'then.raw')
-    dish('s.qcow2', '--', 'snapshot', 'convert', 's1', 'then.raw', expect=1)
+    dish('s.qcow2', '--', 'snapshot', 'convert', 's1', 'then.raw', status=1)
     # One bit cannot count two users.
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'refcount_bits=1', 'one.qcow2', '1M')
     run('qemu-io', '-c', 'write 0 64k', 'one.qcow2')
     before = digest('one.qcow2')
-    dish('one.qcow2', '--', 'snapshot', 'create', 's', expect=1)
+    dish('one.qcow2', '--', 'snapshot', 'create', 's', status=1)
     clean('one.qcow2', 'refused snapshot')
     expect(digest('one.qcow2') == before, 'a refused snapshot changed the file')
 

@@ -12,36 +12,25 @@ import subprocess
 import sys
 import tempfile
 
-DISH = os.environ.get('DISH', 'dish')
-BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
-LONG = os.environ.get('LONG') == '1'
-
-
-def run(*args, check=True):
-    return subprocess.run(args, capture_output=True, text=True, check=check)
+from _dish import DISH, LONG, poke
+from _qcow2 import BLKCAT, run
 
 
 def ours(image, *args):
     """(damage, leaks, errors, damage fixed, leaks fixed) or None when it failed."""
-    out = run(BLKCAT, image, 'check', *args, check=False)
+    out = run(BLKCAT, image, 'check', *args, status=None)
     if out.returncode != 0:
         return None, out.stderr
     return tuple(int(word) for word in out.stdout.strip().splitlines()[-1].split()), out.stdout
 
 
 def qemu(image):
-    out = run('qemu-img', 'check', '--output=json', image, check=False)
+    out = run('qemu-img', 'check', '--output=json', image, status=None)
     try:
         report = json.loads(out.stdout)
     except ValueError:
         return None, out.returncode
     return (report.get('corruptions', 0), report.get('leaks', 0)), out.returncode
-
-
-def poke(image, off, data):
-    with open(image, 'r+b') as file:
-        file.seek(off)
-        file.write(data)
 
 
 def readable(image, size, step):
@@ -64,7 +53,7 @@ def repaired(image, size, step, what):
     first_text = text
     found, rc = qemu(image)
     if rc != 0:
-        raise SystemExit(f'{what}: after our repair qemu-img check says {rc} {found}\n{run("qemu-img", "check", image, check=False).stdout}{text}')
+        raise SystemExit(f'{what}: after our repair qemu-img check says {rc} {found}\n{run("qemu-img", "check", image, status=None).stdout}{text}')
     again, text = ours(image)
     if again[:3] != (0, 0, 0):
         raise SystemExit(f'{what}: after our repair our check says {again}\n{text}')
@@ -83,16 +72,16 @@ def repaired(image, size, step, what):
 
 def same_verdict(image, what):
     """`check --qemu-status` has the exit status and the closing words of qemu-img check."""
-    mine, theirs = run(DISH, '-q', image, '--', 'check', '--qemu-status', check=False), run('qemu-img', 'check', image, check=False)
+    mine, theirs = run(DISH, '-q', image, '--', 'check', '--qemu-status', status=None), run('qemu-img', 'check', image, status=None)
     words = ''.join(line for line in mine.stdout.splitlines(True) if not line.startswith(('ERROR', 'Leaked')))
     if (mine.returncode, words) != (theirs.returncode, theirs.stdout):
         raise SystemExit(f'{what}: check --qemu-status: {mine.returncode}\n{mine.stdout}{mine.stderr}QEMU: {theirs.returncode}\n{theirs.stdout}')
     lines = [sum(line.startswith(word) for line in mine.stdout.splitlines()) for word in ('ERROR', 'Leaked')]
-    json_mine = run(DISH, '-q', '--json', image, '--', 'check', '--qemu-status', check=False)
+    json_mine = run(DISH, '-q', '--json', image, '--', 'check', '--qemu-status', status=None)
     report = json.loads(json_mine.stdout)
     if json_mine.returncode != theirs.returncode or lines != [report.get('corruptions', 0), report.get('leaks', 0)]:
         raise SystemExit(f'{what}: check --qemu-status --json: {json_mine.returncode} {json_mine.stdout}{mine.stdout}')
-    plain = run(DISH, '-q', image, '--', 'check', '--container', check=False).returncode
+    plain = run(DISH, '-q', image, '--', 'check', '--container', status=None).returncode
     if plain != (4 if theirs.returncode else 0):
         raise SystemExit(f'{what}: check: {plain}')
 
@@ -102,7 +91,7 @@ def command_repairs(image, what):
     copy = image + '.copy'
     shutil.copy(image, copy)
     before = readable(copy, 1 << 20, 65536)
-    done = run(DISH, '-q', copy, '--', 'check', '-r', 'all', '--container', check=False)
+    done = run(DISH, '-q', copy, '--', 'check', '-r', 'all', '--container', status=None)
     if done.returncode != 0 or qemu(copy)[1] != 0:
         raise SystemExit(f'{what}: check -r all: {done.returncode} {done.stdout}{done.stderr}')
     for i, (old, new) in enumerate(zip(before, readable(copy, 1 << 20, 65536))):
@@ -146,13 +135,13 @@ def known_faults(work):
     # Leaks only: repaired by the small repair, too.
     shutil.copy(base, image)
     poke(image, 0x40000, word(1))
-    said = run(DISH, '-q', image, '--', 'check', '--qemu-status', '--repair=leaks', check=False)
+    said = run(DISH, '-q', image, '--', 'check', '--qemu-status', '--repair=leaks', status=None)
     if said.returncode != 0 or '    1 leaked clusters\n    0 corruptions\n' not in said.stdout or qemu(image)[1] != 0:
         raise SystemExit(f'leaks: not mended by "leaks": {said.stdout}{said.stderr}')
     same_verdict(image, 'repaired')
     raw = os.path.join(work, 'plain.raw')
     run('qemu-img', 'create', '-q', '-f', 'raw', raw, '1M')
-    if run(DISH, raw, '--', 'check', '--qemu-status', check=False).returncode != 63:
+    if run(DISH, raw, '--', 'check', '--qemu-status', status=None).returncode != 63:
         raise SystemExit('a raw image is not refused with 63')
 
 

@@ -5,47 +5,27 @@ import os
 import random
 import shutil
 import struct
-import subprocess
 import tempfile
 
-DISH = os.environ.get('DISH', 'dish')
-LONG = os.environ.get('LONG') == '1'
+from _dish import DISH, LONG
+from _qcow2 import clean, run, same
 
 
-def run(*args, expect=0):
-    done = subprocess.run(args, capture_output=True, text=True)
-    if expect is not None and done.returncode != expect:
-        raise SystemExit(f'{args}: exit status {done.returncode}\n{done.stdout}{done.stderr}')
-    return done
+def dish(*args, status=0):
+    return run(DISH, *args, status=status)
 
 
-def dish(*args, expect=0):
-    return run(DISH, *args, expect=expect)
+def ours(image, *command, options=(), status=0):
+    return json.loads(dish('--json', *options, image, '--', *command, status=status).stdout)
 
 
-def ours(image, *command, options=(), expect=0):
-    return json.loads(dish('--json', *options, image, '--', *command, expect=expect).stdout)
-
-
-def theirs(*command, expect=0):
-    return json.loads(run('qemu-img', command[0], '--output=json', *command[1:], expect=expect).stdout)
+def theirs(*command, status=0):
+    return json.loads(run('qemu-img', command[0], '--output=json', *command[1:], status=status).stdout)
 
 
 def equal(what, mine, qemu):
     if mine != qemu:
         raise SystemExit(f'{what}: we say\n{json.dumps(mine)[:3000]}\nQEMU says\n{json.dumps(qemu)[:3000]}')
-
-
-def clean(image, what):
-    found = run('qemu-img', 'check', image, expect=None)
-    if found.returncode != 0:
-        raise SystemExit(f'{what}: qemu-img check says {found.returncode}\n{found.stdout}{found.stderr}')
-
-
-def same(a, b, what):
-    found = run('qemu-img', 'compare', a, b, expect=None)
-    if found.returncode != 0:
-        raise SystemExit(f'{what}: {found.stdout}{found.stderr}')
 
 
 def create(image, size, options='', backing=None, backing_format='qcow2'):
@@ -142,8 +122,8 @@ def info_parity(image):
             equal(f'info {image}: {key}', mine.get(key), qemu[key])
 
 
-def check_parity(image, expect=0, ours_expect=0):
-    mine, qemu = ours(image, 'check', '--container', expect=ours_expect), theirs('check', image, expect=expect)
+def check_parity(image, status=0, ours_expect=0):
+    mine, qemu = ours(image, 'check', '--container', status=ours_expect), theirs('check', image, status=status)
     for key in qemu:
         equal(f'check {image}: {key}', mine.get(key), qemu[key])
 
@@ -168,7 +148,7 @@ def measure_sizes():
         for options in ('cluster_size=64k', 'cluster_size=2M', 'extended_l2=on', 'refcount_bits=1', 'refcount_bits=64'):
             mine = json.loads(dish('--json', '--', 'measure', '-o', options, str(size)).stdout)
             equal(f'measure {size} {options}', mine, theirs('measure', '-O', 'qcow2', '-o', options, '--size', str(size)))
-    dish('--', 'measure', '-o', 'cluster_size=512', '1T', expect=1)
+    dish('--', 'measure', '-o', 'cluster_size=512', '1T', status=1)
 
 
 def snapshots_and_bitmaps():
@@ -283,7 +263,7 @@ def refusals():
     before = open('r.qcow2', 'rb').read()
     for words in (['rebase'], ['rebase', '-b', 'i0.qcow2'], ['rebase', '-b', 'nosuch.qcow2', '-F', 'qcow2'],
                   ['rebase', '-b', 'r.qcow2', '-F', 'qcow2'], ['commit-backing']):
-        if dish('r.qcow2', '--', *words, expect=None).returncode in (0, 139, 134):
+        if dish('r.qcow2', '--', *words, status=None).returncode in (0, 139, 134):
             raise SystemExit(f'{words}: not refused')
         if open('r.qcow2', 'rb').read() != before:
             raise SystemExit(f'{words}: refused, but the file has changed')

@@ -4,12 +4,12 @@ becomes as short as its contents allow, and what qemu-img reads out of it stays 
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 
-DISH = os.environ.get('DISH', 'dish')
-LONG = os.environ.get('LONG') == '1'
+from _dish import DISH, LONG, content
+from _qcow2 import run
+
 VARIANTS = [
     'cluster_size=512', 'cluster_size=4k', 'cluster_size=64k', 'cluster_size=4k,refcount_bits=1', 'cluster_size=512,refcount_bits=64',
     'cluster_size=4k,compat=0.10', 'cluster_size=16k,extended_l2=on', 'cluster_size=4k,lazy_refcounts=on', 'cluster_size=2M',
@@ -18,27 +18,15 @@ VARIANTS = [
 ]
 
 
-def run(*args, status=0):
-    done = subprocess.run(args, capture_output=True, input=b'')
-    if status is not None and done.returncode != status:
-        raise SystemExit(f'{args}: exit status {done.returncode}\n{done.stdout.decode(errors="replace")}{done.stderr.decode(errors="replace")}')
-    return done
-
-
-def content(path):
-    with open(path, 'rb') as file:
-        return file.read()
-
-
 def check(image, what):
     found = run('qemu-img', 'check', '--output=json', image, status=None)
     if found.returncode:
-        raise SystemExit(f'{what}: qemu-img check says {found.returncode}\n{run("qemu-img", "check", image, status=None).stdout.decode()}')
+        raise SystemExit(f'{what}: qemu-img check says {found.returncode}\n{run("qemu-img", "check", image, status=None).stdout}')
     return json.loads(found.stdout)
 
 
 def snapshots(image):
-    return [line.split()[1] for line in run('qemu-img', 'snapshot', '-l', image).stdout.decode().splitlines()[2:]]
+    return [line.split()[1] for line in run('qemu-img', 'snapshot', '-l', image).stdout.splitlines()[2:]]
 
 
 def everything(image, options):

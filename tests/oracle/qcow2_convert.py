@@ -4,40 +4,14 @@ files; and amend to version 2 of images whose snapshots hold zero clusters. Judg
 import json
 import os
 import random
-import subprocess
 import tempfile
 
-DISH = os.environ.get('DISH', 'dish')
-
-
-def run(*args, status=0):
-    done = subprocess.run(args, capture_output=True, text=True, input='')
-    if status is not None and done.returncode != status:
-        raise SystemExit(f'{args}: exit status {done.returncode}\n{done.stdout}{done.stderr}')
-    return done
+from _dish import DISH, content
+from _qcow2 import clean, expect, run, same
 
 
 def dish(*args, status=0):
     return run(DISH, '-q', '--', *args, status=status)
-
-
-def expect(condition, what):
-    if not condition:
-        raise SystemExit(what)
-
-
-def same(a, b, what):
-    found = run('qemu-img', 'compare', a, b, status=None)
-    expect(found.returncode == 0, f'{what}: {found.stdout}{found.stderr}')
-
-
-def clean(image):
-    run('qemu-img', 'check', image)
-
-
-def content(path):
-    with open(path, 'rb') as file:
-        return file.read()
 
 
 def source(path, seed, size=4 << 20):

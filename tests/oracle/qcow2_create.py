@@ -1,23 +1,16 @@
 #!/usr/bin/env python3
 """Images made by us are clean in QEMU and described by it as its own twins are; impossible ones leave no file."""
 import itertools
-import json
 import os
 import subprocess
-import sys
 import tempfile
 
-BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
-LONG = os.environ.get('LONG') == '1'
+from _dish import LONG
+from _qcow2 import BLKCAT, described
 
 
 def run(*args):
     return subprocess.run(args, capture_output=True, text=True)
-
-
-def info(image):
-    report = json.loads(run('qemu-img', 'info', '--output=json', image).stdout)
-    return {key: report.get(key) for key in ('virtual-size', 'cluster-size', 'format-specific')}
 
 
 def compare(work, size, options):
@@ -35,8 +28,8 @@ def compare(work, size, options):
     check = run('qemu-img', 'check', mine)
     if check.returncode != 0:
         raise SystemExit(f'{text} {size}: qemu-img check says {check.returncode}\n{check.stdout}{check.stderr}')
-    if info(mine) != info(twin):
-        raise SystemExit(f'{text} {size}: {info(mine)}\nis not {info(twin)}')
+    if described(mine) != described(twin):
+        raise SystemExit(f'{text} {size}: {described(mine)}\nis not {described(twin)}')
 
 
 def main():

@@ -7,18 +7,14 @@ import struct
 import subprocess
 import tempfile
 
-DISH = os.path.realpath(os.environ.get('DISH', 'build/dish'))
-SANITIZED = os.environ.get('SANITIZED') == '1'
+from _dish import DISH, SANITIZED
+from _qcow2 import expect
+
 COPIED, COMPRESSED = 1 << 63, 1 << 62
 
 
 def run(*args, data=None):
     return subprocess.run(args, input=data, capture_output=True, text=True, errors='replace')
-
-
-def expect(condition, what):
-    if not condition:
-        raise SystemExit(what)
 
 
 def make(options, size, *writes):

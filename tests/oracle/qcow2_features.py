@@ -14,27 +14,15 @@ import sys
 import tempfile
 import time
 
-BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
+from _dish import poke
+from _qcow2 import BLKCAT, clean, expect, run
 
 
-def run(*args, ok=True):
-    out = subprocess.run([str(arg) for arg in args], capture_output=True, text=True)
-    if ok and out.returncode != 0:
-        raise SystemExit(f'{" ".join(map(str, args))}: {out.returncode}\n{out.stdout}{out.stderr}')
-    return out
-
-
-def blkcat(image, *commands, ok=True):
+def blkcat(image, *commands, status=0):
     words = []
     for command in commands:
         words += ([','] if words else []) + command.split()
-    return run(BLKCAT, image, *words, ok=ok)
-
-
-def clean(image, what=''):
-    out = run('qemu-img', 'check', image, ok=False)
-    if out.returncode != 0:
-        raise SystemExit(f'{what}: qemu-img check says {out.returncode}\n{out.stdout}{out.stderr}')
+    return run(BLKCAT, image, *words, status=status)
 
 
 def contents(image, *options):
@@ -45,17 +33,6 @@ def contents(image, *options):
 def ours(image, name=None):
     blkcat(image, f'snapshot open {name} ours.raw' if name else 'dump ours.raw')
     return hashlib.sha256(open('ours.raw', 'rb').read()).hexdigest()
-
-
-def expect(condition, what):
-    if not condition:
-        raise SystemExit(what)
-
-
-def poke(image, off, data):
-    with open(image, 'r+b') as file:
-        file.seek(off)
-        file.write(data)
 
 
 def mixed(path, size, seed):
@@ -109,7 +86,7 @@ def snapshots():
         expect(contents(image) == theirs, f'{options}: applying a snapshot of QEMU gave something else')
         os.unlink(image)
     blkcat('one.qcow2', 'create 1M refcount_bits=1', 'write 0 64k 1')
-    expect(blkcat('one.qcow2', 'snapshot create s', ok=False).returncode != 0, 'a snapshot with 1-bit refcounts')
+    expect(blkcat('one.qcow2', 'snapshot create s', status=None).returncode != 0, 'a snapshot with 1-bit refcounts')
     clean('one.qcow2')
     os.unlink('one.qcow2')
 
@@ -122,7 +99,7 @@ def bitmaps_of(image):
 def dirty(image, name):
     """Set runs of a bitmap as QEMU reads them."""
     out = run('qemu-img', 'map', '--output=json', '--image-opts',
-              f'driver=qcow2,file.filename={image}', ok=False)
+              f'driver=qcow2,file.filename={image}', status=None)
     del out
     address = f'unix:{os.getcwd()}/nbd.sock'
     server = subprocess.Popen(['qemu-nbd', '-k', f'{os.getcwd()}/nbd.sock', '-r', '-f', 'qcow2', '-B', name, image])
@@ -264,9 +241,9 @@ def amend():
     report = json.loads(run('qemu-img', 'info', '--output=json', 'a.qcow2').stdout)['format-specific']['data']
     expect(report['compat'] == '1.1' and report['refcount-bits'] == 16, f'amend: {report}')
     for options in ('cluster_size=4k', 'extended_l2=on', 'compression_type=zstd', 'data_file=x'):
-        expect(blkcat('a.qcow2', f'amend {options}', ok=False).returncode != 0, f'amend {options} was not refused')
+        expect(blkcat('a.qcow2', f'amend {options}', status=None).returncode != 0, f'amend {options} was not refused')
     blkcat('a.qcow2', 'snapshot create s')
-    expect(blkcat('a.qcow2', 'amend refcount_bits=1', ok=False).returncode != 0, 'too narrow refcounts were not refused')
+    expect(blkcat('a.qcow2', 'amend refcount_bits=1', status=None).returncode != 0, 'too narrow refcounts were not refused')
     clean('a.qcow2')
     blkcat('a.qcow2', 'snapshot delete s', 'write 0 1M 0', 'write 2M 1M 0', 'compact')
     clean('a.qcow2')
@@ -306,18 +283,18 @@ def overlaps():
         shutil.copy('t.qcow2', 'v.qcow2')
         poke('v.qcow2', 0x40000, struct.pack('>Q', 0x8000000000000000 | target))
         before = open('v.qcow2', 'rb').read()
-        out = blkcat('v.qcow2', 'write 0 64k 1', ok=False)
+        out = blkcat('v.qcow2', 'write 0 64k 1', status=None)
         expect(out.returncode == 1 and 'overlaps' in out.stderr, f'{target:#x}: {out.stderr}')
         after = open('v.qcow2', 'rb').read()
         expect(after[:72] == before[:72] and after[80:] == before[80:], f'{target:#x}: more than the mark changed')
         expect(after[79] & 2, f'{target:#x}: the corrupt bit is not set')
         blkcat('v.qcow2', 'read 64k 64k 17')
-        expect(blkcat('v.qcow2', 'write 0 64k 1', ok=False).returncode == 1, f'{target:#x}: written again')
+        expect(blkcat('v.qcow2', 'write 0 64k 1', status=None).returncode == 1, f'{target:#x}: written again')
 
 
 def lazy():
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'lazy_refcounts=on', 'l.qcow2', '1M')
-    run('qemu-io', '-c', 'write -P 1 0 64k', '-c', 'flush', '-c', 'sigraise 9', 'l.qcow2', ok=False)
+    run('qemu-io', '-c', 'write -P 1 0 64k', '-c', 'flush', '-c', 'sigraise 9', 'l.qcow2', status=None)
     before = open('l.qcow2', 'rb').read()
     expect(before[79] & 1, 'QEMU left no dirty image')
     run(BLKCAT, '-r', 'l.qcow2', 'read', '0', '64k', '1')

@@ -22,10 +22,9 @@ import zlib
 
 import _qcow2_images as images
 
-DISH = os.path.realpath(os.environ.get('DISH', 'build/dish'))
-BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
-LONG = os.environ.get('LONG') == '1'
-SANITIZED = os.environ.get('SANITIZED') == '1'
+from _dish import DISH, LONG, SANITIZED
+from _qcow2 import BLKCAT
+
 CASES = 3000 if LONG else 40
 PER_IMAGE = 8  # mutations of one valid image
 SECONDS, MEMORY, SPACE = 5, 256 << 20, 512 << 20

@@ -6,55 +6,20 @@ import json
 import os
 import random
 import re
-import shutil
 import struct
-import subprocess
 import tempfile
 
-DISH = os.environ.get('DISH', 'dish')
-LONG = os.environ.get('LONG') == '1'
-
-
-def run(*args, status=0, stdin=None, env=None):
-    done = subprocess.run(args, capture_output=True, input=stdin or b'', env=env)
-    if status is not None and done.returncode != status:
-        raise SystemExit(f'{args}: exit status {done.returncode}\n{stdin.decode()[-2000:] if stdin else ""}\n'
-                         f'{done.stdout.decode(errors="replace")[-2000:]}{done.stderr.decode(errors="replace")[-2000:]}')
-    return done
+from _dish import DISH, LONG, content, poke
+from _qcow2 import clean, expect, run, same
 
 
 def dish(image, *commands, status=0, options=()):
-    return run(DISH, *options, image, *[word for command in commands for word in ('-c', command)], status=status)
+    return run(DISH, *options, image, *[word for command in commands for word in ('-c', command)],
+               status=status, text=False)
 
 
 def script(image, lines):
-    run(DISH, '-q', image, stdin=('\n'.join(lines) + '\n').encode())
-
-
-def expect(condition, what):
-    if not condition:
-        raise SystemExit(what)
-
-
-def clean(image, what):
-    found = run('qemu-img', 'check', image, status=None)
-    expect(found.returncode == 0, f'{what}: qemu-img check says {found.returncode}\n{found.stdout.decode()}{found.stderr.decode()}')
-
-
-def same(image, raw, what):
-    found = run('qemu-img', 'compare', image, raw, status=None)
-    expect(found.stdout == b'Images are identical.\n', f'{what}: {found.stdout.decode()}{found.stderr.decode()}')
-
-
-def poke(path, off, data):
-    with open(path, 'r+b') as file:
-        file.seek(off)
-        file.write(data)
-
-
-def content(path):
-    with open(path, 'rb') as file:
-        return file.read()
+    run(DISH, '-q', image, stdin='\n'.join(lines) + '\n')
 
 
 def qemu_map(image):
@@ -240,7 +205,7 @@ def syncs():
     run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'cluster_size=512', 'f.qcow2', '64M')
     run('strace', '-f', '-o', 'trace', '-e', 'trace=fsync,fdatasync,sync_file_range,syncfs', DISH, 'f.qcow2', '-c',
         'write --at=0 --fill=0x5a --length=16M 0:', '-c', 'commit',
-        env={**os.environ, 'ASAN_OPTIONS': 'detect_leaks=0'}) # leaks cannot be looked for under strace
+        env={**os.environ, 'ASAN_OPTIONS': 'detect_leaks=0'})  # leaks cannot be looked for under strace
     count = len(re.findall(r'\b(?:fdatasync|fsync|syncfs)\(', open('trace').read()))
     expect(1 <= count <= 12, f'{count} syncs for one commit')
     clean('f.qcow2', 'after one commit')

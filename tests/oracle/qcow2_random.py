@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 
-BLKCAT = os.path.realpath(os.path.join(os.environ.get('TOOLS', 'build/tests'), 'blkcat'))
-LONG = os.environ.get('LONG') == '1'
+from _dish import LONG
+from _qcow2 import BLKCAT
+
 OPERATIONS = 5000 if LONG else 250
 ROUNDS = 10 if LONG else 3
 

@@ -15,8 +15,8 @@ void *mem_bytes(size_t n, struct error *err) DISH_CHECKED;
 /* count zeroed items of size bytes, overflow checked. */
 void *mem_array(size_t count, size_t size, struct error *err) DISH_CHECKED;
 
-/* Grow *items (of size bytes each) so that it can hold `need` items; *capacity is kept. New items are
- * zero. */
+/* Grow *items (of size bytes each) so that it can hold `need` items;
+ * *capacity is kept. New items are zero. */
 bool mem_grow(void *items, size_t *capacity, size_t need, size_t size, struct error *err) DISH_CHECKED;
 
 /* A copy of a string, or of its first n bytes (NUL added). */

@@ -42,8 +42,8 @@ size_t chains_count(const struct chains *);
 /* The chain that begins at `first` (the caller has checked it); valid until another one is opened. */
 bool chain_open(struct chains *, uint32_t first, struct chain **out, struct error *) DISH_CHECKED;
 void chain_forget(struct chains *, uint32_t first);
-/* The run that starts at cluster `index`: *len is 0 past the end. E_DAMAGED for a circle, or what next()
- * says. */
+/* The run that starts at cluster `index`: *len is 0 past the end.
+ * E_DAMAGED for a circle, or what next() says. */
 bool chain_map(struct chains *, struct chain *, uint32_t index, uint32_t *cluster, uint32_t *len,
                struct error *) DISH_CHECKED;
 /* Walk to the end: `walked` is the length then. */

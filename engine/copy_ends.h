@@ -103,8 +103,8 @@ struct copy_target {
 void copy_lost(struct copy_tally *, enum copy_loss, const char *path);
 /* True when a target of these limits may lose something of a faithful copy. */
 bool copy_may_lose(const struct fs_limits *);
-/* Counts what the item would lose in an archive copy; has_xattrs is asked of the source only when it
- * matters. */
+/* Counts what the item would lose in an archive copy;
+ * has_xattrs is asked of the source only when it matters. */
 bool copy_find_losses(const struct fs_limits *, struct copy_source *, const struct copy_item *,
                       struct copy_tally *, struct error *) DISH_CHECKED;
 /* The same when it is known whether there are extended attributes. */

@@ -52,8 +52,8 @@ struct error {
 /* Record an error; always false, so that `return fail(err, ...)` reads well. */
 bool fail(struct error *err, enum error_kind kind, const char *fmt, ...) DISH_PRINTF(3, 4);
 
-/* Record a failed host call: kind and text follow from errnum; the text ends in ": strerror". Always
- * false. */
+/* Record a failed host call: kind and text follow from errnum;
+ * the text ends in ": strerror". Always false. */
 bool fail_errno(struct error *err, int errnum, const char *fmt, ...) DISH_PRINTF(3, 4);
 
 /* Record E_DAMAGED with its place (offset in bytes on device). Always false. */

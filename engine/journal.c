@@ -138,8 +138,8 @@ static bool clear_incomplete(struct device *file, struct error *err)
            (state != JOURNAL_INCOMPLETE || journal_remove(file, false, err));
 }
 
-/* The journal holds parts of the image: whoever may read or repair that may do so with this, and nobody
- * else. */
+/* The journal holds parts of the image: whoever may read or repair
+ * that may do so with this, and nobody else. */
 static bool make_file(struct journal *journal, struct error *err)
 {
     struct stat st;

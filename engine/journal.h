@@ -44,8 +44,8 @@ bool journal_resize(struct journal *, uint64_t size, struct error *) DISH_CHECKE
 bool journal_commit(struct journal *, bool sync, struct error *) DISH_CHECKED;
 /* The commit is in place (or given up): remove the journal and free it. */
 bool journal_end(struct journal *, bool sync, struct error *) DISH_CHECKED;
-/* The commit record is written but the commit could not be put in place: the journal stays for the next
- * open. */
+/* The commit record is written but the commit could not be put in place:
+ * the journal stays for the next open. */
 void journal_leave(struct journal *);
 /* Failure before journal_commit(): remove what there is. Never fails. */
 void journal_abort(struct journal *);
@@ -54,8 +54,8 @@ void journal_abort(struct journal *);
 enum journal_state { JOURNAL_NONE, JOURNAL_INCOMPLETE, JOURNAL_COMPLETE };
 /* E_DAMAGED by name when a complete journal belongs to another state of the image or another image. */
 bool journal_look(struct device *file, enum journal_state *, struct error *) DISH_CHECKED;
-/* Emit a complete journal's records in order: write (data set), punch (data NULL, len set) or resize (len 0,
- * off the size). */
+/* Emit a complete journal's records in order: write (data set),
+ * punch (data NULL, len set) or resize (len 0, off the size). */
 typedef bool journal_record_fn(uint64_t off, const void *data, uint64_t len, void *arg, struct error *);
 bool journal_replay(struct device *file, journal_record_fn *apply, void *arg, struct error *) DISH_CHECKED;
 /* Remove the journal that lies beside the image, and its group's marker when it was the last. */

@@ -68,8 +68,8 @@ bool journal_read_padded(struct device *file, uint64_t off, uint8_t *buf, size_t
                          struct error *err) DISH_CHECKED;
 const char *journal_group_name(const struct journal_group *);
 bool journal_group_add(struct journal_group *, const char *journal, struct error *) DISH_CHECKED;
-/* Where the marker that a journal names lies now: beside the journal, or where it was; NULL with E_OK:
- * nowhere. */
+/* Where the marker that a journal names lies now: beside the journal,
+ * or where it was; NULL with E_OK: nowhere. */
 char *journal_marker_find(const char *name, const char *journal, struct error *) DISH_CHECKED;
 /* A journal of the group is in place and goes next: so does the marker when no other journal is left. */
 bool journal_marker_drop(const char *name, const char *journal, bool sync, struct error *) DISH_CHECKED;

@@ -29,8 +29,8 @@ void known_runs_forget_data(struct known_runs *);
 /* A hole that stays one until it is filled, so of a file that nobody else writes; the longest is remembered.
  */
 void known_runs_add_hole(struct known_runs *, uint64_t start, uint64_t end);
-/* Bytes got a place: what lies behind them of the known hole is still one. n: UINT64_MAX from 0 on forgets
- * it. */
+/* Bytes got a place: what lies behind them of the known hole is still one.
+ * n: UINT64_MAX from 0 on forgets it. */
 void known_runs_fill(struct known_runs *, uint64_t off, uint64_t n);
 
 #endif

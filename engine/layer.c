@@ -125,8 +125,8 @@ static bool layer_open_container(struct layer *layer, const char *format, struct
         !container_find(session, layer->file, format, &layer->driver, err))
         return false;
     layer_open_options(&layer->open, &layer->context, layer->path, true);
-    /* A backing file whose format was only guessed may be a guest's raw bytes: what it names is not
-     * opened. */
+    /* A backing file whose format was only guessed may be a guest's raw bytes:
+     * what it names is not opened. */
     if (layer->link.above && !format)
         layer->open.no_backing = true;
     return layer->driver->open(layer->file, &layer->open, &layer->container, err) ||

@@ -76,8 +76,8 @@ struct layout {
     void (*seal)(const struct place *, void *raw);
     /* For a field that holds a checksum: the value it should have. NULL or false: not a checksum. */
     bool (*computed)(const struct place *, const void *raw, const struct field *, uint64_t *value);
-    /* After a sealed change was written: sets checksums elsewhere that cover these bytes. NULL: there are
-     * none. */
+    /* After a sealed change was written: sets checksums elsewhere that cover these bytes.
+     * NULL: there are none. */
     bool (*settle)(const struct place *, struct error *err);
     /* Structures inside or behind this one (extents, directory entries, attributes). NULL: none. */
     bool (*parts)(const struct place *, const void *raw, place_fn *emit, void *arg, struct error *);
@@ -168,8 +168,8 @@ static inline uint64_t field_load_BE(const void *p, unsigned width)
 /* Accessors of a field list; in the format's private header. */
 #define LAYOUT_ACCESSORS(T, LIST) LIST(LAYOUT_ACCESS, T)
 
-/* The table of a field list: `LAYOUT_FIELDS(ext_inode, EXT_INODE)` defines ext_inode_fields[]; in one .c
- * file. */
+/* The table of a field list: `LAYOUT_FIELDS(ext_inode, EXT_INODE)`
+ * defines ext_inode_fields[]; in one .c file. */
 #define LAYOUT_FIELDS(T, LIST) static const struct field T##_fields[] = {LIST(LAYOUT_ROW, T)}
 
 /* Initialises .fields and .field_count of a struct layout. */
@@ -193,8 +193,8 @@ bool place_walk(const struct place *, row_fn *emit, void *arg, struct error *) D
 bool place_walk_raw(const struct place *, const void *raw, row_fn *emit, void *arg,
                     struct error *) DISH_CHECKED;
 
-/* Change one field. POKE_SEALED sets the checksums anew and refuses what check() refuses; POKE_RAW does
- * neither. */
+/* Change one field. POKE_SEALED sets the checksums anew and refuses what check() refuses;
+ * POKE_RAW does neither. */
 enum poke_mode { POKE_SEALED, POKE_RAW };
 bool place_poke(const struct place *, const char *field, const char *value, enum poke_mode,
                 struct error *) DISH_CHECKED;

@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-/* The word before the first colon, when there is one before any slash; NULL otherwise. Owned by the
- * caller. */
+/* The word before the first colon, when there is one before any slash;
+ * NULL otherwise. Owned by the caller. */
 static char *prefix_of(const char *text, struct error *err)
 {
     size_t n = strcspn(text, ":/");

@@ -40,8 +40,8 @@ const char *options_text(const struct options *, const char *name, const char *o
 uint64_t options_number(const struct options *, const char *name, uint64_t otherwise);
 bool options_flag(const struct options *, const char *name, bool otherwise);
 
-/* "512", "64K", "1.5G", "10MB", "0x200", "8s" (sectors of 512 bytes): bytes, as the command language has
- * them. */
+/* "512", "64K", "1.5G", "10MB", "0x200", "8s" (sectors of 512 bytes):
+ * bytes, as the command language has them. */
 bool size_parse(const char *text, uint64_t *bytes, struct error *) DISH_CHECKED;
 
 #endif

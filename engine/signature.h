@@ -9,8 +9,8 @@
 
 enum { SIGNATURE_MAGIC_MAX = 16 };
 
-/* One place with one magic number. A format may have several rows; the row with the NULL name ends the
- * list. */
+/* One place with one magic number. A format may have several rows;
+ * the row with the NULL name ends the list. */
 struct signature {
     const char *name;  /* the word that blkid has for it: xfs, crypto_LUKS */
     const char *title; /* as a sentence has it: "an XFS filesystem" */
@@ -23,8 +23,8 @@ struct signature {
     size_t second_len;
 };
 
-/* The first row that agrees with the device's bytes, or NULL. Bytes that cannot be read agree with
- * nothing. */
+/* The first row that agrees with the device's bytes, or NULL.
+ * Bytes that cannot be read agree with nothing. */
 const struct signature *signature_find(const struct signature *list, struct device *);
 /* Zero every magic number of the list that the device has. */
 bool signatures_wipe(const struct signature *list, struct device *, struct error *) DISH_CHECKED;

@@ -126,8 +126,8 @@ static bool masked_at(const struct ranges *masked, uint64_t off, uint64_t *end)
     return true;
 }
 
-/* The end of the stretch from off on that reads as zeros without any page: host holes, masked, past the
- * end. */
+/* The end of the stretch from off on that reads as zeros without any page:
+ * host holes, masked, past the end. */
 static bool skip_zeros(struct stage *stage, uint64_t off, uint64_t end, uint64_t *out, struct error *err)
 {
     struct device *file = stage->dev.below;

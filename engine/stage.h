@@ -31,8 +31,8 @@ enum recovery { RECOVERY_NONE, RECOVERY_REPLAYED, RECOVERY_DISCARDED, RECOVERY_R
 bool stage_open(const char *path, const struct stage_options *, struct device **out, enum recovery *,
                 struct error *) DISH_CHECKED;
 
-/* A new file of size 0 under a temporary name; the first commit gives it its name, close without commit drops
- * it. */
+/* A new file of size 0 under a temporary name;
+ * the first commit gives it its name, close without commit drops it. */
 bool stage_create(const char *path, bool overwrite, const struct stage_options *, struct device **out,
                   struct error *) DISH_CHECKED;
 
@@ -40,8 +40,8 @@ bool stage_create(const char *path, bool overwrite, const struct stage_options *
 uint64_t stage_generation(const struct device *);
 /* Make everything since the last mark one savepoint. Without changes nothing happens and the number stays. */
 bool stage_mark(struct device *, struct error *) DISH_CHECKED;
-/* Whatever stage_mark() needs: without a change in between it cannot fail then. For marking several at
- * once. */
+/* Whatever stage_mark() needs: without a change in between it cannot fail then.
+ * For marking several at once. */
 bool stage_prepare_mark(struct device *, struct error *) DISH_CHECKED;
 /* Drop everything since the last mark (a failed command). Infallible but for I/O on the spill file. */
 bool stage_revert(struct device *, struct error *) DISH_CHECKED;
@@ -54,8 +54,8 @@ bool stage_pending(const struct device *);
 /* True when anything changed since the last mark. */
 bool stage_dirty(const struct device *);
 
-/* Make the marked state durable: all or none. After E_* the committed state is as before and the overlay is
- * kept. */
+/* Make the marked state durable: all or none.
+ * After E_* the committed state is as before and the overlay is kept. */
 bool stage_commit(struct device *, struct error *) DISH_CHECKED;
 /*
  * The same in steps, for several stages at once: prepare all; then either abandon all, or finish all (what
@@ -77,12 +77,12 @@ bool stage_is_broken(const struct device *);
 /* Back to the last commit. */
 bool stage_rollback(struct device *, struct error *) DISH_CHECKED;
 
-/* The first changed run at or after `at` since savepoint `since`. False with err->kind E_OK: there is
- * none. */
+/* The first changed run at or after `at` since savepoint `since`.
+ * False with err->kind E_OK: there is none. */
 bool stage_next_change(struct device *, uint64_t since, uint64_t at, struct range *out, struct error *);
 
-/* A read-only device showing the file as of a savepoint (the last commit's number for the committed
- * state). */
+/* A read-only device showing the file as of a savepoint
+ * (the last commit's number for the committed state). */
 struct device *stage_snapshot(struct device *, uint64_t generation, struct error *) DISH_CHECKED;
 uint64_t stage_committed_generation(const struct device *);
 

@@ -15,8 +15,8 @@ struct patch {
     uint8_t code[];
 };
 
-/* What leads from the page `now` back to `before`. NULL: too different to be worth it, or no memory for
- * it. */
+/* What leads from the page `now` back to `before`.
+ * NULL: too different to be worth it, or no memory for it. */
 struct patch *patch_make(const uint8_t *before, const uint8_t *now);
 void patch_apply(const struct patch *, uint8_t *page);
 

@@ -148,8 +148,8 @@ struct version *version_new(struct stage *, bool zero, struct error *) DISH_CHEC
 void version_release(struct stage *, struct version *); /* NULL is fine */
 /* `next` takes the place of a version of the same page: the older may be kept as what differs. */
 void version_follow(struct version *, struct version *next);
-/* It will not change any more: the one before it may be kept as what differs, while both are in the
- * processor's cache. */
+/* It will not change any more: the one before it may be kept as what differs,
+ * while both are in the processor's cache. */
 void version_settle(struct stage *, const struct version *);
 bool version_read(struct stage *, const struct version *, size_t at, uint8_t *out, size_t n,
                   struct error *) DISH_CHECKED;

@@ -1,5 +1,5 @@
-/* Contents of pages: counted, in memory by age, as what differs from a newer version, or in the spill
- * file. */
+/* Contents of pages: counted, in memory by age, as what differs
+ * from a newer version, or in the spill file. */
 #include "alloc.h"
 #include "bytes.h"
 #include "checksum.h"

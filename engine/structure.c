@@ -89,8 +89,8 @@ static bool is_filesystem(const struct session *session, const char *name)
     return false;
 }
 
-/* A table that is not the disk's own (the MBR under a GPT) is loaded for the occasion and kept by the
- * image. */
+/* A table that is not the disk's own (the MBR under a GPT) is loaded
+ * for the occasion and kept by the image. */
 static bool table_instance(struct image *image, const struct table_driver *driver, struct instance *out,
                            struct error *err)
 {

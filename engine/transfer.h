@@ -1,5 +1,5 @@
-/* Moving the guest contents of one device to another: convert, rebase, commit into a backing file,
- * compare. */
+/* Moving the guest contents of one device to another:
+ * convert, rebase, commit into a backing file, compare. */
 #ifndef DISH_TRANSFER_H
 #define DISH_TRANSFER_H
 

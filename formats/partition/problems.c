@@ -60,8 +60,8 @@ static int by_start(const void *a, const void *b)
     return (*x)->off < (*y)->off ? -1 : (*x)->off > (*y)->off;
 }
 
-/* In the order of the disk, each against those before it that reach so far; at most one finding a
- * partition. */
+/* In the order of the disk, each against those before it that reach so far;
+ * at most one finding a partition. */
 static void judge_overlaps(struct problems *problems, const struct table *table, bool logical)
 {
     const struct part **order = mem_array(table->count + 1, sizeof *order, &problems->err), *far = NULL;

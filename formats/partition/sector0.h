@@ -78,8 +78,8 @@ void mbr_store_chs(uint8_t chs[3], uint64_t lba);
  */
 bool sector0_clean(struct device *disk, enum sector0, void *sector, struct error *) DISH_CHECKED;
 
-/* What struct table_driver's boot_code() does; sector is the driver's copy of sector 0 and is kept up to
- * date. */
+/* What struct table_driver's boot_code() does;
+ * sector is the driver's copy of sector 0 and is kept up to date. */
 bool sector0_boot_code(struct device *disk, uint8_t *sector, uint8_t *code, size_t *len, bool write,
                        struct error *) DISH_CHECKED;
 

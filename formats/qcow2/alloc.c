@@ -56,8 +56,8 @@ static bool fit(struct qcow2 *q, bool exact, uint64_t first, uint64_t *count, st
     return true;
 }
 
-/* A run of free clusters with refcount blocks for them. *count 0: nothing is left; nothing has changed
- * then. */
+/* A run of free clusters with refcount blocks for them. *count 0:
+ * nothing is left; nothing has changed then. */
 static bool find_space(struct qcow2 *q, uint64_t want, bool exact, uint64_t *first, uint64_t *count,
                        struct error *err)
 {

@@ -95,8 +95,8 @@ static bool expand_entry(struct qcow2 *q, uint64_t entry, uint64_t refs, bool ac
     return !host || qcow2_refcount_add(q, host >> q->cluster_bits, 1, -(int)refs, err);
 }
 
-/* A table that several L1 tables share is changed for all of them at once; later visits find nothing to
- * do. */
+/* A table that several L1 tables share is changed for all of them at once;
+ * later visits find nothing to do. */
 static bool expand_table(struct qcow2 *q, uint64_t index, uint64_t l1_entry, void *active, struct error *err)
 {
     uint64_t table = l1_entry & ENTRY_OFFSET, refs = 0;

@@ -68,8 +68,8 @@ bool qcow2_walk_stored(struct qcow2_walk *, uint64_t cluster, uint64_t *count, s
 /* Report damage at `off`; repairs of REPAIR_ALL mend it. */
 void qcow2_walk_damage(struct qcow2_walk *, const char *code, uint64_t off, const char *fmt, ...)
     DISH_PRINTF(4, 5);
-/* May an L1 entry's table lie here? Otherwise *why says what is wrong. A table that the file's end cuts
- * may. */
+/* May an L1 entry's table lie here? Otherwise *why says what is wrong.
+ * A table that the file's end cuts may. */
 bool qcow2_l2_place_ok(const struct qcow2_walk *, uint64_t entry, const char **why);
 /* The damage of an L2 entry that can be seen from itself in a file of so many clusters; NULL: none. */
 const char *qcow2_entry_fault(const struct qcow2 *, struct qcow2_l2, uint64_t guest, uint64_t file_clusters);

@@ -20,8 +20,8 @@ struct batch {
     size_t *sizes; /* of the payloads; 0: did not become smaller */
 };
 
-/* Compress cluster i on a thread of the pool. The last one of a disk may be short: it is filled with
- * zeros. */
+/* Compress cluster i on a thread of the pool. The last one of a disk may be short:
+ * it is filled with zeros. */
 static void compress_one(void *arg, size_t i, struct pool_scratch *scratch)
 {
     struct batch *batch = arg;

@@ -111,8 +111,8 @@ bool qcow2_plan_size(struct qcow2_plan *plan, uint64_t size, struct error *err)
     return true;
 }
 
-/* Header, refcount table and one refcount block that counts the three. Everything else is added by the
- * writer. */
+/* Header, refcount table and one refcount block that counts the three.
+ * Everything else is added by the writer. */
 static bool write_seed(struct device *below, const struct qcow2_plan *plan, struct error *err)
 {
     uint64_t cluster = UINT64_C(1) << plan->cluster_bits;
@@ -226,8 +226,8 @@ static bool prepare_space(struct qcow2 *q, const struct qcow2_space *space, enum
     return device_allocate(q->data, space->off, bytes, mode == PREALLOCATE_FULL, err);
 }
 
-/* Entries that had nothing now have a place. With subclusters it stays reserved: what shows does not
- * change. */
+/* Entries that had nothing now have a place. With subclusters it stays reserved:
+ * what shows does not change. */
 static bool reserve_entries(struct qcow2 *q, uint64_t cluster, const struct qcow2_space *space,
                             struct error *err)
 {

@@ -18,8 +18,8 @@ bool qcow2_file_grow(struct qcow2 *q, uint64_t size, struct error *err)
     return size <= q->file->size || device_resize(q->file, size, err);
 }
 
-/* The length of the part of n bytes from off on that lies in one of these ranges of clusters (*in), or in
- * none. */
+/* The length of the part of n bytes from off on that lies in one of
+ * these ranges of clusters (*in), or in none. */
 static uint64_t part_in(const struct qcow2 *q, const struct ranges *ranges, uint64_t off, uint64_t n,
                         bool *in)
 {

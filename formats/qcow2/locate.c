@@ -1,5 +1,5 @@
-/* `show qcow2.STRUCTURE ARGS`: where a structure lies; and the reverse, what a byte of the file belongs
- * to. */
+/* `show qcow2.STRUCTURE ARGS`: where a structure lies;
+ * and the reverse, what a byte of the file belongs to. */
 #include "qcow2.h"
 
 #include <inttypes.h>

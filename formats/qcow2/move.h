@@ -33,8 +33,8 @@ bool qcow2_move_plan(struct qcow2_moving *, struct error *) DISH_CHECKED;
 /* How many clusters the counted ones need, with a refcount structure for them. */
 uint64_t qcow2_move_least(const struct qcow2_moving *);
 
-/* Make the file as short as its contents allow. The image must be sound; nothing is changed when it is
- * short. */
+/* Make the file as short as its contents allow. The image must be sound;
+ * nothing is changed when it is short. */
 bool qcow2_move_down(struct qcow2 *, struct error *) DISH_CHECKED;
 
 #endif

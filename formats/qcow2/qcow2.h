@@ -245,8 +245,8 @@ bool qcow2_data_zero(struct qcow2 *, uint64_t off, uint64_t n, enum write_class,
 
 /* ---- corrupt.c ---- */
 
-/* The image contradicts itself at `off` of the file. Once something is being written it is marked corrupt,
- * too. */
+/* The image contradicts itself at `off` of the file.
+ * Once something is being written it is marked corrupt, too. */
 bool qcow2_corrupt(struct qcow2 *, uint64_t off, struct error *, const char *fmt, ...) DISH_PRINTF(4, 5);
 
 /* ---- l2.c: from guest offset to cluster ---- */
@@ -369,8 +369,8 @@ bool qcow2_index_tables(struct qcow2 *, struct error *) DISH_CHECKED;
 bool qcow2_index_add(struct qcow2 *, uint64_t off, uint64_t clusters, enum qcow2_kind,
                      struct error *) DISH_CHECKED;
 void qcow2_index_remove(struct qcow2 *, uint64_t off, uint64_t clusters, enum qcow2_kind);
-/* Which entry of the refcount table names the refcount block at `off`; the index is built when it is
- * missing. */
+/* Which entry of the refcount table names the refcount block at `off`;
+ * the index is built when it is missing. */
 bool qcow2_index_block(struct qcow2 *, uint64_t off, uint64_t *entry, bool *found,
                        struct error *) DISH_CHECKED;
 unsigned qcow2_index_kinds(const struct qcow2 *, uint64_t off);

@@ -60,8 +60,8 @@ static bool copy_cluster(struct qcow2 *q, uint64_t from, uint64_t to, struct err
     return true;
 }
 
-/* A data entry that points into metadata: its bytes get a cluster of their own while they are still as they
- * were. */
+/* A data entry that points into metadata:
+ * its bytes get a cluster of their own while they are still as they were. */
 static bool copy_out(struct mending *m, struct qcow2_l2 *l2, struct error *err)
 {
     uint64_t to;

@@ -105,8 +105,8 @@ bool qcow2_snapshots_scan(struct qcow2 *q, struct qcow2_snapshot_list *list, str
             free_snapshot(&snapshot);
             return because(err, "snapshot %" PRIu32, i);
         }
-        /* No two L1 tables share a byte: more of them than file is damage, and reading all would take
-         * forever. */
+        /* No two L1 tables share a byte: more of them than file is damage,
+         * and reading all would take forever. */
         tables += (uint64_t)snapshot.l1_size * 8;
         if (tables > q->file->size) {
             free_snapshot(&snapshot);

@@ -27,8 +27,8 @@ void qcow2_walk_damage(struct qcow2_walk *walk, const char *code, uint64_t off, 
         walk->stopped = true;
 }
 
-/* Count clusters of [off, off + len); a reference past the end by a cluster or more is damage, not
- * counted. */
+/* Count clusters of [off, off + len); a reference past the end by
+ * a cluster or more is damage, not counted. */
 static bool count_range(struct qcow2_walk *walk, uint64_t off, uint64_t len, uint64_t times, unsigned seen,
                         const char *what, struct error *err)
 {

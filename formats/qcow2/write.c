@@ -32,8 +32,8 @@ static bool clear_unknown(struct qcow2 *q, struct error *err)
     return known == q->h.autoclear_features || QCOW2_HEADER_PUT(q, autoclear_features, known, err);
 }
 
-/* A writer with lazy refcounts did not come to its end: the counts are made right before anything relies on
- * them. */
+/* A writer with lazy refcounts did not come to its end:
+ * the counts are made right before anything relies on them. */
 static bool finish_dirty(struct qcow2 *q, struct error *err)
 {
     if (!(q->h.incompatible_features & INCOMPAT_DIRTY))
@@ -223,8 +223,8 @@ static bool set_entries(struct qcow2 *q, uint64_t cluster, uint64_t n, uint64_t 
     return true;
 }
 
-/* Clusters without a place of their own: take new ones, copy what the write leaves, then switch the
- * entries. */
+/* Clusters without a place of their own: take new ones,
+ * copy what the write leaves, then switch the entries. */
 static bool write_new(struct qcow2_request *r, struct error *err)
 {
     struct qcow2 *q = r->q;

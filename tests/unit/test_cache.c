@@ -1,5 +1,5 @@
-/* The block cache over a device in memory: whatever is cached, written early or read ahead, contents are
- * right. */
+/* The block cache over a device in memory: whatever is cached,
+ * written early or read ahead, contents are right. */
 #include "bytes.h"
 #include "cache.h"
 

@@ -140,8 +140,8 @@ static void set_features(struct device *dev, unsigned off, uint32_t value)
     must(device_write(dev, EXT_SUPER_OFFSET, super, sizeof super, WRITE_UPDATE, &err), &err);
 }
 
-/* Every bit in turn: unknown incompatible ones forbid all access, read-only-compatible ones changes, by
- * name. */
+/* Every bit in turn: unknown incompatible ones forbid all access,
+ * read-only-compatible ones changes, by name. */
 static void unknown_features_are_refused_by_name(void **state)
 {
     struct ext_volume volume;

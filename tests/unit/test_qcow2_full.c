@@ -14,8 +14,8 @@ extern const struct container_driver qcow2_driver;
 
 enum { CLUSTER = 4096, FILE_SIZE = 64 * CLUSTER };
 
-/* A file of fixed size that remembers what was in use when the image was committed, and refuses to lose
- * it. */
+/* A file of fixed size that remembers what was in use when the
+ * image was committed, and refuses to lose it. */
 struct guard {
     struct device dev;
     bool armed;
@@ -101,8 +101,8 @@ static void test_full(void **state)
     assert_in_range(count, FILE_SIZE / CLUSTER - 12, FILE_SIZE / CLUSTER - 4);
     assert_true(device_reload(disk, &err)); /* as after every command that failed */
     commit(guard, disk);
-    /* Ten clusters are given up, ten others are written in their place, as if the filesystem called them
-     * new. */
+    /* Ten clusters are given up, ten others are written in their place,
+     * as if the filesystem called them new. */
     assert_true(device_discard(disk, 3 * CLUSTER, 10 * CLUSTER, &err));
     assert_true(device_flush(disk, &err));
     for (uint64_t i = 0; i < 10; i++)

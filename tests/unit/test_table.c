@@ -1,5 +1,5 @@
-/* Partition tables over memory devices: what is stored reads back, and stays as it was where nothing
- * changed. */
+/* Partition tables over memory devices: what is stored reads back,
+ * and stays as it was where nothing changed. */
 #include "bytes.h"
 #include "guid.h"
 #include "table.h"

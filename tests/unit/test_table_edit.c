@@ -1,5 +1,5 @@
-/* Changes of a table against a plain model: no overlap ever, data moves with its partition, numbers and names
- * hold. */
+/* Changes of a table against a plain model: no overlap ever,
+ * data moves with its partition, numbers and names hold. */
 #include "bytes.h"
 #include "guid.h"
 #include "random.h"

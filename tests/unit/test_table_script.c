@@ -1,5 +1,5 @@
-/* sfdisk scripts: what is understood, what is refused and where, and that printing and parsing are
- * inverse. */
+/* sfdisk scripts: what is understood, what is refused and where,
+ * and that printing and parsing are inverse. */
 #include "bytes.h"
 #include "table_script.h"
 

@@ -141,8 +141,8 @@ static void poked_fields_keep_their_checksums(void **state)
     device_close(disk);
 }
 
-/* Runs follow each other without holes or overlaps, and a structure's place holds the byte it was asked
- * for. */
+/* Runs follow each other without holes or overlaps,
+ * and a structure's place holds the byte it was asked for. */
 static void every_byte_has_an_owner(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* The command language: every text is read and written down again in a form that shows how it was
- * understood. */
+/* The command language: every text is read and written down again
+ * in a form that shows how it was understood. */
 #include "unit.h"
 
 #include "alloc.h"

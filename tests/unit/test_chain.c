@@ -12,17 +12,58 @@
 enum { CLUSTERS = 5000 };
 
 static uint32_t table[CLUSTERS];
-static unsigned steps;
+static unsigned steps; /* how often the table was asked */
+static struct chains *chains;
+static struct error err;
 
-static bool next_cluster(void *arg, uint32_t cluster, uint32_t *next, struct error *err)
+static bool next_cluster(void *arg, uint32_t cluster, uint32_t *next, struct error *why)
 {
     (void)arg;
     steps++;
     *next = table[cluster];
     if (*next == CHAIN_END || (*next > 0 && *next < CLUSTERS))
         return true;
-    err->kind = E_DAMAGED;
+    why->kind = E_DAMAGED;
     return false;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(table, 0, sizeof table);
+    chains = chains_new(CLUSTERS, next_cluster, NULL, &err);
+    return chains ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    chains_free(chains);
+    return 0;
+}
+
+static struct chain *opened(uint32_t first)
+{
+    struct chain *chain;
+    assert_true(chain_open(chains, first, &chain, &err));
+    return chain;
+}
+
+static struct chain *completed(uint32_t first)
+{
+    struct chain *chain = opened(first);
+    assert_true(chain_complete(chains, chain, &err));
+    return chain;
+}
+
+/* The run at `index` of the chain begins at that cluster and has that length; length 0: there is none. */
+static void expect_run(struct chain *chain, uint32_t index, uint32_t at, uint32_t length)
+{
+    uint32_t cluster = 0, len;
+    assert_true(chain_map(chains, chain, index, &cluster, &len, &err));
+    assert_int_equal(len, length);
+    if (length)
+        assert_int_equal(cluster, at);
 }
 
 /* Random chains that own each cluster once; firsts[] receives where they begin. */
@@ -51,17 +92,12 @@ static unsigned make_chains(uint32_t *firsts, unsigned count)
 static void maps_agree_with_walking(void **state)
 {
     (void)state;
-    struct error err;
     uint32_t firsts[20];
     srand(5);
     unsigned count = make_chains(firsts, ARRAY_LEN(firsts));
-    struct chains *chains = chains_new(CLUSTERS, next_cluster, NULL, &err);
-    assert_non_null(chains);
     for (unsigned round = 0; round < 3000; round++) {
-        struct chain *chain;
         uint32_t first = firsts[(unsigned)rand() % count], index = (uint32_t)rand() % 300, cluster = 0, len;
-        assert_true(chain_open(chains, first, &chain, &err));
-        assert_true(chain_map(chains, chain, index, &cluster, &len, &err));
+        assert_true(chain_map(chains, opened(first), index, &cluster, &len, &err));
         uint32_t at = first;
         for (uint32_t i = 0; i < index && at != CHAIN_END; i++)
             at = table[at];
@@ -69,93 +105,69 @@ static void maps_agree_with_walking(void **state)
         for (uint32_t i = 0; i < len; i++, at = table[at])
             assert_int_equal(at, cluster + i);
     }
+    struct chain *chain = completed(firsts[0]);
     unsigned before = steps;
-    struct chain *chain;
-    assert_true(chain_open(chains, firsts[0], &chain, &err) && chain_complete(chains, chain, &err));
+    assert_true(chain_complete(chains, chain, &err));
     assert_true(chain_map(chains, chain, 0, &(uint32_t){0}, &(uint32_t){0}, &err));
     assert_int_equal(steps, before); /* known: the table is not asked again */
-    chains_free(chains);
 }
 
 static void appended_runs_are_known(void **state)
 {
     (void)state;
-    struct error err;
-    struct chains *chains = chains_new(CLUSTERS, next_cluster, NULL, &err);
-    struct chain *chain;
-    uint32_t cluster, len;
     table[10] = CHAIN_END;
-    assert_true(chain_open(chains, 10, &chain, &err) && chain_complete(chains, chain, &err));
+    struct chain *chain = completed(10);
     assert_true(chain_append(chains, chain, 11, 5, &err) && chain_append(chains, chain, 40, 2, &err));
     assert_int_equal(chain->walked, 8);
-    assert_true(chain_map(chains, chain, 0, &cluster, &len, &err));
-    assert_true(cluster == 10 && len == 6);
-    assert_true(chain_map(chains, chain, 7, &cluster, &len, &err));
-    assert_true(cluster == 41 && len == 1);
-    chains_free(chains);
+    expect_run(chain, 0, 10, 6);
+    expect_run(chain, 7, 41, 1);
 }
 
 static void damage_is_found(void **state)
 {
     (void)state;
-    struct error err;
-    struct chains *chains = chains_new(CLUSTERS, next_cluster, NULL, &err);
-    struct chain *chain;
-    uint32_t cluster, len;
     table[100] = 101;
     table[101] = 102;
     table[102] = 100;
     unsigned before = steps;
-    assert_true(chain_open(chains, 100, &chain, &err));
-    assert_false(chain_complete(chains, chain, &err));
+    assert_false(chain_complete(chains, opened(100), &err));
     assert_int_equal(err.kind, E_DAMAGED);
     assert_true(steps - before <= CLUSTERS + 1);
     table[200] = 201;
     table[201] = CLUSTERS + 7;
-    assert_true(chain_open(chains, 200, &chain, &err));
-    assert_true(chain_map(chains, chain, 1, &cluster, &len, &err)); /* what is sound can be read */
-    assert_false(chain_map(chains, chain, 2, &cluster, &len, &err));
-    chains_free(chains);
+    struct chain *chain = opened(200);
+    expect_run(chain, 1, 201, 1); /* what is sound can be read */
+    assert_false(chain_map(chains, chain, 2, &(uint32_t){0}, &(uint32_t){0}, &err));
+    assert_int_equal(err.kind, E_DAMAGED);
 }
 
 static void forgotten_chains_are_walked_again(void **state)
 {
     (void)state;
-    struct error err;
-    struct chains *chains = chains_new(CLUSTERS, next_cluster, NULL, &err);
-    struct chain *chain;
-    uint32_t cluster, len;
     table[10] = CHAIN_END;
-    assert_true(chain_open(chains, 10, &chain, &err) && chain_complete(chains, chain, &err));
+    completed(10);
     table[10] = 20;
     table[20] = CHAIN_END;
-    assert_true(chain_open(chains, 10, &chain, &err) && chain_map(chains, chain, 1, &cluster, &len, &err));
-    assert_int_equal(len, 0);
+    expect_run(opened(10), 1, 0, 0);
     chain_forget(chains, 10);
-    assert_true(chain_open(chains, 10, &chain, &err) && chain_map(chains, chain, 1, &cluster, &len, &err));
-    assert_true(len == 1 && cluster == 20);
-    chains_free(chains);
+    expect_run(opened(10), 1, 20, 1);
 }
 
 static void few_chains_are_kept(void **state)
 {
     (void)state;
-    struct error err;
-    struct chains *chains = chains_new(CLUSTERS, next_cluster, NULL, &err);
-    struct chain *chain;
     for (uint32_t first = 1; first < CLUSTERS; first++)
-        assert_true(chain_open(chains, first, &chain, &err));
+        opened(first);
     assert_in_range(chains_count(chains), 1, CLUSTERS - 500);
-    chains_free(chains);
 }
 
 enum { SCATTERED = 300000 };
 
 /* Clusters 1, 3, 5 ...: no two are neighbours. */
-static bool next_but_one(void *arg, uint32_t cluster, uint32_t *next, struct error *err)
+static bool next_but_one(void *arg, uint32_t cluster, uint32_t *next, struct error *why)
 {
     (void)arg;
-    (void)err;
+    (void)why;
     *next = cluster + 2 < 2 * SCATTERED ? cluster + 2 : CHAIN_END;
     return true;
 }
@@ -163,26 +175,22 @@ static bool next_but_one(void *arg, uint32_t cluster, uint32_t *next, struct err
 static void long_scattered_chains_are_mapped_to_their_end(void **state)
 {
     (void)state;
-    struct error err;
-    struct chains *chains = chains_new(2 * SCATTERED, next_but_one, NULL, &err);
-    struct chain *chain;
-    uint32_t cluster, len;
-    assert_true(chain_open(chains, 1, &chain, &err) && chain_complete(chains, chain, &err));
-    assert_int_equal(chain->walked, SCATTERED);
-    for (uint32_t index = 100; index < SCATTERED; index += 49983) {
-        assert_true(chain_map(chains, chain, index, &cluster, &len, &err));
-        assert_true(len == 1 && cluster == 1 + 2 * index);
-    }
     chains_free(chains);
+    chains = chains_new(2 * SCATTERED, next_but_one, NULL, &err);
+    assert_non_null(chains);
+    struct chain *chain = completed(1);
+    assert_int_equal(chain->walked, SCATTERED);
+    for (uint32_t index = 100; index < SCATTERED; index += 49983)
+        expect_run(chain, index, 1 + 2 * index, 1);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(maps_agree_with_walking),
-                                       cmocka_unit_test(appended_runs_are_known),
-                                       cmocka_unit_test(damage_is_found),
-                                       cmocka_unit_test(forgotten_chains_are_walked_again),
-                                       cmocka_unit_test(few_chains_are_kept),
-                                       cmocka_unit_test(long_scattered_chains_are_mapped_to_their_end)};
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(maps_agree_with_walking), TEST(appended_runs_are_known),
+        TEST(damage_is_found),         TEST(forgotten_chains_are_walked_again),
+        TEST(few_chains_are_kept),     TEST(long_scattered_chains_are_mapped_to_their_end),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -178,6 +178,15 @@ static void read_back(struct ext_volume *volume, const char *text)
     assert_string_equal(bytes, text);
 }
 
+/* A volume whose root directory holds "file", which read_back() can read. */
+static void make_with_file(struct ext_volume *volume, const char *features)
+{
+    struct error err = {0};
+    volume_make(volume, "ext4", features, 64 * MiB);
+    fs_id id = volume_create(volume, "file", S_IFREG | 0644);
+    must(volume->fs->driver->write(volume->fs, id, 0, "contents", 8, &err), &err);
+}
+
 static void a_lost_superblock_comes_back(void **state)
 {
     static const char *const features[] = {"blocksize=1K", "blocksize=1K,^metadata_csum,^flex_bg,^64bit",
@@ -187,9 +196,7 @@ static void a_lost_superblock_comes_back(void **state)
     for (size_t i = 0; i < ARRAY_LEN(features); i++) {
         struct ext_volume volume;
         struct error err = {0};
-        volume_make(&volume, "ext4", features[i], 64 * MiB);
-        fs_id id = volume_create(&volume, "file", S_IFREG | 0644);
-        must(volume.fs->driver->write(volume.fs, id, 0, "contents", 8, &err), &err);
+        make_with_file(&volume, features[i]);
         must(volume.fs->driver->flush(volume.fs, &err), &err);
         ext_fs_close(volume.fs);
         assert_int_equal(ext_driver.head.probe(volume.dev) > PROBE_REMAINS, true);
@@ -318,9 +325,7 @@ static void sizes_come_and_go(void **state)
     for (size_t i = 0; i < ARRAY_LEN(features); i++) {
         struct ext_volume volume;
         struct error err = {0};
-        volume_make(&volume, "ext4", features[i], 64 * MiB);
-        fs_id id = volume_create(&volume, "file", S_IFREG | 0644);
-        must(volume.fs->driver->write(volume.fs, id, 0, "contents", 8, &err), &err);
+        make_with_file(&volume, features[i]);
         for (size_t k = 0; k < ARRAY_LEN(sizes); k++) {
             must(volume.fs->driver->resize(volume.fs, sizes[k] * MiB, &err), &err);
             must(volume.fs->driver->flush(volume.fs, &err), &err);

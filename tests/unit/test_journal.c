@@ -79,6 +79,24 @@ static bool write_journal(struct device *dev, bool finish, struct error *err)
     return true;
 }
 
+/* The image of a session that crashed between the journal's commit record and the journal's end. */
+static struct device *crashed(void)
+{
+    struct error err;
+    struct device *dev = open_image();
+    must(write_journal(dev, false, &err), &err);
+    return dev;
+}
+
+/* The same with the journal's bytes, malloc'd. */
+static struct device *crashed_with(uint8_t **bytes, size_t *n)
+{
+    struct device *dev = crashed();
+    *bytes = slurp(journal_name, n);
+    assert_non_null(*bytes);
+    return dev;
+}
+
 static bool apply(uint64_t off, const void *data, uint64_t len, void *arg, struct error *err)
 {
     struct device *dev = arg;
@@ -112,8 +130,7 @@ static void test_replay(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev = open_image();
-    must(write_journal(dev, false, &err), &err);
+    struct device *dev = crashed();
     assert_false(journal_possible(path, &err));
     struct journal *second;
     assert_false(journal_begin(dev, NULL, &second, &err));
@@ -134,8 +151,7 @@ static void test_replay_interrupted_anywhere(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev = open_image();
-    must(write_journal(dev, false, &err), &err);
+    struct device *dev = crashed();
     for (uint64_t n = 1, happened = 1; happened; n++) {
         for (uint64_t seed = 0; seed < 8; seed++) {
             write_file(path, before, IMAGE);
@@ -160,10 +176,9 @@ static void test_cut_anywhere_is_incomplete(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev = open_image();
-    must(write_journal(dev, false, &err), &err);
     size_t n;
-    uint8_t *bytes = slurp(journal_name, &n);
+    uint8_t *bytes;
+    struct device *dev = crashed_with(&bytes, &n);
     for (size_t cut = 0; cut < n; cut += cut < 8192 || cut + 2048 > n ? 7 : 50021) {
         write_file(journal_name, bytes, cut);
         assert_int_equal(look(dev), JOURNAL_INCOMPLETE);
@@ -181,10 +196,9 @@ static void test_any_changed_byte_is_seen(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev = open_image();
-    must(write_journal(dev, false, &err), &err);
     size_t n;
-    uint8_t *bytes = slurp(journal_name, &n);
+    uint8_t *bytes;
+    struct device *dev = crashed_with(&bytes, &n);
     for (size_t at = 0; at < n; at += at < 8192 || at + 1024 > n ? 5 : 70001) {
         enum journal_state seen;
         bytes[at] ^= 0x40;
@@ -203,13 +217,11 @@ static void test_any_changed_byte_is_seen(void **state)
 static void test_records_out_of_order(void **state)
 {
     (void)state;
-    struct error err;
     enum { HEADER = 0x220, RECORD = 0x20 };
     uint8_t first[RECORD];
-    struct device *dev = open_image();
-    must(write_journal(dev, false, &err), &err);
     size_t n;
-    uint8_t *bytes = slurp(journal_name, &n);
+    uint8_t *bytes;
+    struct device *dev = crashed_with(&bytes, &n);
     memcpy(first, bytes + HEADER, RECORD);
     memcpy(bytes + HEADER, bytes + HEADER + RECORD, RECORD);
     memcpy(bytes + HEADER + RECORD, first, RECORD);
@@ -234,9 +246,7 @@ static void refused(const char *why)
 static void test_another_image(void **state)
 {
     (void)state;
-    struct error err;
-    struct device *dev = open_image();
-    must(write_journal(dev, false, &err), &err);
+    struct device *dev = crashed();
     device_close(dev);
     before[70] ^= 1;
     write_file(path, before, IMAGE);
@@ -279,8 +289,7 @@ static void test_through_a_symbolic_link(void **state)
     char link[160];
     snprintf(link, sizeof link, "%s/link", dir);
     assert_int_equal(symlink("image", link), 0);
-    struct device *dev = open_image();
-    must(write_journal(dev, false, &err), &err);
+    struct device *dev = crashed();
     device_close(dev);
     assert_false(journal_possible(link, &err));
     must(host_file_open(link, &plain, &dev, &err), &err);

@@ -90,6 +90,17 @@ static bool open_stage(struct device **dev, enum recovery *recovery, struct erro
     return stage_open(path, &options, dev, recovery, err);
 }
 
+/* The stage of a file that needs no recovery. */
+static struct device *opened(void)
+{
+    struct device *dev;
+    struct error err;
+    enum recovery recovery;
+    must(open_stage(&dev, &recovery, &err), &err);
+    assert_int_equal(recovery, RECOVERY_NONE);
+    return dev;
+}
+
 static bool is_new(struct device *dev)
 {
     struct error err;
@@ -208,7 +219,7 @@ static void test_power_cut_in_recovery(void **state)
     for (uint64_t n = 1; n < last - 1; n++) {
         make_old_file();
         fault_start(&(struct fault_plan){.sort = FAULT_POWER_CUT, .at = n});
-        must(open_stage(&dev, &recovery, &err), &err);
+        dev = opened();
         assert_false(change(dev, &err) && stage_commit(dev, &err));
         device_close(dev);
         must(fault_stop(NULL, &err), &err);
@@ -274,11 +285,10 @@ static void test_host_stays_full(void **state)
     (void)state;
     struct error err;
     struct device *dev;
-    enum recovery recovery;
     bool happened = true;
     for (uint64_t n = 1; happened; n++) {
         make_old_file();
-        must(open_stage(&dev, &recovery, &err), &err);
+        dev = opened();
         fault_start(&(struct fault_plan){.sort = FAULT_ENOSPC, .at = n, .sticky = true});
         bool done = change(dev, &err) && stage_commit(dev, &err);
         happened = fault_happened();
@@ -302,11 +312,10 @@ static void test_no_memory_anywhere(void **state)
     (void)state;
     struct error err;
     struct device *dev;
-    enum recovery recovery;
     uint64_t n = 1;
     for (bool failed = true; failed; n++) {
         make_old_file();
-        must(open_stage(&dev, &recovery, &err), &err);
+        dev = opened();
         mem_fail_at(n);
         bool changed = change(dev, &err);
         uint64_t generation = stage_generation(dev);
@@ -338,9 +347,7 @@ static void test_no_memory_for_going(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev;
-    enum recovery recovery;
-    must(open_stage(&dev, &recovery, &err), &err);
+    struct device *dev = opened();
     must(change(dev, &err), &err);
     uint64_t newest = stage_generation(dev), n = 1;
     for (bool failed = true; failed; n++) {
@@ -434,14 +441,12 @@ static void test_dry_run_writes_nothing(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev;
-    enum recovery recovery;
     struct stat before, after;
     uint8_t *bytes;
     size_t n;
     file_state(&before, &bytes, &n);
     options.dry_run = true;
-    must(open_stage(&dev, &recovery, &err), &err);
+    struct device *dev = opened();
     must(change(dev, &err), &err);
     assert_true(is_new(dev));
     assert_int_equal(count_files(dir, NULL), 1);
@@ -458,14 +463,12 @@ static void test_rollback_leaves_no_trace(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev;
-    enum recovery recovery;
     struct stat before, after;
     uint8_t *bytes;
     size_t n;
     make_old_file();
     file_state(&before, &bytes, &n);
-    must(open_stage(&dev, &recovery, &err), &err);
+    struct device *dev = opened();
     must(write_part(dev, 100, 30000, WRITE_UPDATE, &err), &err);
     must(write_part(dev, 123 * 1024, FREE_END, WRITE_FRESH, &err), &err);
     must(stage_mark(dev, &err), &err);
@@ -488,10 +491,8 @@ static void test_revert_and_close_leave_no_trace(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev;
-    enum recovery recovery;
     make_old_file();
-    must(open_stage(&dev, &recovery, &err), &err);
+    struct device *dev = opened();
     for (unsigned i = 0; i < 2; i++) {
         must(write_part(dev, 123 * 1024, FREE_END, WRITE_FRESH, &err), &err);
         assert_false(file_is(path, old_bytes, SIZE));
@@ -508,11 +509,9 @@ static void test_halves_of_a_hole(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev;
-    enum recovery recovery;
     enum { PLACE = 160 * 1024 };
     make_old_file();
-    must(open_stage(&dev, &recovery, &err), &err);
+    struct device *dev = opened();
     must(device_allocate(dev, PLACE, 1024, true, &err), &err);
     must(device_write(dev, PLACE + 1024, new_bytes, 1024, WRITE_FRESH, &err), &err);
     must(stage_mark(dev, &err), &err);
@@ -526,13 +525,11 @@ static void test_memory_is_bounded(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev;
-    enum recovery recovery;
     struct rusage before, after;
     enum { LARGE = 96 * 1024 * 1024, PIECE = 48 * 1024 };
     options.memory = 4 * 1024 * 1024;
     options.durability = DURABILITY_NORMAL;
-    must(open_stage(&dev, &recovery, &err), &err);
+    struct device *dev = opened();
     must(device_resize(dev, 2ull * LARGE, &err), &err);
     getrusage(RUSAGE_SELF, &before);
     for (uint64_t at = MiB; at + PIECE <= LARGE; at += PIECE) {
@@ -558,8 +555,8 @@ static void test_locked_and_read_only(void **state)
     struct error err;
     struct device *dev, *second;
     enum recovery recovery;
-    must(open_stage(&dev, &recovery, &err), &err);
-    must(open_stage(&second, &recovery, &err), &err);
+    dev = opened();
+    second = opened();
     assert_false(write_part(dev, 0, 10, WRITE_UPDATE, &err));
     assert_int_equal(err.kind, E_LOCKED);
     device_close(second);
@@ -567,7 +564,7 @@ static void test_locked_and_read_only(void **state)
     assert_false(open_stage(&second, &recovery, &err));
     assert_int_equal(err.kind, E_LOCKED);
     options.force_share = true;
-    must(open_stage(&second, &recovery, &err), &err);
+    second = opened();
     assert_false(write_part(second, 0, 10, WRITE_UPDATE, &err));
     assert_int_equal(err.kind, E_READONLY);
     device_close(second);
@@ -579,9 +576,8 @@ static void test_commit_impossible_is_said_first(void **state)
 {
     (void)state;
     struct error err;
-    struct device *dev;
     enum recovery recovery;
-    must(open_stage(&dev, &recovery, &err), &err);
+    struct device *dev = opened();
     write_file(journal_name, "mine", 4);
     assert_false(write_part(dev, 0, 10, WRITE_UPDATE, &err));
     assert_int_equal(err.kind, E_EXIST);

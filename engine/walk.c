@@ -10,17 +10,19 @@
 #include "alloc.h"
 #include "bytes.h"
 #include "id_set.h"
+#include "sort.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { FIRST_CHUNK = 32768, LAST_CHUNK = 524288 };
+/* MANY: attributes of so many are read in the order of the ids, each block of the inode tables then once. */
+enum { FIRST_CHUNK = 32768, LAST_CHUNK = 524288, MANY = 8192 };
 
 struct item {
     fs_id id;
-    size_t name; /* offsets into names; fault 0: none */
-    size_t fault;
-    uint32_t type;
+    uint32_t name; /* offset into names */
+    uint16_t type; /* S_IF* */
+    bool fault;    /* why follows the name */
 };
 
 struct frame {
@@ -59,13 +61,14 @@ struct filling {
     struct error *err;
 };
 
-static bool keep_text(struct frame *frame, const char *text, size_t *at, struct error *err)
+static bool keep_text(struct frame *frame, const char *text, struct error *err)
 {
     size_t len = strlen(text) + 1;
+    if (frame->names_len > UINT32_MAX - len)
+        return fail(err, E_TOOBIG, "the directory holds more than 4 GiB of names");
     if (!mem_grow(&frame->names, &frame->names_capacity, frame->names_len + len, 1, err))
         return false;
     memcpy(frame->names + frame->names_len, text, len);
-    *at = frame->names_len;
     frame->names_len += len;
     return true;
 }
@@ -84,25 +87,34 @@ static bool fill_entry(const struct fs_entry *entry, void *arg)
         frame->more = true;
         return false;
     }
-    struct item item = {.id = entry->id, .type = entry->type & S_IFMT};
+    struct item item = {.id = entry->id,
+                        .name = (uint32_t)frame->names_len,
+                        .type = (uint16_t)(entry->type & S_IFMT),
+                        .fault = entry->fault != NULL};
     filling->ok = mem_grow(&frame->items, &frame->capacity, frame->count + 1, sizeof item, filling->err) &&
-                  keep_text(frame, entry->name, &item.name, filling->err) &&
-                  (!entry->fault || keep_text(frame, entry->fault, &item.fault, filling->err));
+                  keep_text(frame, entry->name, filling->err) &&
+                  (!entry->fault || keep_text(frame, entry->fault, filling->err));
     if (filling->ok)
         frame->items[frame->count++] = item;
     return filling->ok && ((frame->count & 1023) != 0 || (filling->ok = interrupt_check(filling->err)));
 }
 
-static int compare_items(const void *a, const void *b, void *arg)
+static int compare_names(const void *a, const void *b, void *arg)
 {
     const char *names = arg;
     return strcmp(names + ((const struct item *)a)->name, names + ((const struct item *)b)->name);
 }
 
+static int compare_ids(const void *a, const void *b, void *arg)
+{
+    const struct item *x = a, *y = b;
+    (void)arg;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
 static bool fill(struct walk *walk, struct frame *frame, struct error *err)
 {
-    frame->count = frame->at = 0;
-    frame->names_len = 1; /* offset 0 means "no fault" */
+    frame->count = frame->at = frame->names_len = 0;
     frame->more = false;
     struct filling filling = {.walk = walk,
                               .frame = frame,
@@ -111,8 +123,10 @@ static bool fill(struct walk *walk, struct frame *frame, struct error *err)
                               .ok = true,
                               .err = err};
     bool ok = file_readdir(walk->volume, frame->self.id, fill_entry, &filling, err) && filling.ok;
-    if (frame->count && (walk->flags & WALK_SORTED))
-        qsort_r(frame->items, frame->count, sizeof *frame->items, compare_items, frame->names);
+    if (walk->flags & WALK_SORTED)
+        sort_items(frame->items, frame->count, sizeof *frame->items, compare_names, frame->names);
+    else if ((walk->flags & WALK_ATTR) && frame->count >= MANY)
+        sort_items(frame->items, frame->count, sizeof *frame->items, compare_ids, NULL);
     return ok;
 }
 
@@ -223,7 +237,7 @@ static bool next_item(struct walk *walk, struct frame *frame, struct walk_entry 
         .type = item->type,
     };
     if (item->fault) {
-        fail(err, E_DAMAGED, "%s", frame->names + item->fault);
+        fail(err, E_DAMAGED, "%s", name + len + 1);
         return entry_fault(walk, out, err);
     }
     return visit(walk, out, err);

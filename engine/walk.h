@@ -21,7 +21,7 @@ enum walk_event {
 
 enum walk_flags {
     WALK_SORTED = 1, /* names in byte order; a directory is then held whole in memory */
-    WALK_ATTR = 2,   /* fill attr for every entry */
+    WALK_ATTR = 2,   /* fill attr for every entry; large directories come in the order of the ids then */
 };
 
 struct walk_entry {

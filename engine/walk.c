@@ -213,7 +213,7 @@ static bool enter(struct walk *walk, struct error *err)
     frame->self.event = WALK_LEAVE;
     frame->path_len = strlen(walk->path);
     frame->passed = 0;
-    frame->chunk = FIRST_CHUNK;
+    frame->chunk = walk->flags & WALK_ATTR ? LAST_CHUNK : FIRST_CHUNK; /* the table is gone over for each */
     return fill(walk, frame, err);
 }
 

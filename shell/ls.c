@@ -1,10 +1,8 @@
 /* ls: what is in directories. */
 #include "ls.h"
 
-#include "acl.h"
 #include "alloc.h"
 #include "bytes.h"
-#include "grid.h"
 #include "id_set.h"
 #include "path.h"
 #include "text.h"
@@ -15,194 +13,52 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- entries ------------------------------------------------------------------------------------------- */
-
-static void list_free(struct ls_list *list)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->entries[i].name);
-        free(list->entries[i].target);
-    }
-    free(list->entries);
-    *list = (struct ls_list){0};
-}
-
-static bool is_acl(const char *name, void *arg)
-{
-    struct ls_entry *entry = arg;
-    entry->acl |= strcmp(name, ACL_ACCESS) == 0 || strcmp(name, ACL_DEFAULT) == 0;
-    return !entry->acl;
-}
-
-static bool find_acl(struct volume *volume, struct ls_entry *entry, struct error *err)
-{
-    return !volume->fs->limits->xattrs || entry->attr.no_xattrs ||
-           file_xattr_list(volume, entry->id, is_acl, entry, err);
-}
-
-static bool take_attr(struct volume *volume, struct ls_entry *entry, struct error *err)
-{
-    entry->has_attr = file_attr(volume, entry->id, &entry->attr, err);
-    if (entry->has_attr)
-        entry->type = entry->attr.mode & S_IFMT;
-    return entry->has_attr;
-}
-
-/* What needs no path, which is nearly all. False: complete() does it, and complains. */
-static bool complete_fast(struct ls *ls, struct volume *volume, struct ls_entry *entry)
-{
-    struct error again;
-    return ls->needs_attr && take_attr(volume, entry, &again) && entry->type != S_IFLNK &&
-           (!(ls->layout == LONG || ls->report) || find_acl(volume, entry, &again));
-}
-
-/* Attributes and link targets, as far as the options ask for them. */
-static void complete(struct ls *ls, struct volume *volume, struct ls_entry *entry, const char *path)
-{
-    struct error err;
-    bool wants = ls->needs_attr || (!entry->type && (ls->classify || output_colored(ls->out)));
-    bool executable = entry->type == S_IFREG && (ls->classify == 'F' || output_colored(ls->out));
-    if (!entry->has_attr && (wants || executable) && !take_attr(volume, entry, &err)) {
-        entry->faulty = true;
-        call_complain(ls->call, path, &err);
-        return;
-    }
-    if (entry->has_attr && entry->type != S_IFLNK && (ls->layout == LONG || ls->report) &&
-        !find_acl(volume, entry, &err)) {
-        call_complain(ls->call, path, &err);
-        return;
-    }
-    if (entry->type == S_IFLNK && (ls->layout == LONG || ls->report) && !entry->target)
-        if (!file_readlink(volume, entry->id, &entry->target, &err))
-            call_complain(ls->call, path, &err);
-    fs_id id;
-    if (entry->type == S_IFLNK && output_colored(ls->out))
-        entry->target_missing = !path_lookup(volume, path, true, &id, &err);
-}
+/* ---- directories --------------------------------------------------------------------------------------- */
 
 struct reading {
     struct ls *ls;
-    struct ls_list *list;
-    const char *path; /* of the directory, as shown */
+    struct ls_list *list; /* NULL: what comes is printed at once */
+    const char *shown;    /* the directory */
     struct error *err;
+    uint64_t count;
     bool ok;
 };
 
 static bool is_ignored(const struct ls *ls, const char *name)
 {
     size_t n = strlen(name);
+    if (name[0] == '.' && !ls->all && !ls->almost_all)
+        return true;
     return (ls->no_backups && n > 0 && name[n - 1] == '~') || (ls->ignore && glob_match(ls->ignore, name));
+}
+
+static void complain_of_entry(const struct reading *reading, const struct fs_entry *entry)
+{
+    struct error fault;
+    char *path = mem_printf(&fault, "%s/%s", reading->shown, entry->name);
+    fail(&fault, E_DAMAGED, "%s", entry->fault);
+    call_complain(reading->ls->call, path, &fault);
+    free(path);
 }
 
 static bool take_entry(const struct fs_entry *entry, void *arg)
 {
     struct reading *reading = arg;
-    struct ls_list *list = reading->list;
-    struct error fault;
     if (is_ignored(reading->ls, entry->name))
         return true;
-    if (entry->name[0] == '.' && !reading->ls->all && !reading->ls->almost_all)
-        return true;
-    if (entry->fault) {
-        char *path = mem_printf(reading->err, "%s/%s", reading->path, entry->name);
-        fail(&fault, E_DAMAGED, "%s", entry->fault);
-        call_complain(reading->ls->call, path, &fault);
-        free(path);
-    }
-    reading->ok =
-        mem_grow(&list->entries, &list->capacity, list->count + 1, sizeof *list->entries, reading->err);
-    if (!reading->ok)
-        return false;
-    struct ls_entry *out = &list->entries[list->count];
-    *out = (struct ls_entry){.id = entry->id, .type = entry->type & S_IFMT, .faulty = entry->fault != NULL};
-    out->name = mem_string(entry->name, reading->err);
-    reading->ok = out->name != NULL;
-    list->count += reading->ok;
-    return reading->ok && ((list->count & 1023) != 0 || (reading->ok = interrupt_check(reading->err)));
-}
-
-static bool add_dots(struct ls *ls, struct volume *volume, fs_id dir, struct ls_list *list, struct error *err)
-{
-    static const char *const names[] = {".", ".."};
-    fs_id ids[2] = {dir, dir};
-    struct error ignored;
-    if (!file_parent(volume, dir, &ids[1], &ignored))
-        ids[1] = dir;
-    for (int i = 0; ls->all && i < 2; i++) {
-        if (!mem_grow(&list->entries, &list->capacity, list->count + 1, sizeof *list->entries, err))
-            return false;
-        struct ls_entry *entry = &list->entries[list->count];
-        *entry = (struct ls_entry){.id = ids[i], .type = S_IFDIR, .name = mem_string(names[i], err)};
-        if (!entry->name)
-            return false;
-        list->count++;
-    }
-    return true;
-}
-
-/* ---- order --------------------------------------------------------------------------------------------- */
-
-static int compare_times(struct fs_time a, struct fs_time b)
-{
-    if (a.sec != b.sec)
-        return a.sec < b.sec ? 1 : -1;
-    return a.nsec < b.nsec ? 1 : a.nsec > b.nsec ? -1 : 0;
-}
-
-static const char *extension(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot && dot != name ? dot : "";
-}
-
-static int compare_entries(const void *a, const void *b, void *arg)
-{
-    const struct ls *ls = arg;
-    const struct ls_entry *x = a, *y = b;
-    int order = 0;
-    if (ls->groups_first && (x->type == S_IFDIR) != (y->type == S_IFDIR))
-        return x->type == S_IFDIR ? -1 : 1;
-    if (ls->sort == SORT_SIZE)
-        order = x->attr.size < y->attr.size ? 1 : x->attr.size > y->attr.size ? -1 : 0;
-    else if (ls->sort == SORT_TIME)
-        order = compare_times(ls_time(ls, &x->attr), ls_time(ls, &y->attr));
-    else if (ls->sort == SORT_EXTENSION)
-        order = strcmp(extension(x->name), extension(y->name));
-    else if (ls->sort == SORT_VERSION)
-        order = strverscmp(x->name, y->name);
-    if (order == 0)
-        order = strcmp(x->name, y->name);
-    return ls->reverse ? -order : order;
-}
-
-static void sort_list(struct ls *ls, struct ls_list *list)
-{
-    if (list->count == 0)
-        return;
-    if (ls->sort != SORT_NONE) {
-        qsort_r(list->entries, list->count, sizeof *list->entries, compare_entries, ls);
-    } else if (ls->reverse) {
-        for (size_t i = 0; i < list->count / 2; i++) {
-            struct ls_entry swap = list->entries[i];
-            list->entries[i] = list->entries[list->count - 1 - i];
-            list->entries[list->count - 1 - i] = swap;
-        }
-    }
-}
-
-/* ---- directories --------------------------------------------------------------------------------------- */
-
-static void print_total(struct ls *ls, const struct ls_list *list)
-{
-    uint64_t total = 0;
-    char text[32];
-    for (size_t i = 0; i < list->count; i++)
-        total += list->entries[i].attr.allocated;
-    if (ls->human)
-        ls_size_text(ls, total, text);
+    if (entry->fault)
+        complain_of_entry(reading, entry);
+    const struct ls_entry taken = {.name = (char *)entry->name,
+                                   .id = entry->id,
+                                   .type = entry->type & S_IFMT,
+                                   .faulty = entry->fault != NULL};
+    if (reading->list)
+        reading->ok = ls_list_add(reading->list, &taken, reading->err);
     else
-        snprintf(text, sizeof text, "%" PRIu64, div_up(total, 1024));
-    output_printf(ls->out, "total %s\n", text);
+        ls_print_name_line(reading->ls, &taken);
+    if ((++reading->count & 1023) == 0)
+        reading->ok = reading->ok && interrupt_check(reading->err);
+    return reading->ok && !output_closed(reading->ls->out);
 }
 
 struct waiting {
@@ -233,73 +89,105 @@ static bool push_waiting(struct waiting_stack *stack, const char *shown, const c
     return true;
 }
 
-/* Reads one directory, completes and sorts its entries. */
-static bool read_directory(struct ls *ls, struct volume *volume, const struct waiting *dir,
-                           struct ls_list *list, struct error *err)
+static bool add_dots(struct ls *ls, fs_id dir, struct ls_list *list, struct error *err)
 {
-    struct reading reading = {.ls = ls, .list = list, .path = dir->shown, .err = err, .ok = true};
-    if (!add_dots(ls, volume, dir->id, list, err) ||
-        !file_readdir(volume, dir->id, take_entry, &reading, err) || !reading.ok)
+    static char here[] = ".", above[] = "..";
+    struct error ignored;
+    fs_id parent = dir;
+    if (!ls->all)
+        return true;
+    if (!file_parent(list->volume, dir, &parent, &ignored))
+        parent = dir;
+    return ls_list_add(list, &(struct ls_entry){.id = dir, .type = S_IFDIR, .name = here}, err) &&
+           ls_list_add(list, &(struct ls_entry){.id = parent, .type = S_IFDIR, .name = above}, err);
+}
+
+/* Reads one directory, completes and sorts its entries. */
+static bool read_directory(struct ls *ls, fs_id id, struct ls_list *list, struct error *err)
+{
+    struct reading reading = {.ls = ls, .list = list, .shown = list->shown, .err = err, .ok = true};
+    if (!add_dots(ls, id, list, err) || !file_readdir(list->volume, id, take_entry, &reading, err) ||
+        !reading.ok || !ls_list_complete(list, err))
         return false;
-    for (size_t i = 0; i < list->count; i++) {
-        struct ls_entry *entry = &list->entries[i];
-        if ((i & 255) == 0 && !interrupt_check(err))
-            return false;
-        bool wants_path = entry->type == S_IFLNK || entry->type == 0 || ls->needs_attr;
-        if (entry->faulty || (!wants_path && !ls->classify && !output_colored(ls->out)))
-            continue;
-        if (complete_fast(ls, volume, entry))
-            continue;
-        bool root = strcmp(dir->path, "/") == 0;
-        char *path = mem_printf(err, "%s/%s", root ? "" : dir->path, entry->name);
-        if (!path)
-            return false;
-        complete(ls, volume, entry, path);
-        free(path);
-    }
-    sort_list(ls, list);
+    ls_list_sort(list);
     return true;
 }
 
 /* Subdirectories come next, in order: the last pushed is the next listed. */
-static bool push_subdirectories(struct ls *ls, const struct waiting *dir, const struct ls_list *list,
+static bool push_subdirectories(const struct waiting *dir, const struct ls_list *list,
                                 struct waiting_stack *stack, struct error *err)
 {
-    for (size_t i = list->count; ls->recursive && i-- > 0;) {
-        const struct ls_entry *entry = &list->entries[i];
-        bool dots = strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0;
-        if (entry->type == S_IFDIR && !dots && !entry->faulty &&
-            !push_waiting(stack, dir->shown, dir->path, entry->name, entry->id, err))
+    for (size_t i = list->count; list->ls->recursive && i-- > 0;) {
+        struct ls_face face = ls_list_face(list, i);
+        bool dots = strcmp(face.name, ".") == 0 || strcmp(face.name, "..") == 0;
+        if (face.type == S_IFDIR && !dots && !face.faulty &&
+            !push_waiting(stack, dir->shown, dir->path, face.name, face.id, err))
             return false;
     }
     return true;
+}
+
+static void print_heading(struct ls *ls, const char *shown)
+{
+    if (ls->printed_before)
+        output_write(ls->out, "\n", 1);
+    output_name(ls->out, shown);
+    output_write(ls->out, ":\n", 2);
+}
+
+static void print_total(struct ls *ls, const struct ls_list *list)
+{
+    char text[32];
+    if (ls->human)
+        ls_size_text(ls, list->allocated, text);
+    else
+        snprintf(text, sizeof text, "%" PRIu64, div_up(list->allocated, 1024));
+    output_printf(ls->out, "total %s\n", text);
+}
+
+/* As they come, when neither order nor width nor anything but the name matters: a directory of any size. */
+static bool streams(const struct ls *ls)
+{
+    return ls->sort == SORT_NONE && ls->layout == ONE_A_LINE && !ls->reverse && !ls->recursive &&
+           !ls->inodes && !ls->needs_attr && !ls->classify && !output_colored(ls->out);
+}
+
+static bool stream_directory(struct ls *ls, struct volume *volume, const struct waiting *dir,
+                             struct error *err)
+{
+    static char here[] = ".", above[] = "..";
+    struct reading reading = {.ls = ls, .shown = dir->shown, .err = err, .ok = true};
+    if (ls->all) {
+        ls_print_name_line(ls, &(struct ls_entry){.name = here});
+        ls_print_name_line(ls, &(struct ls_entry){.name = above});
+    }
+    return file_readdir(volume, dir->id, take_entry, &reading, err) && reading.ok;
 }
 
 static bool list_one(struct ls *ls, struct volume *volume, const struct waiting *dir, bool heading,
                      struct waiting_stack *stack, struct error *err)
 {
-    struct ls_list list = {0};
-    bool ok = read_directory(ls, volume, dir, &list, err);
+    struct ls_list list = {.ls = ls, .volume = volume, .shown = dir->shown, .path = dir->path};
+    bool streaming = streams(ls),
+         ok = streaming || (ls_know_owners(ls, volume, err) && read_directory(ls, dir->id, &list, err));
     if (!ls->report && (ok || list.count)) {
-        if (heading) {
-            if (ls->printed_before)
-                output_write(ls->out, "\n", 1);
-            output_name(ls->out, dir->shown);
-            output_write(ls->out, ":\n", 2);
-        }
+        if (heading)
+            print_heading(ls, dir->shown);
         ls->printed_before = true;
         if (ls->layout == LONG || ls->blocks)
             print_total(ls, &list);
     }
+    if (streaming)
+        return stream_directory(ls, volume, dir, err);
     if (ok || list.count) {
         struct error printing;
-        if (!ls_print_list(ls, volume, &list, dir->shown, &printing) && ok) {
+        if (!ls_print_list(ls, &list, dir->shown, &printing) && ok) {
             *err = printing;
             ok = false;
         }
     }
-    ok = ok && push_subdirectories(ls, dir, &list, stack, err);
-    list_free(&list);
+    ok = ok && push_subdirectories(dir, &list, stack, err);
+    ls_list_free(&list);
     return ok;
 }
 
@@ -482,41 +370,47 @@ struct named {
     bool directory;
 };
 
+/* What was gathered of a volume. */
+static bool print_files(struct ls_list *list, struct error *err)
+{
+    bool ok = true;
+    if (list->count) {
+        ls_list_sort(list);
+        ok = ls_print_list(list->ls, list, NULL, err);
+        list->ls->printed_before = true;
+    }
+    ls_list_free(list);
+    return ok;
+}
+
 /* Arguments: those that are files are one list, then each directory is one. */
 static bool list_files(struct ls *ls, struct named *args, int count, bool *any, struct error *err)
 {
-    struct volume *volume = NULL;
-    struct ls_list list = {0};
+    struct ls_list list = {.ls = ls};
     bool ok = true;
     *any = false;
     for (int i = 0; ok && i < count; i++) {
+        const struct file_arg *arg = &args[i].arg;
         if (args[i].directory)
             continue;
-        if (volume && volume != args[i].arg.volume) {
-            sort_list(ls, &list);
-            ok = ls_print_list(ls, volume, &list, NULL, err);
-            list_free(&list);
-        }
-        volume = args[i].arg.volume;
-        ok = ok && mem_grow(&list.entries, &list.capacity, list.count + 1, sizeof *list.entries, err);
-        if (!ok)
-            break;
-        struct ls_entry *entry = &list.entries[list.count++];
-        *entry = (struct ls_entry){.id = args[i].arg.id,
-                                   .type = args[i].arg.attr.mode & S_IFMT,
-                                   .attr = args[i].arg.attr,
-                                   .has_attr = true};
-        entry->name = mem_string(args[i].arg.typed, err);
-        ok = entry->name != NULL;
+        if (list.volume != arg->volume)
+            ok = print_files(&list, err);
+        list.volume = arg->volume;
+        struct ls_entry entry = {.name = (char *)arg->typed,
+                                 .id = arg->id,
+                                 .type = arg->attr.mode & S_IFMT,
+                                 .attr = arg->attr,
+                                 .has_attr = true};
+        ok = ok && ls_know_owners(ls, arg->volume, err);
         if (ok)
-            complete(ls, volume, entry, args[i].arg.path);
+            ls_complete(ls, arg->volume, &entry, arg->path);
+        ok = ok && ls_list_add(&list, &entry, err);
+        if (ok)
+            ls_measure(&list, &entry);
+        *any = true;
     }
-    if (ok && list.count) {
-        sort_list(ls, &list);
-        ok = ls_print_list(ls, volume, &list, NULL, err);
-        *any = ls->printed_before = true;
-    }
-    list_free(&list);
+    ok = ok && print_files(&list, err);
+    ls_list_free(&list);
     return ok;
 }
 

@@ -149,18 +149,6 @@ static unsigned print_front(struct ls *ls, const struct ls_entry *entry, int ino
     return (unsigned)taken;
 }
 
-static void front_widths(const struct ls *ls, const struct ls_list *list, int *inode, int *blocks)
-{
-    char text[32];
-    *inode = *blocks = 0;
-    for (size_t i = 0; i < list->count && (ls->inodes || ls->blocks); i++) {
-        inode_text(&list->entries[i], text);
-        *inode = MAX_OF(*inode, (int)strlen(text));
-        blocks_text(ls, &list->entries[i], text);
-        *blocks = MAX_OF(*blocks, (int)strlen(text));
-    }
-}
-
 struct fs_time ls_time(const struct ls *ls, const struct fs_attr *attr)
 {
     return ls->time_field == 'a'   ? attr->atime
@@ -180,19 +168,23 @@ static unsigned name_width(const struct ls *ls, const struct ls_entry *entry)
     return width + (entry_suffix(ls, entry) != 0);
 }
 
-/* The width of so many columns; widths are set. */
-static size_t width_of_columns(const unsigned *cells, size_t count, bool across, size_t columns,
-                               unsigned *widths)
+/* Whether so many columns fit; widths are set then. */
+static bool columns_fit(const unsigned *cells, size_t count, unsigned width, bool across, size_t columns,
+                        unsigned *widths)
 {
     size_t rows = div_up(count, columns), used = 0, filled = across ? columns : div_up(count, rows);
     memset(widths, 0, columns * sizeof *widths);
     for (size_t i = 0; i < count; i++) {
         size_t column = across ? i % columns : i / rows;
-        widths[column] = MAX_OF(widths[column], cells[i] + (column + 1 < filled ? 2 : 0));
+        unsigned cell = cells[i] + (column + 1 < filled ? 2 : 0);
+        if (cell <= widths[column])
+            continue;
+        used += cell - widths[column];
+        widths[column] = cell;
+        if (used >= width && columns > 1)
+            return false;
     }
-    for (size_t c = 0; c < filled; c++)
-        used += widths[c];
-    return used;
+    return true;
 }
 
 /* Finds the most columns that fit, with a column of the terminal to spare; returns the rows. */
@@ -200,25 +192,21 @@ static size_t fit_columns(const unsigned *cells, size_t count, unsigned width, b
                           size_t *columns)
 {
     *columns = MIN_OF(count, MAX_OF(width / 3, 1));
-    while (*columns > 1 && width_of_columns(cells, count, across, *columns, widths) >= width)
+    while (!columns_fit(cells, count, width, across, *columns, widths))
         --*columns;
-    if (*columns == 1)
-        width_of_columns(cells, count, across, 1, widths);
     return div_up(count, *columns);
 }
 
-static bool print_columns(struct ls *ls, const struct ls_list *list, struct error *err)
+static bool print_columns(struct ls *ls, struct ls_list *list, struct error *err)
 {
-    int inode_width, block_width;
-    front_widths(ls, list, &inode_width, &block_width);
-    unsigned front =
-        (ls->inodes ? (unsigned)inode_width + 1 : 0) + (ls->blocks ? (unsigned)block_width + 1 : 0);
+    unsigned front = (ls->inodes ? (unsigned)list->inode_width + 1 : 0) +
+                     (ls->blocks ? (unsigned)list->block_width + 1 : 0);
     unsigned *cells = mem_array(list->count * 2 + 1, sizeof *cells, err);
     if (!cells)
         return false;
     unsigned *widths = cells + list->count;
     for (size_t i = 0; i < list->count; i++)
-        cells[i] = front + name_width(ls, &list->entries[i]);
+        cells[i] = front + name_width(ls, ls_list_entry(list, i));
     size_t columns, rows = 1;
     bool across = ls->layout == ACROSS;
     rows = fit_columns(cells, list->count, ls->width, across, widths, &columns);
@@ -227,8 +215,9 @@ static bool print_columns(struct ls *ls, const struct ls_list *list, struct erro
             size_t at = across ? row * columns + column : column * rows + row;
             if (at >= list->count)
                 break;
-            print_front(ls, &list->entries[at], inode_width, block_width);
-            print_name(ls, &list->entries[at]);
+            const struct ls_entry *entry = ls_list_entry(list, at);
+            print_front(ls, entry, list->inode_width, list->block_width);
+            print_name(ls, entry);
             size_t next = across ? at + 1 : at + rows;
             if (next < list->count && column + 1 < columns && widths[column] > cells[at])
                 output_printf(ls->out, "%*s", (int)(widths[column] - cells[at]), "");
@@ -239,11 +228,12 @@ static bool print_columns(struct ls *ls, const struct ls_list *list, struct erro
     return true;
 }
 
-static void print_commas(struct ls *ls, const struct ls_list *list)
+static void print_commas(struct ls *ls, struct ls_list *list)
 {
     unsigned column = 0, width = ls->width;
     for (size_t i = 0; i < list->count; i++) {
-        unsigned need = name_width(ls, &list->entries[i]);
+        const struct ls_entry *entry = ls_list_entry(list, i);
+        unsigned need = name_width(ls, entry);
         if (i > 0 && column + need + 2 >= width) {
             output_write(ls->out, "\n", 1);
             column = 0;
@@ -251,8 +241,8 @@ static void print_commas(struct ls *ls, const struct ls_list *list)
             output_write(ls->out, " ", 1);
             column += 2;
         }
-        column += print_front(ls, &list->entries[i], 0, 0);
-        print_name(ls, &list->entries[i]);
+        column += print_front(ls, entry, 0, 0);
+        print_name(ls, entry);
         if (i + 1 < list->count)
             output_write(ls->out, ",", 1);
         column += need;
@@ -347,7 +337,7 @@ static void fill_row(struct ls *ls, const struct ls_entry *entry, bool any_acl, 
         row->widths[c] = (int)display_width(cells[c]);
 }
 
-static void print_row(struct ls *ls, const struct long_row *row, bool known, const int *widths)
+static void print_row(struct ls *ls, const struct long_row *row, const int *widths, int time_width)
 {
     output_write(ls->out, row->permissions, strlen(row->permissions));
     output_write(ls->out, " ", 1);
@@ -357,28 +347,91 @@ static void print_row(struct ls *ls, const struct long_row *row, bool known, con
     if (!ls->no_group)
         output_cell(ls->out, row->group, row->widths[2], -widths[2]);
     output_cell(ls->out, row->size, row->widths[3], widths[3]);
-    output_cell(ls->out, row->time, row->widths[4], known ? 0 : widths[4]);
+    output_cell(ls->out, row->time, row->widths[4], time_width);
 }
 
-static bool print_long(struct ls *ls, const struct ls_list *list, struct error *err)
+static int digits_of(uint64_t value)
 {
-    int widths[5] = {0}, inode_width, block_width;
-    struct long_row *rows = mem_array(list->count, sizeof *rows, err);
-    if (!rows)
-        return false;
-    bool any_acl = false;
-    for (size_t i = 0; i < list->count; i++)
-        any_acl |= list->entries[i].acl;
-    for (size_t i = 0; i < list->count; i++) {
-        fill_row(ls, &list->entries[i], any_acl, &rows[i]);
-        for (size_t c = 0; c < ARRAY_LEN(widths); c++)
-            widths[c] = MAX_OF(widths[c], rows[i].widths[c]);
+    int digits = 1;
+    while ((value /= 10) > 0)
+        digits++;
+    return digits;
+}
+
+static int owner_width(const char *name, uint32_t number)
+{
+    return name ? (int)display_width(name) : digits_of(number);
+}
+
+static int size_width(const struct ls *ls, const struct fs_attr *attr)
+{
+    char text[32];
+    if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
+        return digits_of(attr->rdev_major) + 2 + digits_of(attr->rdev_minor);
+    if (!ls->human)
+        return digits_of(attr->size);
+    ls_size_text(ls, attr->size, text);
+    return (int)strlen(text);
+}
+
+static void measure_long(struct ls_list *list, const struct ls_entry *entry)
+{
+    const struct ls *ls = list->ls;
+    const struct fs_attr *attr = &entry->attr;
+    int widths[ARRAY_LEN(list->widths)] = {1, 1, 1, 1}; /* of a question mark */
+    if (entry->has_attr) {
+        widths[0] = digits_of(attr->nlink);
+        widths[1] = owner_width(ls->numeric ? NULL : owner_user(ls->owners, attr->uid), attr->uid);
+        widths[2] = owner_width(ls->numeric ? NULL : owner_group(ls->owners, attr->gid), attr->gid);
+        widths[3] = size_width(ls, attr);
     }
-    front_widths(ls, list, &inode_width, &block_width);
-    for (size_t i = 0; i < list->count; i++) {
-        const struct ls_entry *entry = &list->entries[i];
-        print_front(ls, entry, inode_width, block_width);
-        print_row(ls, &rows[i], entry->has_attr, widths);
+    for (size_t c = 0; c < ARRAY_LEN(widths); c++)
+        list->widths[c] = MAX_OF(list->widths[c], widths[c]);
+    list->any_acl |= entry->acl;
+}
+
+void ls_measure(struct ls_list *list, const struct ls_entry *entry)
+{
+    const struct ls *ls = list->ls;
+    char text[32];
+    list->allocated += entry->attr.allocated;
+    if (ls->inodes)
+        list->inode_width = MAX_OF(list->inode_width, digits_of(entry->id));
+    if (ls->blocks) {
+        blocks_text(ls, entry, text);
+        list->block_width = MAX_OF(list->block_width, (int)strlen(text));
+    }
+    if (ls->layout == LONG && !ls->report)
+        measure_long(list, entry);
+}
+
+bool ls_know_owners(struct ls *ls, struct volume *volume, struct error *err)
+{
+    if (ls->layout != LONG || ls->owners_of == volume)
+        return true;
+    owners_free(ls->owners);
+    ls->owners = owners_new(volume, err);
+    ls->owners_of = ls->owners ? volume : NULL;
+    return ls->owners != NULL;
+}
+
+/* What a time takes that is not known. */
+static int time_width(struct ls *ls)
+{
+    char text[80];
+    time_text(ls, (struct fs_time){.sec = ls->now}, text, sizeof text);
+    return (int)display_width(text);
+}
+
+static void print_long(struct ls *ls, struct ls_list *list)
+{
+    struct long_row row;
+    int unknown_time = time_width(ls);
+    for (size_t i = 0; i < list->count && !output_closed(ls->out); i++) {
+        const struct ls_entry *entry = ls_list_entry(list, i);
+        fill_row(ls, entry, list->any_acl, &row);
+        print_front(ls, entry, list->inode_width, list->block_width);
+        print_row(ls, &row, list->widths, entry->has_attr ? 0 : unknown_time);
         print_name(ls, entry);
         if (entry->target) {
             output_write(ls->out, " -> ", 4);
@@ -386,15 +439,13 @@ static bool print_long(struct ls *ls, const struct ls_list *list, struct error *
         }
         output_write(ls->out, "\n", 1);
     }
-    free(rows);
-    return true;
 }
 
-static void print_json(struct ls *ls, const struct ls_list *list, const char *dir)
+static void print_json(struct ls *ls, struct ls_list *list, const char *dir)
 {
     struct error err;
-    for (size_t i = 0; i < list->count; i++) {
-        const struct ls_entry *entry = &list->entries[i];
+    for (size_t i = 0; i < list->count && !output_closed(ls->out); i++) {
+        const struct ls_entry *entry = ls_list_entry(list, i);
         bool slash = dir && dir[strlen(dir) - 1] != '/';
         char *path = dir ? mem_printf(&err, "%s%s%s", dir, slash ? "/" : "", entry->name)
                          : mem_string(entry->name, &err);
@@ -411,23 +462,28 @@ static void print_json(struct ls *ls, const struct ls_list *list, const char *di
     }
 }
 
-bool ls_print_list(struct ls *ls, struct volume *volume, const struct ls_list *list, const char *dir,
-                   struct error *err)
+static void print_line(struct ls *ls, const struct ls_entry *entry, int inode_width, int block_width)
+{
+    print_front(ls, entry, inode_width, block_width);
+    print_name(ls, entry);
+    output_write(ls->out, "\n", 1);
+}
+
+void ls_print_name_line(struct ls *ls, const struct ls_entry *entry)
+{
+    print_line(ls, entry, 0, 0);
+}
+
+bool ls_print_list(struct ls *ls, struct ls_list *list, const char *dir, struct error *err)
 {
     if (ls->report) {
         print_json(ls, list, dir);
         return true;
     }
-    if (ls->layout == LONG && ls->owners_of != volume) {
-        owners_free(ls->owners);
-        ls->owners = owners_new(volume, err);
-        ls->owners_of = volume;
-        if (!ls->owners)
-            return false;
-    }
     switch (ls->layout) {
     case LONG:
-        return print_long(ls, list, err);
+        print_long(ls, list);
+        return true;
     case COLUMNS:
     case ACROSS:
         return print_columns(ls, list, err);
@@ -437,12 +493,7 @@ bool ls_print_list(struct ls *ls, struct volume *volume, const struct ls_list *l
     case ONE_A_LINE:
         break;
     }
-    int inode_width, block_width;
-    front_widths(ls, list, &inode_width, &block_width);
-    for (size_t i = 0; i < list->count && !output_closed(ls->out); i++) {
-        print_front(ls, &list->entries[i], inode_width, block_width);
-        print_name(ls, &list->entries[i]);
-        output_write(ls->out, "\n", 1);
-    }
+    for (size_t i = 0; i < list->count && !output_closed(ls->out); i++)
+        print_line(ls, ls_list_entry(list, i), list->inode_width, list->block_width);
     return true;
 }

@@ -401,28 +401,30 @@ static void print_usage(struct du *du, uint64_t bytes, const char *path)
     output_write(du->out, "\n", 1);
 }
 
-/* *bytes is what the entry itself takes; 0 when it was counted under another name. */
-static bool usage_of(struct du *du, const struct walk_entry *entry, uint64_t *bytes, struct error *err)
+/* *bytes is what the entry itself takes; not fresh: it was counted under another name. */
+static bool usage_of(struct du *du, const struct walk_entry *entry, uint64_t *bytes, bool *fresh,
+                     struct error *err)
 {
-    bool fresh = true;
+    *fresh = true;
     if (entry->type != S_IFDIR && entry->attr.nlink > 1 && !du->count_links &&
-        !id_set_add(&du->linked, entry->id, &fresh, err))
+        !id_set_add(&du->linked, entry->id, fresh, err))
         return false;
     bool sized = S_ISREG(entry->attr.mode) || S_ISLNK(entry->attr.mode);
     uint64_t apparent = sized || entry->type == S_IFDIR ? entry->attr.size : 0;
-    *bytes = !fresh ? 0 : du->apparent ? apparent : entry->attr.allocated;
+    *bytes = du->apparent ? apparent : entry->attr.allocated;
     return true;
 }
 
 static bool du_entry(struct du *du, const struct walk_entry *entry, struct error *err)
 {
     uint64_t bytes;
+    bool fresh;
     if (!mem_grow(&du->below, &du->capacity, entry->depth + 2, sizeof *du->below, err))
         return false;
     switch (entry->event) {
     case WALK_DIR:
         du->below[entry->depth + 1] = 0;
-        return usage_of(du, entry, &du->below[entry->depth + 1], err);
+        return usage_of(du, entry, &du->below[entry->depth + 1], &fresh, err);
     case WALK_LEAVE:
         bytes = du->below[entry->depth + 1];
         break;
@@ -430,8 +432,10 @@ static bool du_entry(struct du *du, const struct walk_entry *entry, struct error
         call_complain(du->call, entry->path, &entry->fault);
         return true;
     default:
-        if (!usage_of(du, entry, &bytes, err))
+        if (!usage_of(du, entry, &bytes, &fresh, err))
             return false;
+        if (!fresh)
+            return true;
         break;
     }
     if (entry->depth > 0)

@@ -191,6 +191,12 @@ bool cache_read_ahead(struct cache *cache, uint64_t off, uint64_t len, struct er
     return ok;
 }
 
+bool cache_held(const struct cache *cache, uint64_t off)
+{
+    const struct cache_block *block = find(cache, off);
+    return block && block->pins > 0;
+}
+
 bool cache_get_new(struct cache *cache, uint64_t off, enum write_class class, struct cache_block **out,
                    struct error *err)
 {

@@ -25,6 +25,12 @@ struct cache_block {
     struct cache_block *hash_next, *newer, *older, *dirty_next, *dirty_before;
 };
 
+/* Whether somebody else holds a block that was got, too. */
+static inline bool cache_shared(const struct cache_block *block)
+{
+    return block->pins > 1;
+}
+
 /* Called before a dirty block is written: set its checksum. */
 typedef void cache_seal_fn(void *arg, struct cache_block *);
 
@@ -44,6 +50,8 @@ bool cache_get(struct cache *, uint64_t off, struct cache_block **out, struct er
  * most a quarter of the cache is filled.
  */
 bool cache_read_ahead(struct cache *, uint64_t off, uint64_t len, struct error *) DISH_CHECKED;
+/* Whether somebody holds the block at this offset. */
+bool cache_held(const struct cache *, uint64_t off);
 /* As cache_get() for a block about to be filled anew: zeros, not read, dirty with the class given. */
 bool cache_get_new(struct cache *, uint64_t off, enum write_class, struct cache_block **out,
                    struct error *) DISH_CHECKED;

@@ -189,7 +189,7 @@ static bool check_rescue(struct ext_checker *c, struct error *err)
     return ext_rescue_store(ext, err) && ext_reload(ext, err) && ext_prepare(ext, err);
 }
 
-bool ext_check(struct fs *fs, struct check *check, struct error *err)
+static bool check_volume(struct fs *fs, struct check *check, struct error *err)
 {
     struct ext_checker c = {.ext = ext_of(fs),
                             .check = check,
@@ -214,5 +214,14 @@ bool ext_check(struct fs *fs, struct check *check, struct error *err)
     if (c.unsaved)
         cache_drop(c.ext->cache);
     checker_free(&c);
+    return ok;
+}
+
+bool ext_check(struct fs *fs, struct check *check, struct error *err)
+{
+    struct ext_fs *ext = ext_of(fs);
+    ext->checking = true;
+    bool ok = check_volume(fs, check, err);
+    ext->checking = false;
     return ok;
 }

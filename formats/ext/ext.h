@@ -64,6 +64,7 @@ struct ext_fs {
     bool read_only;
     bool prepared;    /* ext_prepare() has made the volume ready for changes */
     bool super_dirty; /* super has changed since it was written */
+    bool checking;    /* fsck looks at blocks that are two structures at once */
     uint8_t super[EXT_SUPER_SIZE];
 
     /* Geometry: decoded once by ext_super_load(), checked there. */
@@ -181,10 +182,11 @@ static inline uint64_t ext_owner(uint32_t ino, uint32_t generation)
     return ino | (uint64_t)generation << 32;
 }
 
-/* The cached block; E_DAMAGED when it lies outside the volume. Release with ext_block_put(). */
+/* The cached block; E_DAMAGED when it lies outside the volume or is held as something else. Release with
+ * ext_block_put(). */
 bool ext_block_get(struct ext_fs *, uint64_t block, enum ext_tag, uint64_t owner, struct cache_block **,
                    struct error *) DISH_CHECKED;
-/* The same, zeroed instead of read, dirty: for a block just allocated. */
+/* The same, zeroed instead of read, dirty: for a block just allocated; E_DAMAGED when it is held. */
 bool ext_block_new(struct ext_fs *, uint64_t block, enum ext_tag, uint64_t owner, struct cache_block **,
                    struct error *) DISH_CHECKED;
 void ext_block_put(struct ext_fs *, struct cache_block *);

@@ -277,6 +277,30 @@ bool ext_blocks_valid(const struct ext_fs *ext, uint64_t start, uint64_t len)
     return start > super && len > 0 && range_inside(start, len, ext->blocks);
 }
 
+static bool is_directory(uint32_t tag)
+{
+    return tag == EXT_TAG_DIR || tag == EXT_TAG_INDEX;
+}
+
+/*
+ * On a damaged volume a block may be two structures. What was checked as one is not yet the other; and while
+ * somebody holds it as one, having checked it, nobody may change it as the other.
+ */
+static bool claim(struct ext_fs *ext, struct cache_block *block, enum ext_tag tag, uint64_t owner,
+                  struct error *err)
+{
+    bool same =
+        block->owner == owner && (block->tag == tag || (is_directory(block->tag) && is_directory(tag)));
+    if (!same && cache_shared(block) && !ext->checking)
+        return damaged(err, ext->dev, block->off, "block %llu belongs to two structures",
+                       (unsigned long long)(block->off >> ext->block_bits));
+    if (!same)
+        block->checked = false;
+    block->tag = tag;
+    block->owner = owner;
+    return true;
+}
+
 bool ext_block_get(struct ext_fs *ext, uint64_t block, enum ext_tag tag, uint64_t owner,
                    struct cache_block **out, struct error *err)
 {
@@ -284,9 +308,11 @@ bool ext_block_get(struct ext_fs *ext, uint64_t block, enum ext_tag tag, uint64_
         return fail(err, E_DAMAGED, "block %llu is outside the volume", (unsigned long long)block);
     if (!cache_get(ext->cache, ext_offset(ext, block), out, err))
         return false;
-    (*out)->tag = tag;
-    (*out)->owner = owner;
-    return true;
+    if (claim(ext, *out, tag, owner, err))
+        return true;
+    ext_block_put(ext, *out);
+    *out = NULL;
+    return false;
 }
 
 bool ext_block_new(struct ext_fs *ext, uint64_t block, enum ext_tag tag, uint64_t owner,
@@ -294,6 +320,10 @@ bool ext_block_new(struct ext_fs *ext, uint64_t block, enum ext_tag tag, uint64_
 {
     if (!ext_blocks_valid(ext, block, 1))
         return fail(err, E_DAMAGED, "block %llu is outside the volume", (unsigned long long)block);
+    /* One that was freed a moment ago may still be held, and come back. */
+    if (cache_held(ext->cache, ext_offset(ext, block)) && !ranges_contains(&ext->freed, block, 1))
+        return damaged(err, ext->dev, ext_offset(ext, block), "block %llu is in use, but marked as free",
+                       (unsigned long long)block);
     if (!cache_get_new(ext->cache, ext_offset(ext, block), ext_write_class(ext, block, 1), out, err))
         return false;
     (*out)->tag = tag;

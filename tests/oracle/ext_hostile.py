@@ -24,6 +24,12 @@ def stat(image, path, label):
     return int(text.split(label)[1].split()[0])
 
 
+def inode_at(image, path):
+    """Byte of an inode."""
+    block, offset = run('debugfs', '-R', f'imap {path}', image)[1].split('located at block ')[1].split(', offset ')
+    return int(block) * BLOCK + int(offset, 16)
+
+
 def refused(what, image, command, why):
     before = content(image)
     rc, _, err = dish(image, command)
@@ -49,8 +55,7 @@ def overlapping_values(image):
 def overlapping_in_inode(image):
     make(image, '-t', 'ext4', '-I', '256', '-O', '^metadata_csum')
     dish(image, 'write /f x', 'xattr -n user.a -v ' + 'a' * 20 + ' /f', 'xattr -n user.b -v b /f')
-    block, offset = run('debugfs', '-R', 'imap /f', image)[1].split('located at block ')[1].split(', offset ')
-    inode = int(block) * BLOCK + int(offset, 16)
+    inode = inode_at(image, '/f')
     entry = inode + 128 + struct.unpack_from('<H', content(image), inode + 128)[0] + 4
     for _ in range(2):
         poke(image, entry + 2, struct.pack('<H', 44))
@@ -81,9 +86,45 @@ def undeleted_values(image):
     expect(rc == 0, 'undeleted values', out)
 
 
+def shared_by_directory_and_extents(image):
+    """One block that is both: sound as a directory, and then an extent node with 60,000 entries."""
+    make(image, '-t', 'ext4', '-O', '^metadata_csum')
+    dish(image, 'mkdir /d', 'write /f x', *(f'write --at {4 * BLOCK * n} /f x' for n in range(1, 9)))
+    block = int(run('debugfs', '-R', 'blocks /d', image)[1].split()[0])
+    header = struct.pack('<HHHHI', 0xF30A, 60000, BLOCK, 0, 0)  # as an entry: inode, rec_len BLOCK, no name
+    poke(image, block * BLOCK, header + bytes(BLOCK - len(header)))
+    root = inode_at(image, '/f') + 0x28
+    expect(content(image)[root + 6] == 1, 'the extent tree of /f has no node of its own')
+    poke(image, root + 12 + 4, struct.pack('<I', block))  # ei_leaf_lo
+    rc, _, err = run(DISH, '-k', image, '-c', 'ls /d', '-c', 'cat /f')
+    expect(rc == 1 and 'eh_max' in err, 'shared by a directory and extents', rc, err[:2000])
+
+
+def held_but_free(image):
+    """A full extent node that the bitmap has as free is handed out to the split of that very node."""
+    make(image, '-t', 'ext4', '-O', '^metadata_csum,^has_journal,^resize_inode', '-I', '128')
+    count = (BLOCK - 12 - 4) // 12
+    dish(image, *(f'write --at {2 * BLOCK * n} /f x' for n in range(count)))
+    raw = content(image)
+    root = inode_at(image, '/f') + 0x28
+    node = struct.unpack_from('<I', raw, root + 16)[0]
+    entries = struct.unpack_from('<H', raw, node * BLOCK + 2)[0]
+    expect(entries == count, 'the node has', entries, 'entries')
+    data = 8000
+    desc = 2 * BLOCK
+    bitmap = struct.unpack_from('<I', raw, desc)[0] * BLOCK
+    bits = bytearray(b'\xff' * BLOCK)
+    for free in (node, data):
+        bits[(free - 1) // 8] &= ~(1 << (free - 1) % 8)
+    poke(image, bitmap, bytes(bits))
+    poke(image, desc + 12, struct.pack('<H', 2))
+    refused('held but free', image, f'write --at {2 * BLOCK * count} /f x', 'marked as free')
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        for case in (overlapping_values, overlapping_in_inode, quota_blocks, undeleted_values):
+        for case in (overlapping_values, overlapping_in_inode, quota_blocks, undeleted_values,
+                     shared_by_directory_and_extents, held_but_free):
             case(folder + '/image')
     finish()
 

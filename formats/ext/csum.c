@@ -214,7 +214,11 @@ static void seal_directory(struct ext_fs *ext, struct cache_block *block, uint32
 static void seal_by_owner(struct ext_fs *ext, struct cache_block *block)
 {
     uint32_t seed = ext_inode_seed(ext, (uint32_t)block->owner, (uint32_t)(block->owner >> 32));
-    if (block->tag == EXT_TAG_EXTENTS)
+    bool node = block->tag == EXT_TAG_EXTENTS;
+    /* A block that is several things may have become anything since it was checked as a node. */
+    if (node && ext_extent_tail(block->data) + EXT_EXTENT_TAIL > block->data + ext->block_size)
+        return;
+    if (node)
         store_le32(ext_extent_tail(block->data), ext_extent_csum(seed, block->data));
     else if (block->tag == EXT_TAG_ORPHANS)
         ext_ob_set_ob_checksum(block->data + ext->block_size - EXT_ORPHAN_TAIL_SIZE,

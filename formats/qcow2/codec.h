@@ -22,6 +22,7 @@ struct qcow2_inflated {
 };
 
 struct qcow2_codec {
+    uint64_t cluster_size; /* what the buffers were made for */
     struct qcow2_inflated slots[INFLATED_SLOTS];
     uint64_t clock;
     /* The last cluster that could not be inflated; a table of garbage may name it again and again. */

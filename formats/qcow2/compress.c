@@ -42,11 +42,16 @@ void qcow2_codec_free(struct qcow2 *q)
 
 static struct qcow2_codec *get_codec(struct qcow2 *q, struct error *err)
 {
+    /* A header that was changed by hand, or taken back, may have other clusters. */
+    if (q->codec && q->codec->cluster_size != q->cluster_size)
+        qcow2_codec_free(q);
     if (!q->codec) {
         q->codec = mem_new(sizeof *q->codec, err);
         /* The sector count of an entry can describe two clusters of payload at most. */
         if (q->codec && !(q->codec->input = mem_new(2 * q->cluster_size + 512, err)))
             qcow2_codec_free(q);
+        if (q->codec)
+            q->codec->cluster_size = q->cluster_size;
     }
     return q->codec;
 }

@@ -93,10 +93,20 @@ static void forget(struct qcow2 *q)
     q->epoch++;
 }
 
+/* What is remembered by cluster means others now: all that is there counts as freed since the last commit. */
+static bool rescale(struct qcow2 *q, struct error *err)
+{
+    q->cursor = q->cursor_low = 0;
+    ranges_clear(&q->freed);
+    return ranges_add(&q->freed, 0, div_up(q->file->size, q->cluster_size), err);
+}
+
 /* Header and geometry; everything else is read when it is needed. */
 static bool load(struct qcow2 *q, struct error *err)
 {
-    if (!qcow2_header_read(q, err))
+    uint32_t bits = q->cluster_bits;
+    bool ok = qcow2_header_read(q, err);
+    if ((bits && bits != q->cluster_bits && !rescale(q, err)) || !ok)
         return false;
     q->meta = cache_new(&q->pad, q->block_size, META_CACHE, NULL, NULL, err);
     if (!q->meta)

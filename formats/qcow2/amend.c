@@ -82,11 +82,15 @@ static bool expand_entry(struct qcow2 *q, uint64_t entry, uint64_t refs, bool ac
     *now = 0;
     if (!host && !q->backing_name)
         return true;
+    if (host % q->cluster_size)
+        return qcow2_corrupt(q, host, err, "L2 entry 0x%" PRIx64 ": the cluster's offset is unaligned",
+                             entry);
     if (host && !qcow2_refcount_get(q, host >> q->cluster_bits, &users, err))
         return false;
     *now = host | copied;
     if (host && users == refs)
-        return qcow2_file_zero(q, host, q->cluster_size, err);
+        return qcow2_update_check(q, host, q->cluster_size, 0, err) &&
+               qcow2_file_zero(q, host, q->cluster_size, err);
     if (!qcow2_allocate(q, 1, true, KIND_DATA, &space, err) ||
         (!space.zeroed && !qcow2_file_zero(q, space.off, q->cluster_size, err)) ||
         (refs > 1 && !qcow2_refcount_add(q, space.off >> q->cluster_bits, 1, (int)refs - 1, err)))
@@ -100,7 +104,9 @@ static bool expand_entry(struct qcow2 *q, uint64_t entry, uint64_t refs, bool ac
 static bool expand_table(struct qcow2 *q, uint64_t index, uint64_t l1_entry, void *active, struct error *err)
 {
     uint64_t table = l1_entry & ENTRY_OFFSET, refs = 0;
-    (void)index;
+    if (table % q->cluster_size)
+        return qcow2_corrupt(q, table, err, "L2 table offset 0x%" PRIx64 " unaligned (L1 index: %" PRIu64 ")",
+                             table, index);
     if (table && !qcow2_refcount_get(q, table >> q->cluster_bits, &refs, err))
         return false;
     for (uint64_t at = 0; table && at < q->cluster_size; at += 8) {

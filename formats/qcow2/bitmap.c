@@ -144,15 +144,11 @@ static bool set_bits(struct qcow2 *q, uint64_t off, uint64_t from, uint64_t to, 
     return true;
 }
 
-static bool bad_entry(struct qcow2 *q, uint64_t place, uint64_t entry, struct error *err)
-{
-    return qcow2_corrupt(q, place, err, "bitmap table entry 0x%" PRIx64 " is not valid", entry);
-}
-
-static bool entry_is_sound(const struct qcow2 *q, uint64_t entry)
+bool qcow2_bitmap_check_entry(struct qcow2 *q, uint64_t place, uint64_t entry, struct error *err)
 {
     uint64_t off = entry & ENTRY_OFFSET;
-    return !(entry & ~(ENTRY_OFFSET | 1)) && !(off && entry & 1) && off % q->cluster_size == 0;
+    return (!(entry & ~(ENTRY_OFFSET | 1)) && !(off && entry & 1) && off % q->cluster_size == 0) ||
+           qcow2_corrupt(q, place, err, "bitmap table entry 0x%" PRIx64 " is not valid", entry);
 }
 
 bool qcow2_bitmap_set(struct qcow2 *q, const struct qcow2_bitmap *b, uint64_t off, uint64_t len,
@@ -165,10 +161,8 @@ bool qcow2_bitmap_set(struct qcow2 *q, const struct qcow2_bitmap *b, uint64_t of
         uint64_t place = b->table_offset + index * 8;
         if (index >= b->table_size)
             return fail(err, E_DAMAGED, "bitmap '%s' is too short for the disk", b->name);
-        if (!qcow2_meta_get64(q, place, &entry, err))
+        if (!qcow2_meta_get64(q, place, &entry, err) || !qcow2_bitmap_check_entry(q, place, entry, err))
             return false;
-        if (!entry_is_sound(q, entry))
-            return bad_entry(q, place, entry, err);
         if (entry != 1) {
             if (entry == 0 && !materialise(q, place, &entry, err))
                 return false;
@@ -191,8 +185,8 @@ bool qcow2_bitmap_each(struct qcow2 *q, const struct qcow2_bitmap *b, uint64_t s
         uint8_t byte = 0;
         if (bit < bits && !qcow2_meta_get64(q, b->table_offset + index * 8, &entry, err))
             return false;
-        if (!entry_is_sound(q, entry))
-            return bad_entry(q, b->table_offset + index * 8, entry, err);
+        if (!qcow2_bitmap_check_entry(q, b->table_offset + index * 8, entry, err))
+            return false;
         if (bit == bits || entry == 0 || entry == 1) {
             bool set = entry == 1 && bit < bits;
             if (!set && start != UINT64_MAX && !emit(start, bit - start, arg, err))
@@ -215,9 +209,10 @@ bool qcow2_bitmap_each(struct qcow2 *q, const struct qcow2_bitmap *b, uint64_t s
 
 static bool free_bits(struct qcow2 *q, uint64_t index, uint64_t entry, void *arg, struct error *err)
 {
+    const uint64_t *table = arg;
     uint64_t off = entry & ENTRY_OFFSET;
-    (void)index;
-    (void)arg;
+    if (!qcow2_bitmap_check_entry(q, *table + index * 8, entry, err))
+        return false;
     if (off == 0)
         return true;
     qcow2_index_remove(q, off, 1, KIND_BITMAP_DATA);
@@ -227,8 +222,8 @@ static bool free_bits(struct qcow2 *q, uint64_t index, uint64_t entry, void *arg
 
 bool qcow2_bitmap_free_bits(struct qcow2 *q, const struct qcow2_bitmap *b, uint64_t first, struct error *err)
 {
-    return first >= b->table_size ||
-           qcow2_each_entry(q, b->table_offset + first * 8, b->table_size - first, free_bits, NULL, err);
+    uint64_t from = b->table_offset + first * 8;
+    return first >= b->table_size || qcow2_each_entry(q, from, b->table_size - first, free_bits, &from, err);
 }
 
 /* ---- following the guest's changes ---- */

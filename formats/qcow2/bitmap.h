@@ -13,6 +13,8 @@ bool qcow2_bitmap_follows(const struct qcow2_bitmap *);
 /* Set the bits of guest bytes [off, off + len). */
 bool qcow2_bitmap_set(struct qcow2 *, const struct qcow2_bitmap *, uint64_t off, uint64_t len,
                       struct error *) DISH_CHECKED;
+/* Fails when the entry at `place` of a bitmap's table cannot be one. */
+bool qcow2_bitmap_check_entry(struct qcow2 *, uint64_t place, uint64_t entry, struct error *) DISH_CHECKED;
 /* Every run of set bits of a bitmap for a disk of `size` bytes. */
 typedef bool qcow2_bits_fn(uint64_t first, uint64_t count, void *arg, struct error *);
 bool qcow2_bitmap_each(struct qcow2 *, const struct qcow2_bitmap *, uint64_t size, qcow2_bits_fn *, void *arg,

@@ -316,12 +316,14 @@ static bool clear_tail(struct qcow2 *q, const struct qcow2_bitmap *b, uint64_t s
     uint64_t index = bits / per_cluster, in_cluster = bits % per_cluster;
     if (in_cluster == 0 || index >= b->table_size)
         return true;
-    if (!qcow2_meta_get64(q, b->table_offset + index * 8, &entry, err))
+    uint64_t place = b->table_offset + index * 8;
+    if (!qcow2_meta_get64(q, place, &entry, err) || !qcow2_bitmap_check_entry(q, place, entry, err))
         return false;
     if ((entry & ENTRY_OFFSET) == 0)
         return true;
     uint8_t byte;
-    if (!qcow2_meta_read(q, entry + in_cluster / 8, &byte, 1, err))
+    if (!qcow2_update_check(q, entry, q->cluster_size, KIND_BITMAP_DATA, err) ||
+        !qcow2_meta_read(q, entry + in_cluster / 8, &byte, 1, err))
         return false;
     byte &= (uint8_t)((1u << in_cluster % 8) - 1);
     for (uint64_t at = in_cluster / 8; at < q->cluster_size; at++, byte = 0)

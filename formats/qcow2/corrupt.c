@@ -15,8 +15,6 @@ static void mark(struct qcow2 *q)
     if (q->lost)
         return;
     q->lost = true;
-    snprintf(q->refused_write, sizeof q->refused_write,
-             "the image was found to be corrupt; `check --repair all` repairs it");
     if (q->h.version < 3 || q->file->read_only)
         return;
     q->h.incompatible_features |= INCOMPAT_CORRUPT;

@@ -131,6 +131,20 @@ bool qcow2_overlap_check(struct qcow2 *q, uint64_t off, uint64_t len, unsigned a
     return true;
 }
 
+bool qcow2_index_sound(struct qcow2 *q, struct error *err)
+{
+    enum { SHARED_L2 = KIND_L2 | KIND_INACTIVE_L2 };
+    for (size_t i = 0; i <= q->index->mask; i++) {
+        unsigned kinds = (unsigned)(q->index->slots[i] & ((1u << KIND_BITS) - 1)),
+                 others = kinds & (kinds - 1);
+        uint64_t off = q->index->slots[i] >> KIND_BITS << q->cluster_bits;
+        if (others && kinds != SHARED_L2)
+            return qcow2_corrupt(q, off, err, "preventing invalid write on metadata (%s overlaps with %s)",
+                                 qcow2_kind_name(kinds), qcow2_kind_name(others));
+    }
+    return true;
+}
+
 bool qcow2_update_check(struct qcow2 *q, uint64_t off, uint64_t len, unsigned allowed, struct error *err)
 {
     uint64_t end = round_up(q->file->size, q->cluster_size);

@@ -375,6 +375,9 @@ bool qcow2_index_block(struct qcow2 *, uint64_t off, uint64_t *entry, bool *foun
                        struct error *) DISH_CHECKED;
 unsigned qcow2_index_kinds(const struct qcow2 *, uint64_t off);
 const char *qcow2_kind_name(unsigned kinds);
+/* Fails, and marks the image corrupt, when two structures lie in one cluster: a change of one would be one of
+ * the other, too. */
+bool qcow2_index_sound(struct qcow2 *, struct error *) DISH_CHECKED;
 /* Fails, and marks the image corrupt, when the bytes hit metadata of other kinds than `allowed`. */
 bool qcow2_overlap_check(struct qcow2 *, uint64_t off, uint64_t len, unsigned allowed,
                          struct error *) DISH_CHECKED;

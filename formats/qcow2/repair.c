@@ -504,7 +504,8 @@ static bool fix_table_flags(struct qcow2 *q, uint64_t index, uint64_t entry, voi
     (void)index;
     (void)arg;
     uint64_t table = entry & ENTRY_OFFSET;
-    return table == 0 || qcow2_has_data_file(q) || fix_entries(q, table, q->cluster_size, q->entry_size, err);
+    return table == 0 || table % q->cluster_size || qcow2_has_data_file(q) ||
+           fix_entries(q, table, q->cluster_size, q->entry_size, err);
 }
 
 bool qcow2_fix_flags(struct qcow2 *q, struct error *err)

@@ -18,7 +18,9 @@ static bool check_usable(struct qcow2 *q, struct error *err)
     if (q->h.crypt_method)
         return fail(err, E_UNSUPPORTED, "the image is encrypted (%s); dish does not write such images",
                     q->h.crypt_method == 1 ? "AES" : "LUKS");
-    if (q->refused_write[0] || q->lost)
+    if (q->lost)
+        return fail(err, E_DAMAGED, "the image was found to be corrupt; `check --repair all` repairs it");
+    if (q->refused_write[0])
         return fail(err, E_DAMAGED, "%s", q->refused_write);
     if (!q->data)
         return fail(err, E_UNSUPPORTED, "the external data file is not open");
@@ -55,7 +57,7 @@ bool qcow2_prepare(struct qcow2 *q, struct error *err)
         !qcow2_bitmaps_track(q, err))
         return false;
     q->prepared = true;
-    if (!qcow2_refcount_get(q, 0, &header_refs, err))
+    if (!qcow2_index_sound(q, err) || !qcow2_refcount_get(q, 0, &header_refs, err))
         return false;
     if (header_refs == 0)
         return qcow2_corrupt(q, 0, err,

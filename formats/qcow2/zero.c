@@ -85,7 +85,8 @@ static bool table_is_swept(struct qcow2 *q, uint64_t off, uint64_t end, enum swe
 static bool discard_kept(struct qcow2 *q, uint64_t host, struct error *err)
 {
     uint64_t end = MIN_OF(host + q->cluster_size, q->file->size);
-    return host >= end || device_discard(q->file, host, end - host, err);
+    return host >= end || (qcow2_overlap_check(q, host, q->cluster_size, 0, err) &&
+                           device_discard(q->file, host, end - host, err));
 }
 
 /* One entry; [off, stop) lies in its cluster. */

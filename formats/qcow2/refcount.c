@@ -140,6 +140,9 @@ static bool add_in_slice(struct qcow2 *q, uint8_t *counts, uint64_t from, uint64
             return qcow2_corrupt(q, (cluster + i) << q->cluster_bits, err,
                                  "cluster 0x%" PRIx64 " is freed, but its refcount is %" PRIu64,
                                  (cluster + i) << q->cluster_bits, count);
+        /* Down and up again in one command: what was about to be given back stays. */
+        if (count == 0 && delta > 0 && q->punch.total && !ranges_remove(&q->punch, cluster + i, 1, err))
+            return false;
         count += (uint64_t)(int64_t)delta;
         qcow2_refcount_store(order, counts, from + i, count);
         if (count == 0) {

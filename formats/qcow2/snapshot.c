@@ -160,11 +160,11 @@ static void put_entry(const struct qcow2 *q, const struct qcow2_snapshot *s, uin
     qcow2_snapshot_set_vm_clock_nsec(raw, s->vm_clock_nsec);
     qcow2_snapshot_set_vm_state_size(raw, s->vm_state_size32);
     qcow2_snapshot_set_extra_data_size(raw, extra);
-    if (extra > s->extra_len) {
+    memcpy(behind, s->extra, s->extra_len);
+    if (extra > s->extra_len) { /* part of a field says nothing */
         qcow2_snapshot_extra_set_vm_state_size_large(behind, s->vm_state_size);
         qcow2_snapshot_extra_set_disk_size(behind, s->disk_size);
     }
-    memcpy(behind, s->extra, s->extra_len);
     memcpy(behind + extra, s->id, s->id_len);
     memcpy(behind + extra + s->id_len, s->name, s->name_len);
 }

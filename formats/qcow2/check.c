@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define TOO_LOW "refcount-too-low"
+
 /* What the comparison found. */
 struct verdict {
     struct qcow2_walk *walk;
@@ -23,11 +25,12 @@ static void report_count(struct verdict *v, uint64_t cluster, uint64_t stored, u
     if (walk->stopped)
         return;
     struct check *check = walk->check;
-    bool fixed = check->repair == REPAIR_ALL || (leak && check->repair == REPAIR_LEAKS);
-    if (!check_found(
-            check, leak ? FINDING_LEAK : FINDING_DAMAGE, leak ? "leaked-cluster" : "refcount-too-low",
-            walk->q->file, cluster << walk->q->cluster_bits, fixed,
-            "cluster %" PRIu64 ": refcount is %" PRIu64 ", references are %" PRIu64, cluster, stored, found))
+    bool fixed =
+        check->repair == REPAIR_ALL || (leak && check->repair == REPAIR_LEAKS && !walk->tables_unusable);
+    if (!check_found(check, leak ? FINDING_LEAK : FINDING_DAMAGE, leak ? "leaked-cluster" : TOO_LOW,
+                     walk->q->file, cluster << walk->q->cluster_bits, fixed,
+                     "cluster %" PRIu64 ": refcount is %" PRIu64 ", references are %" PRIu64, cluster, stored,
+                     found))
         walk->stopped = true;
 }
 
@@ -278,7 +281,8 @@ bool qcow2_check(struct device *dev, struct check *check, struct error *err)
     bool ok = judge(&verdict, err);
     bool wrong = verdict.leaks || verdict.too_low || verdict.flags_differ || walk.structure_damage ||
                  q->h.incompatible_features & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT) || q->lost;
-    if (ok && check->repair == REPAIR_LEAKS && verdict.leaks && !walk.stopped)
+    /* Counts that share a cluster with something else are not written where they are. */
+    if (ok && check->repair == REPAIR_LEAKS && verdict.leaks && !walk.stopped && !walk.tables_unusable)
         ok = qcow2_repair_leaks(q, &walk, verdict.too_low == 0 && !walk.structure_damage, err);
     bool repair_all = ok && check->repair == REPAIR_ALL && wrong && !walk.stopped;
     qcow2_walk_free(&walk);
@@ -286,4 +290,24 @@ bool qcow2_check(struct device *dev, struct check *check, struct error *err)
         ok = qcow2_repair_all(q, check->data, err);
     q->prepared = false; /* the index went with the walk */
     return ok;
+}
+
+static bool note_too_low(struct check *check, const struct finding *finding)
+{
+    if (strcmp(finding->code, TOO_LOW) == 0)
+        *(bool *)check->arg = true;
+    return true;
+}
+
+bool qcow2_require_counts(struct qcow2 *q, struct error *err)
+{
+    bool too_low = false;
+    struct check check = {.found = note_too_low, .arg = &too_low};
+    if (!qcow2_check(&q->dev, &check, err))
+        return false;
+    if (too_low)
+        return fail(err, E_DAMAGED,
+                    "data would be lost, for the image counts clusters as free that are in use; it must be "
+                    "repaired first (`check --repair all`)");
+    return qcow2_prepare(q, err);
 }

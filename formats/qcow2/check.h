@@ -84,6 +84,8 @@ bool qcow2_rebuild_refcounts(struct qcow2 *, struct qcow2_walk *, unsigned order
 /* Set the copied flags of the active tables as the refcounts demand. */
 bool qcow2_fix_flags(struct qcow2 *, struct error *) DISH_CHECKED;
 
+/* Before free space is given back: E_DAMAGED when some of it is in use. The image is prepared afterwards. */
+bool qcow2_require_counts(struct qcow2 *, struct error *) DISH_CHECKED;
 /* A finding callback for whoever only wants the counts. */
 bool qcow2_ignore_finding(struct check *, const struct finding *);
 bool qcow2_check(struct device *, struct check *, struct error *) DISH_CHECKED;

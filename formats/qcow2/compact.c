@@ -1,5 +1,6 @@
 /* Giving space back: clusters that hold only zeros, tables that hold nothing, what nobody uses. */
 #include "alloc.h"
+#include "check.h"
 #include "move.h"
 #include "write.h"
 
@@ -67,6 +68,9 @@ static bool drop_empty_table(struct qcow2 *q, uint64_t index, uint64_t entry, vo
     uint64_t table = entry & ENTRY_OFFSET;
     uint8_t raw[4096];
     (void)arg;
+    if (table % q->cluster_size)
+        return qcow2_corrupt(q, q->active.l1_offset + index * 8, err,
+                             "L2 table offset 0x%" PRIx64 " unaligned (L1 index: %" PRIu64 ")", table, index);
     for (uint64_t at = 0; table && at < q->cluster_size; at += q->block_size)
         if (!qcow2_meta_read(q, table + at, raw, q->block_size, err))
             return false;
@@ -106,7 +110,8 @@ static bool punch_free(struct qcow2 *q, struct error *err)
 bool qcow2_compact(struct device *dev, bool move, uint64_t *freed, struct error *err)
 {
     struct qcow2 *q = qcow2_of(dev);
-    if (!qcow2_prepare(q, err) || !qcow2_bounce(q, err))
+    /* What a wrong count calls free would be lost. */
+    if (!qcow2_prepare(q, err) || !qcow2_require_counts(q, err) || !qcow2_bounce(q, err))
         return false;
     uint64_t before = q->freed.total, size = q->file->size;
     if (!qcow2_has_data_file(q) &&

@@ -1,4 +1,5 @@
 /* Growing and shrinking the virtual disk. */
+#include "check.h"
 #include "write.h"
 
 #include <inttypes.h>
@@ -84,8 +85,9 @@ static bool free_tables(struct qcow2 *q, uint64_t first, struct error *err)
         uint64_t entry, place = q->active.l1_offset + i * 8;
         if (!interrupt_check(err) || !qcow2_l1_get(&q->active, i, &entry, err))
             return false;
-        if (entry && (!qcow2_overlap_check(q, place, 8, KIND_L1, err) ||
-                      !qcow2_meta_put64(q, place, 0, err) || !qcow2_l2_leave(q, entry & ENTRY_OFFSET, err)))
+        if (entry && (!qcow2_overlap_check(q, place, 8, KIND_L1, err) || !qcow2_meta_put64(q, place, 0, err)))
+            return false;
+        if (entry & ENTRY_OFFSET && !qcow2_l2_leave(q, entry & ENTRY_OFFSET, err))
             return false;
     }
     return true;
@@ -137,6 +139,9 @@ bool qcow2_resize(struct device *dev, uint64_t size, struct error *err)
         return false;
     if (size == q->active.size)
         return true;
+    /* The file is cut where the counts say that it ends. */
+    if (size < q->active.size && !qcow2_require_counts(q, err))
+        return false;
     if (!qcow2_bitmaps_resize(q, size, err))
         return false;
     return size > q->active.size ? grow(q, size, err) : shrink(q, size, err);

@@ -11,12 +11,17 @@ uint64_t ext_backup_super_block(const struct ext_fs *ext, uint32_t group)
     return first == 0 && ext->block_size == EXT_SUPER_OFFSET ? 1 : first;
 }
 
+/* Whether the descriptor of a group lies in its meta group, as do its copies then. */
+static bool in_own_meta_group(const struct ext_fs *ext, uint32_t group)
+{
+    return ext_has(ext, EXT_META_BG) && group / ext->descs_per_block >= ext_super_s_first_meta_bg(ext->super);
+}
+
 bool ext_backup_each_desc(const struct ext_fs *ext, uint32_t index,
                           bool (*fn)(uint32_t group, uint64_t block, void *arg, struct error *), void *arg,
                           struct error *err)
 {
-    bool meta = ext_has(ext, EXT_META_BG) && index >= ext_super_s_first_meta_bg(ext->super);
-    if (meta) {
+    if (ext_has(ext, EXT_META_BG) && index >= ext_super_s_first_meta_bg(ext->super)) {
         const uint32_t in[] = {1, ext->descs_per_block - 1};
         for (size_t i = 0; i < ARRAY_LEN(in); i++) {
             uint64_t group = (uint64_t)index * ext->descs_per_block + in[i];
@@ -29,7 +34,7 @@ bool ext_backup_each_desc(const struct ext_fs *ext, uint32_t index,
         return true;
     }
     for (uint32_t group = 1; group < ext->groups; group++)
-        if (ext_group_has_super(ext, group) &&
+        if (ext_group_has_super(ext, group) && !in_own_meta_group(ext, group) &&
             !fn(group, ext_backup_super_block(ext, group) + 1 + index, arg, err))
             return false;
     return true;
@@ -79,14 +84,21 @@ bool ext_backup_descs(struct ext_fs *ext, struct error *err)
     return ok;
 }
 
+uint64_t ext_group_copies(const struct ext_fs *ext, uint32_t group)
+{
+    uint64_t copies = ext_group_desc_blocks(ext, group);
+    if (ext_group_has_super(ext, group))
+        copies += ext_backup_super_block(ext, group) - ext_group_first_block(ext, group) + 1;
+    return copies;
+}
+
 bool ext_own_blocks(struct ext_fs *ext, struct ranges *own, struct error *err)
 {
     for (uint32_t i = 0; i < ext->groups; i++) {
         struct ext_group group;
-        uint64_t start = ext_group_first_block(ext, i), copies = ext_group_desc_blocks(ext, i);
-        if (ext_group_has_super(ext, i))
-            copies += ext_backup_super_block(ext, i) - start + 1;
-        if (!interrupt_check(err) || (copies && !ranges_add(own, start, copies, err)) ||
+        uint64_t copies = ext_group_copies(ext, i);
+        if (!interrupt_check(err) ||
+            (copies && !ranges_add(own, ext_group_first_block(ext, i), copies, err)) ||
             !ext_group_get(ext, i, &group, err))
             return false;
         bool ok = ranges_add(own, ext_group_block_bitmap(ext, group.raw), 1, err) &&

@@ -19,6 +19,8 @@ bool ext_backup_supers(struct ext_fs *, struct error *) DISH_CHECKED;
 /* Write the descriptors, which must be flushed, into all their copies. */
 bool ext_backup_descs(struct ext_fs *, struct error *) DISH_CHECKED;
 
+/* Blocks at a group's start that hold copies of superblock and descriptors, with those reserved for more. */
+uint64_t ext_group_copies(const struct ext_fs *, uint32_t group);
 /* All blocks that the volume needs for itself: superblocks, descriptors with those reserved, bitmaps,
  * tables. */
 bool ext_own_blocks(struct ext_fs *, struct ranges *, struct error *) DISH_CHECKED;

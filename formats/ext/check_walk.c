@@ -47,11 +47,11 @@ static bool claim_run(struct ext_walk *w, uint64_t start, uint64_t len, struct e
     return ext_check_claim(w->c, from, end - from, err);
 }
 
-/* A file's block must lie in its cluster where it lies in the file's. */
+/* A file's block must lie in its cluster where it lies in the file's; bad blocks lie where they are bad. */
 static bool misaligned(struct ext_walk *w, uint64_t block, uint64_t start, uint64_t off, bool *drop)
 {
     uint64_t mask = ((uint64_t)1 << w->c->ext->cluster_bits) - 1;
-    if (((block ^ start) & mask) == 0)
+    if (((block ^ start) & mask) == 0 || w->inode->ino == EXT_BAD_INO)
         return false;
     *drop =
         problem(w, "cluster-alignment", off, "file block %llu lies elsewhere in its cluster than in the file",

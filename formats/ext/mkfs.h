@@ -48,6 +48,12 @@ bool ext_plan_make(const struct device *, const struct mkfs_params *, struct ext
 /* The size that mke2fs gives to a journal, in blocks; 0: none. */
 uint64_t ext_default_journal_blocks(uint64_t blocks);
 
+/*
+ * Descriptor blocks to reserve for growing: to 1024 times the size, or as far as was asked for (0: it was
+ * not).
+ */
+uint32_t ext_default_reserved_descs(const struct ext_fs *, uint64_t resize_blocks);
+
 /* A volume being made. */
 struct ext_make {
     struct ext_plan plan;

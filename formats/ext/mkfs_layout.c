@@ -30,18 +30,14 @@ static uint64_t descs_for(const struct ext_fs *e, uint64_t blocks)
     return div_up(div_up(blocks, e->blocks_per_group), e->descs_per_block);
 }
 
-/* Descriptor blocks to reserve for growing: to 1024 times the size, or as far as was asked for. */
-static uint32_t reserved_descs(const struct ext_make *m)
+uint32_t ext_default_reserved_descs(const struct ext_fs *e, uint64_t resize_blocks)
 {
-    const struct ext_fs *e = &m->ext;
-    if (!make_has(m, EXT_RESIZE_INODE))
-        return 0;
     uint64_t reach = UINT32_MAX;
-    if (m->plan.resize_blocks > e->blocks)
-        reach = MIN_OF(m->plan.resize_blocks, UINT32_MAX);
+    if (resize_blocks > e->blocks)
+        reach = MIN_OF(resize_blocks, UINT32_MAX);
     else if (e->blocks < UINT32_MAX / 1024)
         reach = e->blocks * 1024;
-    uint64_t descs = descs_for(e, reach - (m->plan.resize_blocks ? 0 : e->first_data_block));
+    uint64_t descs = descs_for(e, reach - (resize_blocks ? 0 : e->first_data_block));
     uint64_t more = descs > e->desc_blocks ? descs - e->desc_blocks : 0;
     return (uint32_t)MIN_OF(more, e->block_size / 4);
 }
@@ -90,7 +86,7 @@ static bool try_geometry(struct ext_make *m, uint32_t *reserved, bool *again, st
         return true;
     }
     set_inodes_per_group(e, inodes);
-    *reserved = reserved_descs(m);
+    *reserved = make_has(m, EXT_RESIZE_INODE) ? ext_default_reserved_descs(e, m->plan.resize_blocks) : 0;
     if (*reserved + (uint64_t)e->desc_blocks > (uint64_t)e->blocks_per_group * 3 / 4) {
         e->incompat |= (uint32_t)EXT_META_BG;
         e->compat &= ~(uint32_t)EXT_RESIZE_INODE;

@@ -273,7 +273,6 @@ bool ext_resize(struct fs *fs, uint64_t size, struct error *err)
         ok = grow(&r, err);
     else if (r.blocks < ext->blocks)
         ok = ext_resize_shrink(&r, err);
-    ranges_clear(&r.doomed);
     return ok;
 }
 

@@ -1,4 +1,7 @@
-/* The list of bad blocks, inode 1, of a volume that shrinks: blocks behind the new end leave it. */
+/*
+ * The list of bad blocks, inode 1. It is a block map whatever the volume's features are; its blocks may share
+ * clusters with each other and with the volume's own blocks.
+ */
 #include "resize.h"
 
 #include "alloc.h"
@@ -7,71 +10,104 @@
 #include <sys/stat.h>
 
 struct bad_list {
-    uint64_t *blocks;
+    const struct ranges *doomed;
+    uint64_t *blocks; /* those that stay */
     size_t count, capacity;
+    struct ranges index; /* blocks of the map itself */
+    bool touched;        /* something of it is doomed */
 };
 
-static bool add_run(const struct ext_map_visit *visit, void *arg, struct error *err)
+static bool collect(const struct ext_map_visit *visit, void *arg, struct error *err)
 {
     struct bad_list *list = arg;
     const struct ext_mapping *m = &visit->mapping;
-    if (!visit->data || m->start == 0)
+    if (m->start == 0)
         return true;
+    list->touched = list->touched || ranges_overlaps(list->doomed, m->start, m->len);
+    if (!visit->data)
+        return ranges_add(&list->index, m->start, m->len, err);
     if (!mem_grow(&list->blocks, &list->capacity, list->count + m->len, sizeof *list->blocks, err))
         return false;
     for (uint64_t i = 0; i < m->len; i++)
-        list->blocks[list->count++] = m->start + i;
+        if (!ranges_contains(list->doomed, m->start + i, 1))
+            list->blocks[list->count++] = m->start + i;
     return true;
 }
 
-/* The kept ones are taken back before anything else could get them. */
-static bool rebuild(struct ext_resize *r, struct ext_inode *inode, const struct bad_list *list,
+/* Bad blocks keep their bits throughout, so that nothing else gets them; those of the map are taken anew. */
+static bool rebuild(struct ext_fs *ext, struct ext_inode *inode, const struct bad_list *list,
                     struct error *err)
 {
-    struct ext_fs *ext = r->ext;
-    uint64_t kept = 0;
-    uint64_t counted =
-        ext_inode_i_blocks_lo(inode->raw); /* nobody asks for it to be right: mke2fs leaves 0 */
-    ext_inode_set_i_blocks_lo(inode->raw, INT32_MAX);
-    if (!ext_map_remove(ext, inode, 0, ext_map_max_block(ext, inode), err))
-        return false;
+    uint64_t cluster = (uint64_t)1 << ext->cluster_bits;
+    bool counted = ext_inode_i_blocks_lo(inode->raw) != 0; /* mke2fs leaves 0, and nobody minds */
+    struct range run;
+    for (uint64_t at = 0; ranges_next(&list->index, at, &run); at = run.start + run.len)
+        for (uint64_t b = run.start; b < run.start + run.len; b++)
+            if (!ext_blocks_free(ext, round_down(b, cluster), cluster, err))
+                return false;
+    memset(ext_inode_i_block(inode->raw), 0, EXT_I_BLOCK_SIZE);
+    ext_inode_set_i_flags(inode->raw, ext_inode_i_flags(inode->raw) & ~(uint64_t)EXT_FL_EXTENTS);
     ext_inode_set_i_blocks_lo(inode->raw, 0);
-    for (size_t i = 0; i < list->count; i++)
-        if (!ranges_contains(&r->doomed, list->blocks[i], 1) &&
-            !ext_blocks_take(ext, list->blocks[i], 1, err))
-            return false;
     for (size_t i = 0; i < list->count; i++) {
-        const struct ext_mapping m = {.block = kept, .start = list->blocks[i], .len = 1};
-        if (ranges_contains(&r->doomed, list->blocks[i], 1))
-            continue;
-        if (!ext_map_insert(ext, inode, &m, err) || !ext_inode_charge(ext, inode, 1, err))
+        const struct ext_mapping m = {.block = i, .start = list->blocks[i], .len = 1};
+        if (!ext_map_insert(ext, inode, &m, err) || !ext_inode_charge(ext, inode, (int64_t)cluster, err))
             return false;
-        kept++;
     }
-    if (counted == 0)
+    if (!counted)
         ext_inode_set_i_blocks_lo(inode->raw, 0);
-    ext_inode_set_size(ext, inode->raw, ext_offset(ext, kept));
+    ext_inode_set_size(ext, inode->raw, ext_offset(ext, list->count));
     return true;
 }
 
-bool ext_resize_bad_blocks(struct ext_resize *r, struct error *err)
+/* Inode 1 has no type of its own; while `fn` runs it is a regular file. */
+static bool with_inode(struct ext_fs *ext,
+                       bool (*fn)(struct ext_fs *, struct ext_inode *, void *, struct error *), void *arg,
+                       struct error *err)
 {
-    struct ext_fs *ext = r->ext;
     struct ext_inode inode;
-    struct bad_list list = {0};
     if (!ext_inode_get(ext, EXT_BAD_INO, &inode, err))
         return false;
     uint64_t mode = ext_inode_i_mode(inode.raw);
     bool ok = true;
     if (!all_zero(ext_inode_i_block(inode.raw), EXT_I_BLOCK_SIZE)) {
-        ok = ext->cluster_bits == 0 ||
-             fail(err, E_UNSUPPORTED, "bad blocks share clusters, and the volume cannot be shrunk");
-        ext_inode_set_i_mode(inode.raw, S_IFREG); /* it has none of its own */
-        ok = ok && ext_map_walk(ext, &inode, add_run, &list, err) && rebuild(r, &inode, &list, err);
+        ext_inode_set_i_mode(inode.raw, S_IFREG);
+        ok = fn(ext, &inode, arg, err);
         ext_inode_set_i_mode(inode.raw, mode);
-        ext_inode_dirty(ext, &inode);
     }
     ext_inode_put(ext, &inode);
-    free(list.blocks);
     return ok || because(err, "bad blocks");
+}
+
+struct walk {
+    ext_map_fn *fn;
+    void *arg;
+};
+
+static bool walk_list(struct ext_fs *ext, struct ext_inode *inode, void *arg, struct error *err)
+{
+    const struct walk *walk = arg;
+    return ext_map_walk(ext, inode, walk->fn, walk->arg, err);
+}
+
+bool ext_bad_blocks_walk(struct ext_fs *ext, ext_map_fn *fn, void *arg, struct error *err)
+{
+    struct walk walk = {fn, arg};
+    return with_inode(ext, walk_list, &walk, err);
+}
+
+static bool renew(struct ext_fs *ext, struct ext_inode *inode, void *arg, struct error *err)
+{
+    struct bad_list list = {.doomed = arg};
+    bool ok =
+        ext_map_walk(ext, inode, collect, &list, err) && (!list.touched || rebuild(ext, inode, &list, err));
+    if (list.touched)
+        ext_inode_dirty(ext, inode);
+    ranges_clear(&list.index);
+    free(list.blocks);
+    return ok;
+}
+
+bool ext_resize_bad_blocks(struct ext_fs *ext, const struct ranges *doomed, struct error *err)
+{
+    return with_inode(ext, renew, (void *)doomed, err);
 }

@@ -1,4 +1,4 @@
-/* Moving blocks of inodes, and bitmaps and tables of groups that stay, out of what is to be cut off. */
+/* Moving blocks of inodes out of the way. */
 #include "check.h"
 #include "extent.h"
 #include "resize.h"
@@ -10,11 +10,12 @@
 enum { COPY_BYTES = 1 << 20 };
 
 struct move {
-    struct ext_resize *r;
     struct ext_fs *ext;
-    struct ext_tally xattrs; /* attribute blocks moved: old to new (count: high half, value: low half) */
-    uint8_t *buffer;         /* COPY_BYTES */
-    uint64_t goal;           /* block after the last one taken */
+    uint32_t groups;             /* whose inodes are asked */
+    const struct ranges *doomed; /* blocks to be emptied */
+    struct ext_tally xattrs;     /* attribute blocks moved: old to new (count: high half, value: low half) */
+    uint8_t *buffer;             /* COPY_BYTES */
+    uint64_t goal;               /* block after the last one taken */
     uint64_t old_cluster, new_cluster; /* +1; moved last: bigalloc files share clusters between runs */
     struct ext_inode *inode;
     bool changed; /* a pointer in the inode itself */
@@ -22,7 +23,7 @@ struct move {
 
 static bool doomed(const struct move *m, uint64_t block)
 {
-    return ranges_contains(&m->r->doomed, block, 1);
+    return ranges_contains(m->doomed, block, 1);
 }
 
 static bool take(struct move *m, uint64_t want, struct ext_run *run, struct error *err)
@@ -183,7 +184,7 @@ static bool move_extents(struct move *m, struct error *err)
         if (!ext_map(ext, m->inode, block, &run, err))
             return false;
         uint64_t next = block + run.len;
-        if (run.start && ranges_next(&m->r->doomed, run.start, &bad) && bad.start < run.start + run.len) {
+        if (run.start && ranges_next(m->doomed, run.start, &bad) && bad.start < run.start + run.len) {
             uint64_t end = MIN_OF(bad.start + bad.len, run.start + run.len), skip = bad.start - run.start;
             struct ext_mapping piece = {block + skip, bad.start, end - bad.start, run.unwritten};
             next = piece.block + piece.len;
@@ -282,11 +283,27 @@ static void copy_journal_map(struct ext_fs *ext, const struct ext_inode *inode)
     ext_super_changed(ext);
 }
 
+/* Of what inode 7 lists only the double indirect block is its own; the rest is reserved in its place. */
+static bool move_reserve(struct move *m, struct error *err)
+{
+    struct ext_fs *ext = m->ext;
+    uint8_t *slot = ext_inode_i_block(m->inode->raw) + (size_t)4 * 13;
+    uint64_t at = load_le32(slot);
+    struct ext_run run;
+    if (!ext_has(ext, EXT_RESIZE_INODE) || !ext_blocks_valid(ext, at, 1) || !doomed(m, at))
+        return true;
+    if (!take(m, 1, &run, err) || !move_cached(m, at, run.start, EXT_TAG_NONE, 0, err))
+        return false;
+    store_le32(slot, (uint32_t)run.start);
+    ext_inode_dirty(ext, m->inode);
+    return true;
+}
+
 static bool move_inode(struct move *m, uint32_t ino, struct error *err)
 {
     struct ext_fs *ext = m->ext;
     struct ext_inode inode;
-    if (ino == EXT_RESIZE_INO || ino == EXT_BAD_INO)
+    if (ino == EXT_BAD_INO)
         return true;
     if (!ext_inode_get(ext, ino, &inode, err))
         return false;
@@ -294,80 +311,16 @@ static bool move_inode(struct move *m, uint32_t ino, struct error *err)
     m->old_cluster = 0;
     m->goal = ext_inode_goal(ext, ino);
     bool ok = move_acl(m, err);
-    if (ok && ext_inode_has_blocks(ext, inode.raw))
+    if (ino == EXT_RESIZE_INO)
+        ok = ok && move_reserve(m, err);
+    else if (ok && ext_inode_has_blocks(ext, inode.raw))
         ok = ext_inode_flag(inode.raw, EXT_FL_EXTENTS) ? move_extents(m, err) : move_map(m, err);
     copy_journal_map(ext, &inode);
     ext_inode_put(ext, &inode);
     return ok || because(err, "inode %u", ino);
 }
 
-/* ---- groups ---- */
-
-/* A run of exactly `len` free blocks in the groups that stay. */
-static bool take_exactly(struct move *m, uint64_t len, uint64_t *start, struct error *err)
-{
-    struct ext_fs *ext = m->ext;
-    uint8_t *bits = mem_new(ext->block_size, err);
-    bool found = false, ok = bits != NULL;
-    for (uint32_t group = 0; ok && !found && group < m->r->groups; group++) {
-        uint32_t at = 0, end = ext_group_clusters(ext, group),
-                 want = (uint32_t)div_up(len, 1ull << ext->cluster_bits);
-        ok = interrupt_check(err) && ext_bitmap_read(ext, EXT_BLOCK_BITMAP, group, bits, err);
-        while (ok && !found && (at = ext_bits_next_clear(bits, at, end)) < end) {
-            uint32_t stop = ext_bits_next_set(bits, at, end);
-            *start = ext_group_first_block(ext, group) + ((uint64_t)at << ext->cluster_bits);
-            found = stop - at >= want && !ranges_overlaps(&m->r->doomed, *start, len);
-            at = stop;
-        }
-    }
-    free(bits);
-    if (!ok)
-        return false;
-    if (!found)
-        return fail(err, E_NOSPACE, "no run of %llu free blocks is left for an inode table",
-                    (unsigned long long)len);
-    return ext_blocks_take(ext, *start, round_up(len, (uint64_t)1 << ext->cluster_bits), err);
-}
-
-static bool move_bitmap(struct move *m, struct ext_group *group, enum ext_bitmap_kind kind, struct error *err)
-{
-    struct ext_fs *ext = m->ext;
-    bool blocks = kind == EXT_BLOCK_BITMAP;
-    uint64_t at = blocks ? ext_group_block_bitmap(ext, group->raw) : ext_group_inode_bitmap(ext, group->raw);
-    struct ext_run run;
-    if (!doomed(m, at))
-        return true;
-    m->goal = ext_group_first_block(ext, group->number);
-    if (!take(m, 1, &run, err) || !ext_flush(ext, err) || !copy(m, at, run.start, 1, err))
-        return false;
-    cache_forget(ext->cache, ext_offset(ext, at));
-    if (blocks)
-        ext_group_set_block_bitmap(ext, group->raw, run.start);
-    else
-        ext_group_set_inode_bitmap(ext, group->raw, run.start);
-    ext_group_dirty(ext, group);
-    return true;
-}
-
-static bool move_group(struct move *m, uint32_t number, struct error *err)
-{
-    struct ext_fs *ext = m->ext;
-    struct ext_group group;
-    if (!ext_group_get(ext, number, &group, err))
-        return false;
-    bool ok = move_bitmap(m, &group, EXT_BLOCK_BITMAP, err) && move_bitmap(m, &group, EXT_INODE_BITMAP, err);
-    uint64_t table = ext_group_inode_table(ext, group.raw), start = 0;
-    if (ok && ranges_overlaps(&m->r->doomed, table, ext->table_blocks)) {
-        ok = take_exactly(m, ext->table_blocks, &start, err) && ext_flush(ext, err) &&
-             copy(m, table, start, ext->table_blocks, err);
-        for (uint64_t i = 0; ok && i < ext->table_blocks; i++)
-            cache_forget(ext->cache, ext_offset(ext, table + i));
-        ext_group_set_inode_table(ext, group.raw, start);
-        ext_group_dirty(ext, &group);
-    }
-    ext_group_put(ext, &group);
-    return ok;
-}
+/* ---- all of them ---- */
 
 static bool move_mmp(struct move *m, struct error *err)
 {
@@ -383,14 +336,12 @@ static bool move_mmp(struct move *m, struct error *err)
     return true;
 }
 
-static bool move_all(struct move *m, struct error *err)
+static bool move_files(struct move *m, struct error *err)
 {
     struct ext_fs *ext = m->ext;
     uint8_t *bits = mem_new(ext->block_size, err);
     bool ok = bits != NULL;
-    for (uint32_t group = 0; ok && group < m->r->groups; group++)
-        ok = interrupt_check(err) && move_group(m, group, err);
-    for (uint32_t group = 0; ok && group < m->r->groups; group++) {
+    for (uint32_t group = 0; ok && group < m->groups; group++) {
         uint32_t first = group * ext->inodes_per_group + 1, at = 0;
         ok = ext_bitmap_read(ext, EXT_INODE_BITMAP, group, bits, err);
         while (ok && (at = ext_bits_next_set(bits, at, ext->inodes_per_group)) < ext->inodes_per_group) {
@@ -402,11 +353,12 @@ static bool move_all(struct move *m, struct error *err)
     return ok && move_mmp(m, err) && ext_flush(ext, err);
 }
 
-bool ext_resize_move_blocks(struct ext_resize *r, struct error *err)
+bool ext_resize_move_files(struct ext_fs *ext, uint32_t groups, const struct ranges *doomed,
+                           struct error *err)
 {
-    struct move m = {.r = r, .ext = r->ext};
+    struct move m = {.ext = ext, .groups = groups, .doomed = doomed};
     m.buffer = mem_new(COPY_BYTES, err);
-    bool ok = m.buffer && ext_flush(r->ext, err) && move_all(&m, err);
+    bool ok = m.buffer && ext_flush(ext, err) && move_files(&m, err);
     ext_tally_free(&m.xattrs);
     free(m.buffer);
     return ok;

@@ -244,6 +244,18 @@ void ext_set_feature(struct ext_fs *ext, uint64_t feature, bool on)
     ext_super_changed(ext);
 }
 
+void ext_super_feature(uint8_t *super, uint64_t feature, bool on)
+{
+    uint32_t bit = (uint32_t)feature;
+    uint64_t words[3] = {ext_super_s_feature_compat(super), ext_super_s_feature_incompat(super),
+                         ext_super_s_feature_ro_compat(super)};
+    uint64_t *word = &words[feature >> 32];
+    *word = on ? *word | bit : *word & ~(uint64_t)bit;
+    ext_super_set_s_feature_compat(super, words[0]);
+    ext_super_set_s_feature_incompat(super, words[1]);
+    ext_super_set_s_feature_ro_compat(super, words[2]);
+}
+
 /* What mke2fs would call it: an ext3 has a journal, an ext4 something that ext3 does not know. */
 const char *ext_type(const struct ext_fs *ext)
 {

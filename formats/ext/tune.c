@@ -24,6 +24,7 @@ const struct option ext_tune_options[] = {
     {"last_mounted", OPTION_TEXT, NULL, "directory noted as the last mount point"},
     {"mount_opts", OPTION_TEXT, NULL, "mount options used at every mount"},
     {"default_mount_opts", OPTION_TEXT, NULL, "number of the default mount option bits"},
+    {"inode_size", OPTION_NUMBER, NULL, "bytes of an inode, more than it has"},
     {"hash_alg", OPTION_WORD, "legacy|half_md4|tea", "hash of new directory indexes"},
     {"stride", OPTION_NUMBER, NULL, "RAID: blocks on one disk before the next"},
     {"stripe_width", OPTION_NUMBER, NULL, "RAID: blocks of a whole stripe"},
@@ -33,12 +34,14 @@ const struct option ext_tune_options[] = {
     ON_OFF("64bit", "numbers of more than 32 bits for blocks"),
     ON_OFF("filetype", "types of files in directories"),
     ON_OFF("sparse_super", "copies of the superblock in few groups (on only)"),
+    ON_OFF("sparse_super2", "at most two superblock copies"),
     ON_OFF("ext_attr", "extended attributes"),
     ON_OFF("stable_inodes", "inode numbers and UUID never change (on only)"),
     ON_OFF("has_journal", "journal inside the volume"),
     ON_OFF("fast_commit", "fast commits in the journal"),
     ON_OFF("orphan_file", "orphans in a file instead of a list"),
-    ON_OFF("resize_inode", "room to grow online (off only)"),
+    ON_OFF("resize_inode", "room to grow online"),
+    ON_OFF("meta_bg", "descriptors spread over the volume"),
     ON_OFF("extent", "extents for new files (on only)"),
     ON_OFF("flex_bg", "tables anywhere (off when they lie in their groups)"),
     ON_OFF("mmp", "protection against two hosts"),
@@ -213,6 +216,11 @@ bool ext_tune(struct fs *fs, const struct options *options, struct error *err)
         bool known;
         if (!v->option)
             continue;
+        if (strcmp(v->option->name, "inode_size") == 0) {
+            if (!ext_tune_inode_size(ext, v->number, err))
+                return false;
+            continue;
+        }
         if (!set_field(ext, v, &known, err))
             return false;
         ext_super_changed(ext);

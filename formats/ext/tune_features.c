@@ -9,23 +9,13 @@ typedef bool switch_fn(struct ext_fs *, bool on, struct error *);
 
 /* ---- checksums ---- */
 
-static void super_feature(uint8_t *super, uint64_t feature, bool on)
-{
-    uint32_t bit = (uint32_t)feature;
-    uint64_t ro = ext_super_s_feature_ro_compat(super), incompat = ext_super_s_feature_incompat(super);
-    if (feature >> 32 == 2)
-        ext_super_set_s_feature_ro_compat(super, on ? ro | bit : ro & ~(uint64_t)bit);
-    else
-        ext_super_set_s_feature_incompat(super, on ? incompat | bit : incompat & ~(uint64_t)bit);
-}
-
 static bool switch_csum_seed(struct ext_fs *ext, bool on, struct error *err)
 {
     uint8_t super[EXT_SUPER_SIZE];
     if (!ext->has_csum)
         return fail(err, E_UNSUPPORTED, "the volume has no metadata_csum");
     memcpy(super, ext->super, sizeof super);
-    super_feature(super, EXT_CSUM_SEED, on);
+    ext_super_feature(super, EXT_CSUM_SEED, on);
     ext_super_set_s_checksum_seed(super, on ? ext->csum_seed : 0);
     return ext_reseal(ext, super, err);
 }
@@ -68,7 +58,7 @@ static bool switch_group_csum(struct ext_fs *ext, bool on, struct error *err)
     if (!on && !initialise_groups(ext, err))
         return false;
     memcpy(super, ext->super, sizeof super);
-    super_feature(super, EXT_GDT_CSUM, on);
+    ext_super_feature(super, EXT_GDT_CSUM, on);
     return ext_reseal(ext, super, err);
 }
 
@@ -79,8 +69,8 @@ static bool csum_on(struct ext_fs *ext, struct error *err)
     bool ok = ext_dir_tails_add(ext, &evictions, err);
     if (ok) {
         memcpy(super, ext->super, sizeof super);
-        super_feature(super, EXT_METADATA_CSUM, true);
-        super_feature(super, EXT_GDT_CSUM, false);
+        ext_super_feature(super, EXT_METADATA_CSUM, true);
+        ext_super_feature(super, EXT_GDT_CSUM, false);
         ext_super_set_s_checksum_type(super, 1);
         ok = ext_reseal(ext, super, err) && ext_dir_tails_return(ext, &evictions, err);
     }
@@ -94,8 +84,8 @@ static bool csum_off(struct ext_fs *ext, struct error *err)
     if (!initialise_groups(ext, err))
         return false;
     memcpy(super, ext->super, sizeof super);
-    super_feature(super, EXT_METADATA_CSUM, false);
-    super_feature(super, EXT_CSUM_SEED, false);
+    ext_super_feature(super, EXT_METADATA_CSUM, false);
+    ext_super_feature(super, EXT_CSUM_SEED, false);
     ext_super_set_s_checksum_type(super, 0);
     ext_super_set_s_checksum_seed(super, 0);
     return ext_reseal(ext, super, err);
@@ -168,7 +158,9 @@ static const struct switchable {
     {EXT_DIR_INDEX, true, true, ext_tune_dir_index},
     {EXT_64BIT, true, true, ext_tune_64bit},
     {EXT_FILETYPE, true, true, ext_tune_filetype},
+    {EXT_META_BG, true, true, ext_tune_meta_bg},
     {EXT_SPARSE_SUPER, true, false, ext_tune_sparse_super},
+    {EXT_SPARSE_SUPER2, true, true, ext_tune_sparse_super2},
     {EXT_EXT_ATTR, true, false, NULL},
     {EXT_STABLE_INODES, true, false, NULL},
     {EXT_EXTENTS, true, false, NULL},
@@ -189,7 +181,7 @@ static const struct switchable {
     {EXT_HAS_JOURNAL, true, true, ext_tune_journal},
     {EXT_FAST_COMMIT, true, true, ext_tune_fast_commit},
     {EXT_ORPHAN_FILE, true, true, ext_tune_orphan_file},
-    {EXT_RESIZE_INODE, false, true, ext_tune_resize_inode},
+    {EXT_RESIZE_INODE, true, true, ext_tune_resize_inode},
     {EXT_MMP, true, true, ext_tune_mmp},
     {EXT_QUOTA, true, true, ext_tune_quota},
     {EXT_PROJECT, true, true, ext_tune_project},

@@ -150,25 +150,3 @@ bool ext_tune_flex_bg(struct ext_fs *ext, bool on, struct error *err)
     ext->flex_groups = 1;
     return true;
 }
-
-/* The copies that every group had give their blocks back, but for those that stay. */
-bool ext_tune_sparse_super(struct ext_fs *ext, bool on, struct error *err)
-{
-    struct ranges own = {0};
-    (void)on;
-    for (uint32_t group = 0; group < ext->groups; group++) { /* bitmaps that are only implied would change */
-        struct cache_block *bits;
-        if (!interrupt_check(err) || !ext_bitmap_edit(ext, EXT_BLOCK_BITMAP, group, &bits, err))
-            return false;
-        ext_block_put(ext, bits);
-    }
-    ext_set_feature(ext, EXT_SPARSE_SUPER, true);
-    bool ok = ext_own_blocks(ext, &own, err);
-    for (uint32_t group = 0; ok && group < ext->groups; group++) {
-        uint64_t start = ext_backup_super_block(ext, group);
-        if (!ext_group_has_super(ext, group))
-            ok = ext_free_unshared(ext, &own, start, 1 + (uint64_t)ext->desc_blocks, err);
-    }
-    ranges_clear(&own);
-    return ok;
-}

@@ -203,41 +203,6 @@ bool ext_tune_orphan_file(struct ext_fs *ext, bool on, struct error *err)
     return true;
 }
 
-/* ---- blocks reserved for descriptors ---- */
-
-bool ext_tune_resize_inode(struct ext_fs *ext, bool on, struct error *err)
-{
-    struct ext_inode inode;
-    uint32_t reserved = (uint32_t)ext_super_s_reserved_gdt_blocks(ext->super);
-    (void)on;
-    if (!ext_inode_get(ext, EXT_RESIZE_INO, &inode, err))
-        return false;
-    uint64_t dind = load_le32(ext_inode_i_block(inode.raw) + (size_t)4 * 13);
-    memset(inode.raw, 0, ext->inode_size);
-    ext_inode_dirty(ext, &inode);
-    ext_inode_put(ext, &inode);
-    for (uint32_t group = 0; group < ext->groups; group++) { /* bitmaps that exist do not change meaning */
-        struct cache_block *bits;
-        if (!ext_group_has_super(ext, group))
-            continue;
-        if (!interrupt_check(err) || !ext_bitmap_edit(ext, EXT_BLOCK_BITMAP, group, &bits, err))
-            return false;
-        ext_block_put(ext, bits);
-    }
-    struct ranges own = {0};
-    ext_super_set_s_reserved_gdt_blocks(ext->super, 0);
-    ext_set_feature(ext, EXT_RESIZE_INODE, false);
-    bool ok = ext_own_blocks(ext, &own, err);
-    for (uint32_t group = 0; ok && group < ext->groups && reserved; group++) {
-        uint64_t start = ext_backup_super_block(ext, group) + 1 + ext->desc_blocks;
-        if (ext_group_has_super(ext, group))
-            ok = ext_free_unshared(ext, &own, start, reserved, err);
-    }
-    ok = ok && (!ext_blocks_valid(ext, dind, 1) || ext_free_unshared(ext, &own, dind, 1, err));
-    ranges_clear(&own);
-    return ok;
-}
-
 /* ---- multiple mount protection ---- */
 
 bool ext_tune_mmp(struct ext_fs *ext, bool on, struct error *err)

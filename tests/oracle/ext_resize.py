@@ -79,13 +79,16 @@ BASES = {
     "inline": ["-t", "ext4", "-b", "1024", "-O", "inline_data,orphan_file,metadata_csum_seed,mmp"],
     "quota": ["-t", "ext4", "-b", "1024", "-O", "quota,project,^metadata_csum,uninit_bg"],
     "packed": ["-t", "ext4", "-b", "1024", "-N", "2000"],
+    "ext2-bare": ["-t", "ext2", "-b", "1024", "-g", "512", "-N", "4096", "-O", "^resize_inode"],
+    "ext3-4k": ["-t", "ext3", "-b", "4096", "-I", "128"],
+    "ext4-128": ["-t", "ext4", "-b", "1024", "-I", "128", "-N", "30000"],
     "nosparse": ["-t", "ext2", "-b", "1024", "-O", "^sparse_super,^resize_inode"],
 }
 
 
 def resize_all(folder, tree):
     for name, options in BASES.items():
-        if name == "nosparse":
+        if name in ("nosparse", "ext3-4k", "ext4-128"):
             continue
         image = f"{folder}/{name}.img"
         blank(image, 96 * MiB)
@@ -138,6 +141,20 @@ TUNES = [
     ("ext4", "tune 0 ^64bit"), ("ext4", "tune 0 ^64bit; tune 0 64bit"), ("ext3", "tune 0 64bit"), ("ext2", "tune 0 64bit"),
     ("no-resize", "tune 0 ^64bit"), ("bigalloc", "tune 0 ^64bit"), ("sparse2", "tune 0 ^64bit; tune 0 64bit"),
     ("packed", "tune 0 ^metadata_csum; tune 0 ^64bit; tune 0 metadata_csum"),
+    ("meta_bg", "tune 0 ^64bit"), ("meta_bg", "tune 0 ^64bit; tune 0 64bit"), ("meta_bg", "tune 0 ^meta_bg"),
+    ("meta_bg", "tune 0 ^meta_bg,resize_inode; tune 0 ^64bit"), ("no-resize", "tune 0 ^64bit; tune 0 64bit"),
+    ("no-resize", "tune 0 resize_inode"), ("no-resize", "tune 0 meta_bg"), ("ext2-bare", "tune 0 64bit"),
+    ("ext2-bare", "tune 0 resize_inode; tune 0 64bit; tune 0 ^resize_inode"), ("ext2-bare", "tune 0 meta_bg,64bit"),
+    ("nosparse", "tune 0 64bit; tune 0 sparse_super; tune 0 resize_inode"), ("ext4", "tune 0 sparse_super2"),
+    ("sparse2", "tune 0 ^sparse_super2"), ("no-flex", "tune 0 ^resize_inode,sparse_super2,64bit; tune 0 resize_inode"),
+    ("bigalloc", "tune 0 ^resize_inode; tune 0 ^64bit; tune 0 64bit; tune 0 resize_inode"),
+    ("bigalloc", "tune 0 sparse_super2"), ("bigalloc", "tune 0 ^resize_inode; tune 0 meta_bg; tune 0 ^64bit; tune 0 ^meta_bg"),
+    ("quota", "tune 0 ^resize_inode; tune 0 ^64bit; tune 0 64bit,resize_inode"),
+    ("inline", "tune 0 ^resize_inode; tune 0 resize_inode; tune 0 sparse_super2"),
+    ("ext3", "tune 0 inode_size=256"), ("ext3-4k", "tune 0 inode_size=1024"), ("ext4-128", "tune 0 inode_size=256,project"),
+    ("ext4", "tune 0 inode_size=512"), ("quota", "tune 0 inode_size=1024"), ("bigalloc", "tune 0 inode_size=1024"),
+    ("ext2-bare", "tune 0 inode_size=512"), ("meta_bg", "tune 0 inode_size=512"), ("inline", "tune 0 inode_size=512"),
+    ("packed", "tune 0 inode_size=512; tune 0 inode_size=1024"), ("no-flex", "tune 0 inode_size=512"),
 ]
 
 
@@ -166,12 +183,47 @@ def tune_all(folder, tree):
         os.unlink(image)
 
 
+def times_and_attributes(image, paths):
+    out = ""
+    for path in paths:
+        stat = run("debugfs", "-R", f"stat {path}", image)[1]
+        out += "".join(line.split(" -- ")[1] for line in stat.splitlines() if "time:" in line and "crtime" not in line)
+        out += run("debugfs", "-R", f"ea_list {path}", image)[1]
+    return out
+
+
+def larger_inodes(folder, tree):
+    """Times and attributes survive; afterwards inodes hold nanoseconds, and attributes need no block."""
+    image, paths = f"{folder}/inodes.img", ["/big", "/fast", "/dir1", "/dir2/file1"]
+    blank(image, 64 * MiB)
+    run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-I", "128", "-d", tree, image)
+    for path in paths:
+        run(DISH, image, "-c", f"xattr -h -n trusted.colour -v {path} {path}", "-c", f"touch -h -d 2001-02-03T04:05:06Z {path}")
+    before = times_and_attributes(image, paths)
+    if "2001" not in before or "trusted.colour" not in before:
+        fail("larger inodes: nothing was set")
+    rc, _, err = run(DISH, image, "-c", "tune 0 inode_size=512")
+    if rc or times_and_attributes(image, paths) != before:
+        fail(f"larger inodes: times or attributes changed {err}")
+    rc, _, err = run(DISH, image, "-c", "touch -d 2040-02-03T04:05:06.123456789Z /big",
+                     "-c", f"xattr -n user.long -v {'v' * 200} /dir3")
+    out = run(DISH, "-r", image, "-c", "stat -c '%.9Y' /big")[1]
+    if rc or out.split(".")[0] != "2211854706" or "123456789" not in out:
+        fail(f"larger inodes: a time of nanoseconds after 2038: {out} {err}")
+    if "File ACL: 0" not in run("debugfs", "-R", "stat /dir3", image)[1]:
+        fail("larger inodes: an attribute went into a block")
+    rc, out, _ = run("e2fsck", "-fn", image)
+    if rc:
+        fail(f"larger inodes: e2fsck: {out[:600]}")
+    os.unlink(image)
+
+
 def bad_blocks(folder, tree):
     """The list of bad blocks follows: those behind the end leave it, the others stay out of use."""
-    image, bad = f"{folder}/bad.img", [*range(20000, 20400), *range(60000, 61000, 3), *range(45000, 45011)]
+    image, bad = f"{folder}/bad.img", [*range(20000, 20400), *range(60000, 61000, 3), *range(45000, 45011), 10007]
     with open(f"{folder}/bad", "w") as f:
         f.write("".join(f"{b}\n" for b in bad))
-    for options in (["-t", "ext4"], ["-t", "ext2"]):
+    for options in (["-t", "ext4"], ["-t", "ext2"], ["-t", "ext4", "-O", "bigalloc", "-C", "2048"]):
         blank(image, 64 * MiB)
         rc, _, err = run("mke2fs", "-q", "-F", *options, "-b", "1024", "-l", f"{folder}/bad", "-d", tree, image)
         before = tree_of(image, folder)
@@ -181,7 +233,7 @@ def bad_blocks(folder, tree):
                 fail(f"bad blocks, {options}, {size}: {err}")
             judge(f"bad blocks, {options}, {size}", image, folder, before)
             kept = run("dumpe2fs", "-b", image)[1].split()
-            if kept != [str(b) for b in bad if b <= 20400]:
+            if kept != [str(b) for b in sorted(bad) if b <= 20400]:
                 fail(f"bad blocks, {options}, {size}: {len(kept)} are in the list")
         os.unlink(image)
 
@@ -198,6 +250,7 @@ def main():
         resize_all(folder, folder + "/tree")
         tune_all(folder, folder + "/tree")
         if not only:
+            larger_inodes(folder, folder + "/tree")
             bad_blocks(folder, folder + "/tree")
     finish()
 

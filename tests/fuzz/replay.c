@@ -3,13 +3,14 @@
  *
  *     fuzz_replay [-n MUTATIONS] [-s SEED] FILE...
  *
- * A mutation puts one to four boundary values where the sparse image's records hold bytes. A case that
- * crashes can be repeated: its number is printed before it runs when -v is given.
+ * A mutation puts one to four boundary values, or values from elsewhere, where the sparse image's records
+ * hold bytes. A case that crashes can be repeated: its number is printed before it runs when -v is given.
  */
 #include "bytes.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -41,13 +42,23 @@ static void put_value(uint8_t *at, size_t room)
         store_le(at, (unsigned)width, value);
 }
 
+/* What another pointer, count or record says: so that two structures claim the same place. */
+static void copy_value(uint8_t *data, size_t size, size_t at)
+{
+    size_t from = 8 + (size_t)(next_random() % (size - 8)) / 4 * 4, width = (size_t)2 << next_random() % 5;
+    memmove(data + at, data + from, MIN_OF(width, size - MAX_OF(at, from)));
+}
+
 static void mutate(uint8_t *data, size_t size)
 {
     for (uint64_t n = next_random() % 4 + 1; n > 0; n--) {
         size_t at = 8 + (size_t)(next_random() % (size - 8));
         if (next_random() % 2)
             at &= ~(size_t)3;
-        put_value(data + at, size - at);
+        if (next_random() % 3 == 0)
+            copy_value(data, size, at);
+        else
+            put_value(data + at, size - at);
     }
 }
 

@@ -247,6 +247,41 @@ static bool settle(struct fs *fs, bool ok)
     return ok || fs->driver->reload(fs, &err);
 }
 
+/* An entry that was there before: its attributes, owner, name and contents. */
+static bool change_entry(struct fs *fs, const struct names *names, unsigned i)
+{
+    static const uint8_t bytes[5000] = {9, 8, 7};
+    const struct fs_driver *d = fs->driver;
+    fs_id id = names->entry[i].id, dir = names->entry[i].dir, moved;
+    const char *name = names->entry[i].name;
+    struct fs_attr attr = {.uid = 70000 + i, .gid = i, .mode = 0640};
+    struct error err = {0};
+    char other[32];
+    bool alive = true;
+    snprintf(other, sizeof other, "another name %u", i);
+    if (d->setattr)
+        alive = settle(fs, d->setattr(fs, id, &attr, ATTR_UID | ATTR_GID | ATTR_MODE, &err));
+    if (alive && d->xattr_set)
+        alive = settle(fs, d->xattr_set(fs, id, "user.one", NULL, 0, &err)) &&
+                settle(fs, d->xattr_set(fs, id, "user.new", bytes, i * 100, &err));
+    if (alive && !S_ISDIR(names->entry[i].type) && d->link)
+        alive = settle(fs, d->link(fs, id, fs->root, other, &err));
+    if (alive && d->rename)
+        alive = settle(fs, d->rename(fs, dir, name, fs->root, "moved", &moved, &err)) &&
+                settle(fs, d->rename(fs, fs->root, "moved", dir, name, &moved, &err));
+    if (alive && S_ISREG(names->entry[i].type) && d->truncate)
+        alive = settle(fs, d->truncate(fs, id, i * 777, &err));
+    if (alive && S_ISREG(names->entry[i].type) && d->write)
+        alive = settle(fs, d->write(fs, id, i * 4096, bytes, sizeof bytes, &err));
+    if (alive && S_ISREG(names->entry[i].type) && d->punch)
+        alive = settle(fs, d->punch(fs, id, 2000, 20000, &err));
+    if (alive && i % 2 == 0)
+        alive = settle(fs, d->remove(fs, dir, name, &err));
+    if (alive && i == 4 && d->undelete)
+        alive = settle(fs, d->undelete(fs, id, fs->root, "back again", &err));
+    return alive;
+}
+
 static bool change_tree(struct fs *fs, struct names *names)
 {
     static const uint8_t bytes[5000] = {1, 2, 3};
@@ -265,14 +300,8 @@ static bool change_tree(struct fs *fs, struct names *names)
         alive = settle(fs, d->rename(fs, fs->root, "fuzz.txt", fs->root, "renamed.txt", &file, &err));
     if (alive && file && d->xattr_set)
         alive = settle(fs, d->xattr_set(fs, file, "user.fuzz", bytes, 300, &err));
-    for (unsigned i = 0; alive && i < names->count && i < 8; i++) {
-        if (S_ISREG(names->entry[i].type) && d->truncate)
-            alive = settle(fs, d->truncate(fs, names->entry[i].id, i * 777, &err));
-        if (alive && S_ISREG(names->entry[i].type) && d->write)
-            alive = settle(fs, d->write(fs, names->entry[i].id, i * 4096, bytes, sizeof bytes, &err));
-        if (alive && i % 2 == 0)
-            alive = settle(fs, d->remove(fs, names->entry[i].dir, names->entry[i].name, &err));
-    }
+    for (unsigned i = 0; alive && i < names->count && i < 8; i++)
+        alive = change_entry(fs, names, i);
     return alive && settle(fs, d->remove(fs, fs->root, "renamed.txt", &err));
 }
 

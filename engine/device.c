@@ -19,6 +19,7 @@ static bool check_write(struct device *dev, uint64_t off, uint64_t n, const char
 {
     if (dev->read_only)
         return fail(err, E_READONLY, "%s is read-only", dev->ops->name);
+    dev->written = true;
     return check_range(dev, off, n, what, err);
 }
 
@@ -114,6 +115,7 @@ bool device_resize(struct device *dev, uint64_t size, struct error *err)
         return fail(err, E_READONLY, "%s is read-only", dev->ops->name);
     if (!dev->ops->resize)
         return fail(err, E_UNSUPPORTED, "a %s cannot change its size", dev->ops->name);
+    dev->written = true;
     return dev->ops->resize(dev, size, err);
 }
 

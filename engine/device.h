@@ -89,6 +89,7 @@ struct device {
     bool read_only;
     bool no_fresh; /* downgrade every WRITE_FRESH that passes: its class rests on a state that is not
                       committed */
+    bool written;  /* something was written through it since its owner cleared this */
     struct device_stats stats;
 };
 

@@ -307,6 +307,7 @@ struct fs {
     enum fs_change change;
     bool wants_journal; /* an external journal is to be replayed: offer_journal() what is there */
     bool mendable;      /* check() with REPAIR_ALL takes away why it cannot be changed */
+    bool changing;      /* the engine's: a change was begun since the last savepoint */
     char why[160];      /* why change is not FS_IN_PLACE: "unknown read-only-compatible feature 0x2000" */
     char note[200];     /* to be said once after open: "journal replayed in memory"; empty: nothing */
     char label[128];    /* UTF-8 */
@@ -429,7 +430,12 @@ struct fs_driver {
     bool (*flush)(struct fs *,
                   struct error *); /* all dirty state into the device; called after each command */
     bool (*reload)(struct fs *, struct error *); /* as device reload: forget caches, read the header again */
-    void (*committed)(struct fs *);              /* freed space may be handed out as fresh again */
+    /*
+     * The running command was taken back on the device, and flush() was not called in it: as reload(), but
+     * what is known to be as it was before the command may be kept. NULL: reload().
+     */
+    bool (*revert)(struct fs *, struct error *);
+    void (*committed)(struct fs *);                     /* freed space may be handed out as fresh again */
     void (*cache_report)(struct fs *, struct report *); /* for `status -v` */
     void (*close)(struct fs *);                         /* without writing */
 };

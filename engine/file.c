@@ -59,6 +59,14 @@ bool file_writable(struct volume *volume, struct error *err)
     return fs_writable(volume, &fs, err);
 }
 
+bool file_begin_change(struct volume *volume, struct fs **out, struct error *err)
+{
+    if (!fs_writable(volume, out, err))
+        return false;
+    (*out)->changing = true;
+    return true;
+}
+
 bool file_root(struct volume *volume, fs_id *out, struct error *err)
 {
     struct fs *fs;
@@ -324,7 +332,8 @@ bool file_create_with(struct volume *volume, fs_id dir, const char *name, const 
                       const char *target, unsigned flags, fs_id *out, struct error *err)
 {
     struct fs *fs;
-    if (!fs_writable(volume, &fs, err) || !check_name(fs, name, err) || !check_type(fs, attr->mode, err))
+    if (!file_begin_change(volume, &fs, err) || !check_name(fs, name, err) ||
+        !check_type(fs, attr->mode, err))
         return false;
     if (!fs->driver->create)
         return cannot(fs, "take new files", err);
@@ -352,7 +361,7 @@ bool file_link_with(struct volume *volume, fs_id id, fs_id dir, const char *name
 {
     struct fs *fs;
     struct fs_attr attr;
-    if (!fs_writable(volume, &fs, err) || !check_name(fs, name, err))
+    if (!file_begin_change(volume, &fs, err) || !check_name(fs, name, err))
         return false;
     if (!fs->limits->hard_links || !fs->driver->link)
         return cannot(fs, "hold hard links", err);
@@ -381,7 +390,7 @@ bool file_remove(struct volume *volume, fs_id dir, const char *name, struct erro
     struct fs *fs;
     fs_id id;
     struct fs_attr attr = {0};
-    if (!fs_writable(volume, &fs, err))
+    if (!file_begin_change(volume, &fs, err))
         return false;
     if (!fs->driver->remove)
         return cannot(fs, "remove files", err);
@@ -404,7 +413,7 @@ bool file_remove_files(struct volume *volume, fs_id dir, const char *path, struc
     char failed[FS_NAME_SHOWN];
     struct fs *fs;
     uint64_t removed = 0;
-    if (!fs_writable(volume, &fs, err))
+    if (!file_begin_change(volume, &fs, err))
         return false;
     if (!fs->driver->remove_files)
         return true;
@@ -451,7 +460,7 @@ bool file_rename(struct volume *volume, fs_id from, const char *name, fs_id to, 
     struct fs *fs;
     fs_id id, target;
     struct fs_attr attr;
-    if (!fs_writable(volume, &fs, err) || !check_name(fs, new_name, err))
+    if (!file_begin_change(volume, &fs, err) || !check_name(fs, new_name, err))
         return false;
     if (!fs->driver->rename)
         return cannot(fs, "rename files", err);
@@ -503,7 +512,7 @@ bool file_setattr(struct volume *volume, fs_id id, const struct fs_attr *attr, u
                   struct error *err)
 {
     struct fs *fs;
-    if (!fs_writable(volume, &fs, err))
+    if (!file_begin_change(volume, &fs, err))
         return false;
     if (!fs->driver->setattr)
         return cannot(fs, "change attributes", err);
@@ -527,7 +536,7 @@ static bool check_size(const struct fs *fs, uint64_t off, uint64_t len, struct e
 bool file_write(struct volume *volume, fs_id id, uint64_t off, const void *buf, size_t n, struct error *err)
 {
     struct fs *fs;
-    if (!fs_writable(volume, &fs, err) || !check_size(fs, off, n, err))
+    if (!file_begin_change(volume, &fs, err) || !check_size(fs, off, n, err))
         return false;
     if (!fs->driver->write)
         return cannot(fs, "change contents", err);
@@ -540,7 +549,7 @@ bool file_extend(struct volume *volume, fs_id id, uint64_t off, uint64_t n, stru
     struct fs *fs;
     *out = (struct extent){0};
     *class = WRITE_UPDATE;
-    if (!fs_writable(volume, &fs, err) || !check_size(fs, off, n, err))
+    if (!file_begin_change(volume, &fs, err) || !check_size(fs, off, n, err))
         return false;
     if (fs->driver->extend && !fs->driver->extend(fs, id, off, n, out, class, err))
         return false;
@@ -551,7 +560,7 @@ bool file_extend(struct volume *volume, fs_id id, uint64_t off, uint64_t n, stru
 bool file_truncate(struct volume *volume, fs_id id, uint64_t size, struct error *err)
 {
     struct fs *fs;
-    if (!fs_writable(volume, &fs, err) || !check_size(fs, size, 0, err))
+    if (!file_begin_change(volume, &fs, err) || !check_size(fs, size, 0, err))
         return false;
     if (!fs->driver->truncate)
         return cannot(fs, "change the size of a file", err);
@@ -562,7 +571,7 @@ bool file_allocate(struct volume *volume, fs_id id, uint64_t off, uint64_t len, 
                    struct error *err)
 {
     struct fs *fs;
-    if (!fs_writable(volume, &fs, err) || !check_size(fs, off, len, err))
+    if (!file_begin_change(volume, &fs, err) || !check_size(fs, off, len, err))
         return false;
     if (!fs->driver->allocate)
         return cannot(fs, "allocate space ahead", err);
@@ -572,7 +581,7 @@ bool file_allocate(struct volume *volume, fs_id id, uint64_t off, uint64_t len, 
 bool file_punch(struct volume *volume, fs_id id, uint64_t off, uint64_t len, struct error *err)
 {
     struct fs *fs;
-    if (!fs_writable(volume, &fs, err))
+    if (!file_begin_change(volume, &fs, err))
         return false;
     if (!fs->driver->punch)
         return cannot(fs, "hold holes", err);
@@ -582,14 +591,14 @@ bool file_punch(struct volume *volume, fs_id id, uint64_t off, uint64_t len, str
 bool file_modified(struct volume *volume, fs_id id, struct error *err)
 {
     struct fs *fs;
-    return fs_writable(volume, &fs, err) && set_times_now(fs, id, ATTR_MTIME | ATTR_CTIME, err);
+    return file_begin_change(volume, &fs, err) && set_times_now(fs, id, ATTR_MTIME | ATTR_CTIME, err);
 }
 
 bool file_xattr_set(struct volume *volume, fs_id id, const char *name, const void *value, size_t len,
                     struct error *err)
 {
     struct fs *fs;
-    if (!fs_writable(volume, &fs, err))
+    if (!file_begin_change(volume, &fs, err))
         return false;
     if (!fs->limits->xattrs || !fs->driver->xattr_set)
         return cannot(fs, "hold extended attributes", err);

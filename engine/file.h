@@ -10,6 +10,8 @@
 
 /* Fails unless the volume's filesystem may be changed; says why not. */
 bool file_writable(struct volume *, struct error *) DISH_CHECKED;
+/* The same when a driver's changing operation is called next: all such calls come after this one. */
+bool file_begin_change(struct volume *, struct fs **out, struct error *) DISH_CHECKED;
 
 /* The root directory; opens the volume's filesystem when need be. */
 bool file_root(struct volume *, fs_id *out, struct error *) DISH_CHECKED;

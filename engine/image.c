@@ -176,24 +176,57 @@ bool image_retry(struct image *image, struct error *err)
     return image->refusal.kind == E_OK || (image_flush(image, err) && image_reopen(image, err));
 }
 
+/* A filesystem that cannot be read any more is closed; whoever needs it hears why. */
+static void reload_volume(struct volume *volume, bool revert)
+{
+    struct error ignored = {0};
+    if (volume->fs) {
+        const struct fs_driver *driver = volume->fs->driver;
+        bool ok = revert && driver->revert ? driver->revert(volume->fs, &ignored)
+                                           : driver->reload(volume->fs, &ignored);
+        if (!ok || !volume_find_journal(volume, &ignored))
+            volume_close_fs(volume);
+    }
+    if (!volume->fs)
+        volume->probed = false;
+}
+
 bool image_reload(struct image *image, struct error *err)
 {
+    image->reread = true;
+    if (!reload_disk(image, err))
+        return false;
+    for (size_t i = 0; i < image->volume_count; i++)
+        reload_volume(image->volumes[i], false);
+    return true;
+}
+
+bool image_revert(struct image *image, bool below, struct error *err)
+{
+    bool written = below || image->reread || (image->disk && image->disk->written);
     if (!reload_disk(image, err))
         return false;
     for (size_t i = 0; i < image->volume_count; i++) {
-        struct volume *volume = image->volumes[i];
-        struct error ignored = {0};
-        if (volume->fs &&
-            (!volume->fs->driver->reload(volume->fs, &ignored) || !volume_find_journal(volume, &ignored)))
-            volume_close_fs(volume);
-        if (!volume->fs)
-            volume->probed = false;
+        struct fs *fs = image->volumes[i]->fs;
+        if (!fs || written || fs->changing)
+            reload_volume(image->volumes[i], fs && fs->changing && !image->reread);
     }
     return true;
 }
 
+void image_settled(struct image *image)
+{
+    image->reread = false;
+    if (image->disk)
+        image->disk->written = false;
+    for (size_t i = 0; i < image->volume_count; i++)
+        if (image->volumes[i]->fs)
+            image->volumes[i]->fs->changing = false;
+}
+
 bool image_flush(struct image *image, struct error *err)
 {
+    image->reread = true;
     for (size_t i = 0; i < image->volume_count; i++) {
         struct fs *fs = image->volumes[i]->fs;
         if (fs && fs->driver->flush && !fs->driver->flush(fs, err))

@@ -39,7 +39,14 @@ bool image_reopen(struct image *, struct error *err) DISH_CHECKED;
 const char *layer_path(const struct device *layer, const struct container_driver **);
 /* After the bytes below changed (undo, revert): all layers read themselves again. */
 bool image_reload(struct image *, struct error *) DISH_CHECKED;
+/*
+ * The same after the files went back to the state before the running command; what it left alone stays in
+ * memory. `below`: bytes of the files had been changed.
+ */
+bool image_revert(struct image *, bool below, struct error *) DISH_CHECKED;
 bool image_flush(struct image *, struct error *) DISH_CHECKED;
+/* The command ended, with a savepoint or taken back: what changes from now on is the next one's. */
+void image_settled(struct image *);
 void image_committed(struct image *);
 
 /* Everything that is marked, in all images: all or none. *happened: it is committed, even if an error says

@@ -432,16 +432,20 @@ static struct undo_record *record_new(const struct session *session, const char 
     return NULL;
 }
 
+static bool image_dirty(const struct image *image)
+{
+    bool dirty = stage_dirty(image->file);
+    for (size_t i = 0; i < image->companion_count; i++)
+        dirty = dirty || stage_dirty(image->companions[i]);
+    return dirty;
+}
+
 static bool any_dirty(const struct session *session)
 {
-    for (const struct image *image = session->images; image; image = image->next) {
-        if (stage_dirty(image->file))
-            return true;
-        for (size_t i = 0; i < image->companion_count; i++)
-            if (stage_dirty(image->companions[i]))
-                return true;
-    }
-    return false;
+    bool dirty = false;
+    for (const struct image *image = session->images; image; image = image->next)
+        dirty = dirty || image_dirty(image);
+    return dirty;
 }
 
 /* The changes stay, of course; only taking them back one by one goes no further. */
@@ -476,18 +480,36 @@ bool session_savepoint(struct session *session, const char *command, struct erro
         if (record->number % COMMANDS_KEPT == 0)
             forget_old_records(record);
     }
+    for (struct image *image = session->images; image; image = image->next)
+        image_settled(image);
     return !session->options.drop_caches || session_drop_caches(session, err);
 }
 
-/* All layers of an image read themselves again; failing that, the session is broken. */
-static bool reload(struct session *session, struct image *image, struct error *err)
+/* An image that could not be read again is of no use, and neither is the session. */
+static bool break_session(struct session *session, const struct image *image, struct error *err)
 {
-    session->name_epoch++;
-    if (image_reload(image, err))
-        return true;
     because(err, "%s", image->name);
     snprintf(session->broken, sizeof session->broken, "%s", err->message);
     return false;
+}
+
+/* All layers of an image read themselves again. */
+static bool reload(struct session *session, struct image *image, struct error *err)
+{
+    session->name_epoch++;
+    return image_reload(image, err) || break_session(session, image, err);
+}
+
+/* Take back what the running command did to an image. */
+static bool revert_image(struct session *session, struct image *image, struct error *err)
+{
+    bool dirty = image_dirty(image), ok = stage_revert(image->file, err);
+    for (size_t i = 0; i < image->companion_count; i++)
+        ok = stage_revert(image->companions[i], err) && ok;
+    session->name_epoch++;
+    ok = (image_revert(image, dirty, err) || break_session(session, image, err)) && ok;
+    image_settled(image);
+    return ok;
 }
 
 /* A command that failed after an undo may have ended redo in the stages: then the session's list ends,
@@ -506,14 +528,8 @@ bool session_revert(struct session *session, struct error *err)
 {
     bool ok = true;
     interrupt_hold();
-    for (struct image *image = session->images; image; image = image->next) {
-        if (image->file->read_only)
-            continue;
-        ok = stage_revert(image->file, err) && ok;
-        for (size_t i = 0; i < image->companion_count; i++)
-            ok = stage_revert(image->companions[i], err) && ok;
-        ok = reload(session, image, err) && ok;
-    }
+    for (struct image *image = session->images; image; image = image->next)
+        ok = (image->file->read_only || revert_image(session, image, err)) && ok;
     check_redo(session);
     interrupt_release();
     return ok;

@@ -76,6 +76,7 @@ struct image {
         *second_table; /* another table on the same disk that was asked for (the MBR under a GPT), or NULL */
     struct volume **volumes; /* [0] is the whole disk, then partitions in the order of the table */
     size_t volume_count;
+    bool reread;                 /* the running command did what no driver's revert() can take back */
     bool restructured;           /* table or volume geometry changed since the last commit: no fresh writes */
     bool is_new;                 /* created in this session and never committed */
     bool to_check;               /* where it cannot be opened for use, it is opened to be looked at */

@@ -69,8 +69,16 @@ bool space_loaded(struct space *space, uint32_t cursor, struct error *err)
     space->cursor = cursor >= space->begin && cursor < space->end ? cursor : space->begin;
     space->longest = space->end - space->begin;
     space->loaded = true;
+    space->exact = !space->touched;
     space->loads++;
     return true;
+}
+
+static void forget_steps(struct space *space)
+{
+    free(space->steps);
+    space->steps = NULL;
+    space->step_count = space->step_capacity = 0;
 }
 
 void space_drop(struct space *space)
@@ -79,6 +87,7 @@ void space_drop(struct space *space)
     space->busy = NULL;
     space->loaded = space->changed = false;
     space->free = 0;
+    forget_steps(space);
     ranges_clear(&space->held);
     ranges_clear(&space->fresh);
 }
@@ -94,10 +103,71 @@ void space_committed(struct space *space)
     ranges_clear(&space->freed);
 }
 
+/* ---- taking back a command ----------------------------------------------------------------------------- */
+
+enum { MAX_STEPS = 65536 /* a command that did more has the map loaded again */ };
+
+static void note_step(struct space *space, enum space_step_kind kind, uint32_t start, uint32_t len)
+{
+    struct space_step *last = space->step_count ? &space->steps[space->step_count - 1] : NULL;
+    struct error ignored;
+    if (!space->exact)
+        return;
+    if (last && last->kind == kind && last->start + last->len == start) {
+        last->len += len;
+        return;
+    }
+    if (space->step_count == MAX_STEPS || !mem_grow(&space->steps, &space->step_capacity,
+                                                    space->step_count + 1, sizeof *space->steps, &ignored)) {
+        space->exact = false;
+        return;
+    }
+    if (space->step_count == 0)
+        space->cursor_before = space->cursor;
+    space->steps[space->step_count++] = (struct space_step){start, len, kind};
+}
+
 void space_command_ended(struct space *space)
 {
     ranges_clear(&space->fresh);
+    forget_steps(space);
+    space->touched = false;
+    space->exact = true;
 }
+
+static bool undo_step(struct space *space, const struct space_step *step, struct error *err)
+{
+    space->free += step->kind == SPACE_RELEASED ? 0 - step->len : step->len;
+    switch (step->kind) {
+    case SPACE_TAKEN:
+        set_busy(space, step->start, step->len, false);
+        return true;
+    case SPACE_TAKEN_HELD:
+        return ranges_add(&space->held, step->start, step->len, err);
+    default: /* what was given back is marked busy as long as it is held */
+        return ranges_remove(&space->held, step->start, step->len, err);
+    }
+}
+
+void space_revert(struct space *space)
+{
+    struct error ignored;
+    bool ok = space->exact, released = false;
+    if (ok && space->step_count > 0)
+        space->cursor = space->cursor_before;
+    for (size_t i = space->step_count; ok && i-- > 0;) {
+        released = released || space->steps[i].kind == SPACE_RELEASED;
+        ok = undo_step(space, &space->steps[i], &ignored);
+    }
+    /* What was taken and released is not remembered apart from what was released alone. */
+    if (!ok || (released && !hold_freed(space, &ignored)))
+        space_drop(space);
+    space->longest = space->end - space->begin;
+    space->changed = false;
+    space_command_ended(space);
+}
+
+/* -------------------------------------------------------------------------------------------------------- */
 
 void space_close(struct space *space)
 {
@@ -198,26 +268,32 @@ static bool take_held(struct space *space, uint32_t want, uint32_t *start, uint3
 bool space_take(struct space *space, uint32_t want, uint32_t goal, uint32_t *start, uint32_t *len,
                 struct error *err)
 {
+    enum space_step_kind kind = SPACE_TAKEN;
     *start = goal;
     *len = goal ? space_free_at(space, goal, want) : 0;
     if (*len > 0 || pick(space, want, start, len)) {
         if (!ranges_add(&space->fresh, *start, *len, err))
             return false;
         set_busy(space, *start, *len, true);
-    } else if (!take_held(space, want, start, len, err)) {
-        return false;
+    } else {
+        kind = SPACE_TAKEN_HELD;
+        if (!take_held(space, want, start, len, err))
+            return false;
     }
     space->free -= *len;
-    space->cursor = *start + *len;
     space->changed = true;
+    note_step(space, kind, *start, *len);
+    space->cursor = *start + *len;
     return true;
 }
 
 bool space_claim(struct space *space, uint32_t unit, struct error *err)
 {
+    bool held = ranges_contains(&space->held, unit, 1);
     if (!ranges_remove(&space->held, unit, 1, err))
         return false;
     set_busy(space, unit, 1, true);
+    note_step(space, held ? SPACE_TAKEN_HELD : SPACE_TAKEN, unit, 1);
     space->free--;
     space->changed = true;
     return true;
@@ -227,6 +303,7 @@ bool space_release(struct space *space, uint32_t start, uint32_t len, struct err
 {
     space->free += len;
     space->changed = true;
+    note_step(space, SPACE_RELEASED, start, len);
     return ranges_add(&space->freed, start, len, err) && ranges_add(&space->held, start, len, err) &&
            ranges_remove(&space->fresh, start, len, err);
 }

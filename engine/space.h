@@ -10,10 +10,21 @@
 #include "driver.h"
 #include "ranges.h"
 
+/* What the running command took or gave back, in order, so that it can be undone. */
+struct space_step {
+    uint32_t start, len;
+    enum space_step_kind { SPACE_TAKEN, SPACE_TAKEN_HELD, SPACE_RELEASED } kind;
+};
+
 struct space {
     bool loaded;
-    bool changed;   /* since the format last cleared it: counts on disk are out of date */
-    uint64_t *busy; /* bit n: unit n is in use, or freed since the last commit */
+    bool touched; /* the running command changed what the map is loaded from; set by the format */
+    bool exact;   /* the steps tell all that happened to the map in the running command */
+    struct space_step *steps;
+    size_t step_count, step_capacity;
+    uint32_t cursor_before; /* the first of them */
+    bool changed;           /* since the format last cleared it: counts on disk are out of date */
+    uint64_t *busy;         /* bit n: unit n is in use, or freed since the last commit */
     uint32_t begin, end;
     uint32_t free;       /* free units, those held back included */
     uint32_t cursor;     /* where the next search begins */
@@ -38,6 +49,11 @@ void space_each_run(const struct space *, uint64_t base, uint32_t unit_size,
 void space_committed(struct space *);
 /* The running command ended: nothing is fresh any more. */
 void space_command_ended(struct space *);
+/*
+ * The running command was taken back: the map says again what it said before it, or is forgotten where that
+ * is not known any more.
+ */
+void space_revert(struct space *);
 void space_close(struct space *);
 
 bool space_is_free(const struct space *, uint32_t unit);

@@ -320,6 +320,7 @@ bool volume_fs_copy(struct volume *volume, uint64_t block, struct fs **out, stru
 
 bool volume_release(struct volume *volume, struct error *err)
 {
+    volume->image->reread = true;
     if (volume->fs && volume->fs->driver->flush && !volume->fs->driver->flush(volume->fs, err))
         return false;
     volume_close_fs(volume);

@@ -54,6 +54,7 @@ static bool check_fs(struct findings *findings, struct volume *volume, struct fs
         return fail(err, E_READONLY, "volume %u cannot be repaired: %s", volume->number, fs->why);
     if (findings->check.lost != LOST_DEFAULT && !fs->driver->keeps_lost)
         return fail(err, E_UNSUPPORTED, "--lost: a repair of %s has one way with what is lost", fs->type);
+    volume->image->reread = volume->image->reread || repair != REPAIR_NONE;
     snprintf(layer, sizeof layer, "%u: %s", volume->number, fs->type);
     findings->layer = layer;
     bool ok = fs->driver->check(fs, &findings->check, err);

@@ -8,11 +8,6 @@ static const struct arg label_args[] = {
     {0},
 };
 
-static bool changeable(struct volume *volume, struct fs **fs, struct error *err)
-{
-    return volume_fs(volume, fs, err) && file_writable(volume, err);
-}
-
 static bool show(struct call *call, struct output *out, const char *key, const char *value)
 {
     (void)call;
@@ -33,7 +28,7 @@ static bool run_label(struct session *session, struct call *call, struct output 
         return show(call, out, "label", fs->label);
     if (!fs->driver->set_label)
         return fail(err, E_UNSUPPORTED, "%s has no label that can be set", fs->type);
-    return changeable(volume, &fs, err) && fs->driver->set_label(fs, call->args[1], err);
+    return file_begin_change(volume, &fs, err) && fs->driver->set_label(fs, call->args[1], err);
 }
 
 const struct command label_command = {
@@ -62,7 +57,7 @@ static bool run_uuid(struct session *session, struct call *call, struct output *
         return show(call, out, "uuid", fs->uuid);
     if (!fs->driver->set_uuid)
         return fail(err, E_UNSUPPORTED, "%s has no UUID that can be set", fs->type);
-    return changeable(volume, &fs, err) && fs->driver->set_uuid(fs, call->args[1], err);
+    return file_begin_change(volume, &fs, err) && fs->driver->set_uuid(fs, call->args[1], err);
 }
 
 const struct command uuid_command = {
@@ -110,7 +105,7 @@ static bool run_tune(struct session *session, struct call *call, struct output *
         list_tunables(fs, out);
         return true;
     }
-    bool ok = changeable(volume, &fs, err);
+    bool ok = file_begin_change(volume, &fs, err);
     for (int i = 1; ok && i < call->argc; i++)
         ok = options_parse(&options, fs->driver->tune_options, call->args[i], err);
     ok = ok && fs->driver->tune(fs, &options, err);

@@ -161,6 +161,7 @@ static bool tell_filesystem(struct partition *partition, unsigned number, uint64
         !volume_probe(volume, &driver, &ignored) || !driver || !driver->moved ||
         !volume_fs(volume, &fs, &ignored) || fs->change != FS_IN_PLACE)
         return true;
+    partition->image->reread = true;
     return driver->moved(fs, from, volume->start, err);
 }
 

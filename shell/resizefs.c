@@ -45,6 +45,7 @@ static bool run(struct session *session, struct call *call, struct output *out, 
                     "%" PRIu64 " bytes are more than the volume has (%" PRIu64 "); grow the partition first",
                     size, fs->device->size);
     volume_restructured(volume);
+    volume->image->reread = true;
     return fs->driver->resize(fs, size, err);
 }
 

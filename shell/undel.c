@@ -11,7 +11,7 @@
 #include <time.h>
 
 static const struct column columns[] = {
-    {"id", "Id", true},      {"size", "Size", true}, {"mtime", "Modified", false},
+    {"id", "Id", true},      {"size", "Size", true},        {"mtime", "Modified", false},
     {"name", "Name", false}, {"problem", "Problem", false}, {0},
 };
 
@@ -107,15 +107,16 @@ static bool run_undel(struct session *session, struct call *call, struct output 
     (void)out;
     if (*end || id == 0)
         return fail(err, E_USAGE, "'%s' is not an id of lsdel", call->args[0]);
+    struct fs *fs;
     bool ok = location_parse(session, call->args[1], &location, err);
     if (ok && location.kind != LOCATION_PATH)
         ok = fail(err, E_INVALID, "'%s' is not a path", call->args[1]);
-    ok = ok && file_writable(location.volume, err) &&
+    ok = ok && file_begin_change(location.volume, &fs, err) &&
          (path_parent(location.volume, location.path, &dir, name, sizeof name, err) ||
           because(err, "%s", call->args[1]));
-    if (ok && !location.volume->fs->driver->undelete)
-        ok = fail(err, E_UNSUPPORTED, "%s cannot bring deleted files back", location.volume->fs->type);
-    ok = ok && location.volume->fs->driver->undelete(location.volume->fs, id, dir, name, err);
+    if (ok && !fs->driver->undelete)
+        ok = fail(err, E_UNSUPPORTED, "%s cannot bring deleted files back", fs->type);
+    ok = ok && fs->driver->undelete(fs, id, dir, name, err);
     session->name_epoch++;
     location_free(&location);
     return ok;

@@ -158,12 +158,12 @@ static bool load(struct exfat *exfat, struct error *err)
     return true;
 }
 
+/* All that load() made; the map of free clusters is another thing. */
 static void unload(struct exfat *exfat)
 {
     exfat_dirs_drop(exfat);
     chains_free(exfat->chains);
     exfat->chains = NULL;
-    space_drop(&exfat->space);
     exfat_table_close(exfat);
     cache_free(exfat->meta);
     exfat->meta = NULL;
@@ -208,8 +208,21 @@ static bool exfat_flush(struct fs *fs, struct error *err)
 
 static bool exfat_reload(struct fs *fs, struct error *err)
 {
+    space_drop(&exfat_of(fs)->space);
     unload(exfat_of(fs));
     return load(exfat_of(fs), err);
+}
+
+static bool exfat_revert(struct fs *fs, struct error *err)
+{
+    struct exfat *exfat = exfat_of(fs);
+    space_revert(&exfat->space);
+    unload(exfat);
+    if (!load(exfat, err))
+        return false;
+    if (exfat->space.loaded && exfat->space.end != exfat->g.clusters + 2)
+        space_drop(&exfat->space);
+    return true;
 }
 
 static void exfat_committed(struct fs *fs)
@@ -281,6 +294,7 @@ const struct fs_driver exfat_driver = {
     .rename = exfat_rename,
     .setattr = exfat_setattr,
     .write = exfat_write,
+    .extend = exfat_extend,
     .truncate = exfat_truncate,
     .allocate = exfat_allocate,
     .set_label = exfat_set_label,
@@ -289,6 +303,7 @@ const struct fs_driver exfat_driver = {
     .tune = exfat_tune,
     .flush = exfat_flush,
     .reload = exfat_reload,
+    .revert = exfat_revert,
     .committed = exfat_committed,
     .cache_report = exfat_cache_report,
     .close = exfat_close,

@@ -310,6 +310,15 @@ bool exfat_bitmap_off(struct exfat *, uint32_t cluster, uint64_t *off, struct er
 /* The run that starts at cluster `index`: *len is 0 past the end. */
 bool exfat_stream_map(struct exfat *, const struct exfat_stream *, uint32_t index, uint32_t *cluster,
                       uint32_t *len, struct error *) DISH_CHECKED;
+/* Before a stream grows to `total` clusters: how many it has. E_NOSPACE before anything is taken. */
+bool exfat_stream_to_grow(struct exfat *, const struct exfat_stream *, uint32_t total, uint32_t *have,
+                          struct error *) DISH_CHECKED;
+/*
+ * Lengthen a stream of `have` clusters by one run of at most `want`; the first begins where there is room for
+ * all `likely` ones, if there is such a place.
+ */
+bool exfat_stream_add(struct exfat *, struct exfat_stream *, uint32_t have, uint32_t want, uint32_t likely,
+                      uint32_t *start, uint32_t *len, struct error *) DISH_CHECKED;
 /* Give it `total` clusters in all; `likely`: how many it will have later. E_NOSPACE before anything is
  * taken. */
 bool exfat_stream_grow(struct exfat *, struct exfat_stream *, uint32_t total, uint32_t likely,
@@ -451,6 +460,8 @@ bool exfat_tune(struct fs *, const struct options *, struct error *);
 bool exfat_map(struct fs *, fs_id, uint64_t off, struct extent *, struct error *);
 bool exfat_read(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct error *);
 bool exfat_write(struct fs *, fs_id, uint64_t off, const void *buf, size_t n, struct error *);
+bool exfat_extend(struct fs *, fs_id, uint64_t off, uint64_t n, struct extent *, enum write_class *,
+                  struct error *);
 bool exfat_truncate(struct fs *, fs_id, uint64_t size, struct error *);
 bool exfat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode, struct error *);
 

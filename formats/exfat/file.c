@@ -126,8 +126,8 @@ static bool close_file(struct exfat *exfat, struct exfat_set *set, const struct 
  * Give the file clusters for `size` bytes and zero what was never written before `off`. Sizes grow with what
  * is written: Linux before 6.8 takes ValidDataLength for the size, so the two are never left apart.
  */
-static bool extend(struct exfat *exfat, fs_id id, struct exfat_stream *s, uint64_t off, uint64_t size,
-                   struct error *err)
+static bool lengthen(struct exfat *exfat, fs_id id, struct exfat_stream *s, uint64_t off, uint64_t size,
+                     struct error *err)
 {
     uint32_t likely = exfat->hint_id == id ? exfat->hint_clusters : 0;
     uint64_t valid = s->valid;
@@ -150,9 +150,36 @@ bool exfat_write(struct fs *fs, fs_id id, uint64_t off, const void *buf, size_t 
     if (n == 0)
         return true;
     struct exfat_stream before = s;
-    if (!extend(exfat, id, &s, off, off + n, err) || !store(exfat, &s, off, buf, n, err))
+    if (!lengthen(exfat, id, &s, off, off + n, err) || !store(exfat, &s, off, buf, n, err))
         return false;
     return exfat_stream_equal(&before, &s) || close_file(exfat, &set, &s, err);
+}
+
+bool exfat_extend(struct fs *fs, fs_id id, uint64_t off, uint64_t n, struct extent *out,
+                  enum write_class *class, struct error *err)
+{
+    struct exfat *exfat = exfat_of(fs);
+    struct exfat_stream s;
+    struct exfat_set set;
+    uint64_t want = n >> exfat->g.cluster_shift;
+    uint32_t have, start, len;
+    if (!open_file(exfat, id, off, n, &set, &s, err))
+        return false;
+    uint64_t before = off >> exfat->g.cluster_shift;
+    if (want == 0 || off != s.size || s.valid != s.size || off & (exfat->g.cluster_size - 1))
+        return true;
+    if (!exfat_stream_to_grow(exfat, &s, (uint32_t)(before + want), &have, err))
+        return false;
+    if (have != before)
+        return true; /* somebody left clusters behind the end */
+    if (!exfat_stream_add(exfat, &s, have, (uint32_t)want, exfat->hint_id == id ? exfat->hint_clusters : 0,
+                          &start, &len, err))
+        return false;
+    *out = (struct extent){.off = exfat_cluster_off(exfat, start),
+                           .len = (uint64_t)len << exfat->g.cluster_shift};
+    *class = space_write_class(&exfat->space, start, len);
+    s.size = s.valid = off + out->len;
+    return close_file(exfat, &set, &s, err);
 }
 
 bool exfat_truncate(struct fs *fs, fs_id id, uint64_t size, struct error *err)
@@ -163,7 +190,7 @@ bool exfat_truncate(struct fs *fs, fs_id id, uint64_t size, struct error *err)
     if (!open_file(exfat, id, 0, size, &set, &s, err))
         return false;
     if (size > s.size) {
-        if (!extend(exfat, id, &s, size, size, err))
+        if (!lengthen(exfat, id, &s, size, size, err))
             return false;
     } else {
         if (!exfat_stream_cut(exfat, &s, exfat_clusters_for(exfat, size), err))
@@ -185,5 +212,5 @@ bool exfat_allocate(struct fs *fs, fs_id id, uint64_t off, uint64_t len, unsigne
         return true;
     if (mode & FS_ALLOCATE_KEEP_SIZE)
         return fail(err, E_UNSUPPORTED, "exFAT cannot keep clusters past the end of a file");
-    return extend(exfat, id, &s, off + len, off + len, err) && close_file(exfat, &set, &s, err);
+    return lengthen(exfat, id, &s, off + len, off + len, err) && close_file(exfat, &set, &s, err);
 }

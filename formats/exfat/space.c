@@ -100,6 +100,7 @@ bool exfat_bitmap_off(struct exfat *exfat, uint32_t cluster, uint64_t *off, stru
 
 bool exfat_bitmap_mark(struct exfat *exfat, uint32_t start, uint32_t len, bool used, struct error *err)
 {
+    exfat->space.touched = true;
     for (uint32_t cluster = start; cluster < start + len;) {
         struct cache_block *block;
         uint64_t off;

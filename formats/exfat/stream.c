@@ -71,16 +71,6 @@ static bool link_run(struct exfat *exfat, uint32_t start, uint32_t len, struct e
     return true;
 }
 
-static bool begin(struct exfat *exfat, struct exfat_stream *s, uint32_t want, uint32_t likely, uint32_t *have,
-                  struct error *err)
-{
-    uint32_t goal = 0;
-    if (likely > want && !space_find(&exfat->space, likely, &goal))
-        goal = 0;
-    s->contiguous = true;
-    return take(exfat, want, goal, &s->first, have, err);
-}
-
 /* A run becomes a chain: only now its FAT entries count. */
 static bool make_chain(struct exfat *exfat, struct exfat_stream *s, uint32_t have, struct error *err)
 {
@@ -92,40 +82,58 @@ static bool make_chain(struct exfat *exfat, struct exfat_stream *s, uint32_t hav
     return chain_complete(exfat->chains, chain, err);
 }
 
-static bool extend_chain(struct exfat *exfat, struct exfat_stream *s, uint32_t total, struct error *err)
+/* Where the first run of a file lies: where there is room for all that is expected, if there is such a place.
+ */
+static bool begin(struct exfat *exfat, struct exfat_stream *s, uint32_t want, uint32_t likely,
+                  uint32_t *start, uint32_t *len, struct error *err)
+{
+    uint32_t goal = 0;
+    if (likely > want && !space_find(&exfat->space, likely, &goal))
+        goal = 0;
+    if (!take(exfat, want, goal, start, len, err))
+        return false;
+    s->first = *start;
+    s->contiguous = true;
+    return true;
+}
+
+bool exfat_stream_add(struct exfat *exfat, struct exfat_stream *s, uint32_t have, uint32_t want,
+                      uint32_t likely, uint32_t *start, uint32_t *len, struct error *err)
 {
     struct chain *chain;
-    uint32_t start, len;
+    if (s->first == 0)
+        return begin(exfat, s, want, likely, start, len, err);
+    if (s->contiguous && space_free_at(&exfat->space, s->first + have, want) == want)
+        return take(exfat, want, s->first + have, start, len, err);
+    if (s->contiguous && !make_chain(exfat, s, have, err))
+        return false;
     if (!chain_open(exfat->chains, s->first, &chain, err) || !chain_complete(exfat->chains, chain, err))
         return placed(exfat, s, err);
-    while (chain->walked < total)
-        if (!take(exfat, total - chain->walked, chain->last + 1, &start, &len, err) ||
-            !link_run(exfat, start, len, err) || !exfat_fat_set(exfat, chain->last, start, err) ||
-            !chain_append(exfat->chains, chain, start, len, err))
-            return false;
-    return true;
+    return take(exfat, want, chain->last + 1, start, len, err) && link_run(exfat, *start, *len, err) &&
+           exfat_fat_set(exfat, chain->last, *start, err) &&
+           chain_append(exfat->chains, chain, *start, *len, err);
+}
+
+bool exfat_stream_to_grow(struct exfat *exfat, const struct exfat_stream *s, uint32_t total, uint32_t *have,
+                          struct error *err)
+{
+    if (!exfat_space_load(exfat, err) || !exfat_stream_clusters(exfat, s, have, err))
+        return false;
+    return *have >= total || total - *have <= exfat->space.free ||
+           fail(err, E_NOSPACE, "the volume is full: %u clusters are free, %u are needed", exfat->space.free,
+                total - *have);
 }
 
 bool exfat_stream_grow(struct exfat *exfat, struct exfat_stream *s, uint32_t total, uint32_t likely,
                        struct error *err)
 {
     uint32_t have, start, len;
-    if (!exfat_space_load(exfat, err) || !exfat_stream_clusters(exfat, s, &have, err))
+    if (!exfat_stream_to_grow(exfat, s, total, &have, err))
         return false;
-    if (have >= total)
-        return true;
-    if (total - have > exfat->space.free)
-        return fail(err, E_NOSPACE, "the volume is full: %u clusters are free, %u are needed",
-                    exfat->space.free, total - have);
-    if (s->first == 0 && !begin(exfat, s, total, likely, &have, err))
-        return false;
-    if (have >= total)
-        return true;
-    if (s->contiguous && space_free_at(&exfat->space, s->first + have, total - have) == total - have)
-        return take(exfat, total - have, s->first + have, &start, &len, err);
-    if (s->contiguous && !make_chain(exfat, s, have, err))
-        return false;
-    return extend_chain(exfat, s, total, err);
+    for (; have < total; have += len)
+        if (!exfat_stream_add(exfat, s, have, total - have, likely, &start, &len, err))
+            return false;
+    return true;
 }
 
 /* Free a chain from a cluster on; its FAT entries mean nothing from then on and stay. */

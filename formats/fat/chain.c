@@ -50,43 +50,47 @@ static bool link_run(struct fat *fat, uint32_t start, uint32_t len, struct error
     return true;
 }
 
-/* The first run of a chain: where there is room for all that is expected, if there is such a place. */
-static bool begin_chain(struct fat *fat, uint32_t want, uint32_t likely, struct chain **chain,
-                        struct error *err)
+bool fat_chain_add(struct fat *fat, struct chain **chain, uint32_t want, uint32_t likely, uint32_t *start,
+                   uint32_t *len, struct error *err)
 {
-    uint32_t start, len, goal = 0;
-    if (likely > want && !space_find(&fat->space, likely, &goal))
+    uint32_t goal = *chain ? (*chain)->last + 1 : 0;
+    if (!*chain && likely > want && !space_find(&fat->space, likely, &goal))
         goal = 0;
-    if (!space_take(&fat->space, want, goal, &start, &len, err) || !link_run(fat, start, len, err) ||
-        !fat_chain_open(fat, start, chain, err))
+    if (!space_take(&fat->space, want, goal, start, len, err) || !link_run(fat, *start, *len, err))
+        return false;
+    if (*chain)
+        return fat_set(fat, (*chain)->last, *start, err) &&
+               chain_append(fat->chains, *chain, *start, *len, err);
+    if (!fat_chain_open(fat, *start, chain, err))
         return false;
     (*chain)->complete = true;
-    return len == 1 || chain_append(fat->chains, *chain, start + 1, len - 1, err);
+    return *len == 1 || chain_append(fat->chains, *chain, *start + 1, *len - 1, err);
+}
+
+bool fat_chain_to_grow(struct fat *fat, uint32_t first, uint32_t total, struct chain **chain,
+                       struct error *err)
+{
+    uint32_t have = 0;
+    *chain = NULL;
+    if (!fat_space_load(fat, err))
+        return false;
+    if (first && (!fat_chain_open(fat, first, chain, err) || !fat_chain_length(fat, *chain, &have, err)))
+        return false;
+    return have >= total || total - have <= fat->space.free ||
+           fail(err, E_NOSPACE, "the volume is full: %u clusters are free, %u are needed", fat->space.free,
+                total - have);
 }
 
 bool fat_chain_grow(struct fat *fat, uint32_t *first, uint32_t total, uint32_t likely, struct error *err)
 {
-    struct chain *chain = NULL;
-    uint32_t have = 0, start, len;
-    if (!fat_space_load(fat, err))
+    struct chain *chain;
+    uint32_t start, len;
+    if (!fat_chain_to_grow(fat, *first, total, &chain, err))
         return false;
-    if (*first && (!fat_chain_open(fat, *first, &chain, err) || !fat_chain_length(fat, chain, &have, err)))
-        return false;
-    if (have >= total)
-        return true;
-    if (total - have > fat->space.free)
-        return fail(err, E_NOSPACE, "the volume is full: %u clusters are free, %u are needed",
-                    fat->space.free, total - have);
-    if (!chain) {
-        if (!begin_chain(fat, total, likely, &chain, err))
+    while (total > 0 && (!chain || chain->walked < total))
+        if (!fat_chain_add(fat, &chain, total - (chain ? chain->walked : 0), likely, &start, &len, err))
             return false;
-        *first = chain->first;
-    }
-    while (chain->walked < total)
-        if (!space_take(&fat->space, total - chain->walked, chain->last + 1, &start, &len, err) ||
-            !link_run(fat, start, len, err) || !fat_set(fat, chain->last, start, err) ||
-            !chain_append(fat->chains, chain, start, len, err))
-            return false;
+    *first = chain ? chain->first : 0;
     return true;
 }
 

@@ -101,12 +101,12 @@ static bool load(struct fat *fat, struct error *err)
     return true;
 }
 
+/* All that load() made; the map of free clusters is another thing. */
 static void unload(struct fat *fat)
 {
     fat_dirs_drop(fat);
     chains_free(fat->chains);
     fat->chains = NULL;
-    space_drop(&fat->space);
     fat_table_close(fat);
     cache_free(fat->meta);
     fat->meta = NULL;
@@ -149,8 +149,21 @@ static bool fat_flush(struct fs *fs, struct error *err)
 
 static bool fat_reload(struct fs *fs, struct error *err)
 {
+    space_drop(&fat_of(fs)->space);
     unload(fat_of(fs));
     return load(fat_of(fs), err);
+}
+
+static bool fat_revert(struct fs *fs, struct error *err)
+{
+    struct fat *fat = fat_of(fs);
+    space_revert(&fat->space);
+    unload(fat);
+    if (!load(fat, err))
+        return false;
+    if (fat->space.loaded && fat->space.end != fat->g.clusters + 2)
+        space_drop(&fat->space);
+    return true;
 }
 
 static void fat_committed(struct fs *fs)
@@ -221,6 +234,7 @@ const struct fs_driver fat_driver = {
     .rename = fat_rename,
     .setattr = fat_setattr,
     .write = fat_write,
+    .extend = fat_extend,
     .truncate = fat_truncate,
     .allocate = fat_allocate,
     .set_label = fat_set_label,
@@ -228,6 +242,7 @@ const struct fs_driver fat_driver = {
     .moved = fat_moved,
     .flush = fat_flush,
     .reload = fat_reload,
+    .revert = fat_revert,
     .committed = fat_committed,
     .cache_report = fat_cache_report,
     .close = fat_close,

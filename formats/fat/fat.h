@@ -278,6 +278,18 @@ bool fat_chain_map(struct fat *, struct chain *, uint32_t index, uint32_t *clust
 /* Walk to the end: the number of clusters. */
 bool fat_chain_length(struct fat *, struct chain *, uint32_t *clusters, struct error *) DISH_CHECKED;
 /*
+ * Before a chain grows to `total` clusters: the chain (NULL: there is none yet), all of it known. E_NOSPACE
+ * before anything is taken.
+ */
+bool fat_chain_to_grow(struct fat *, uint32_t first, uint32_t total, struct chain **,
+                       struct error *) DISH_CHECKED;
+/*
+ * Lengthen it by one run of at most `want` clusters; a new chain begins where there is room for all `likely`
+ * ones, if there is such a place.
+ */
+bool fat_chain_add(struct fat *, struct chain **, uint32_t want, uint32_t likely, uint32_t *start,
+                   uint32_t *len, struct error *) DISH_CHECKED;
+/*
  * Append clusters until the chain has `total`; *first is set when it was 0. `likely` is the length that is to
  * be expected later (a place with room for it is preferred). Fails with E_NOSPACE before anything is taken.
  */
@@ -433,6 +445,8 @@ bool fat_set_uuid(struct fs *, const char *uuid, struct error *);
 bool fat_map(struct fs *, fs_id, uint64_t off, struct extent *, struct error *);
 bool fat_read(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct error *);
 bool fat_write(struct fs *, fs_id, uint64_t off, const void *buf, size_t n, struct error *);
+bool fat_extend(struct fs *, fs_id, uint64_t off, uint64_t n, struct extent *, enum write_class *,
+                struct error *);
 bool fat_truncate(struct fs *, fs_id, uint64_t size, struct error *);
 bool fat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode, struct error *);
 

@@ -97,7 +97,8 @@ static bool check_file(const uint8_t *entry, uint64_t off, uint64_t n, struct er
 }
 
 /* Give the file clusters for `size` bytes and zero what lies between its old end and `off`. */
-static bool extend(struct fat *fat, fs_id id, uint8_t *entry, uint64_t off, uint64_t size, struct error *err)
+static bool lengthen(struct fat *fat, fs_id id, uint8_t *entry, uint64_t off, uint64_t size,
+                     struct error *err)
 {
     uint64_t old = fat_entry_DIR_FileSize(entry);
     uint32_t first = fat_entry_cluster(fat, entry), likely = fat->hint_id == id ? fat->hint_clusters : 0;
@@ -119,8 +120,33 @@ bool fat_write(struct fs *fs, fs_id id, uint64_t off, const void *buf, size_t n,
         return false;
     if (n == 0)
         return true;
-    return extend(fat, id, entry, off, off + n, err) &&
+    return lengthen(fat, id, entry, off, off + n, err) &&
            store(fat, fat_entry_cluster(fat, entry), off, buf, n, err);
+}
+
+bool fat_extend(struct fs *fs, fs_id id, uint64_t off, uint64_t n, struct extent *out,
+                enum write_class *class, struct error *err)
+{
+    struct fat *fat = fat_of(fs);
+    struct chain *chain;
+    uint8_t entry[ENTRY_SIZE];
+    uint32_t want = (uint32_t)(n >> fat->g.cluster_shift), start, len;
+    if (!fat_entry_load(fat, id, entry, err) || !check_file(entry, off, n, err))
+        return false;
+    if (want == 0 || off != fat_entry_DIR_FileSize(entry) || off & (fat->g.cluster_size - 1))
+        return true;
+    uint32_t have = (uint32_t)(off >> fat->g.cluster_shift);
+    if (!fat_chain_to_grow(fat, fat_entry_cluster(fat, entry), have + want, &chain, err))
+        return false;
+    if ((chain ? chain->walked : 0) != have)
+        return true; /* somebody left clusters behind the end */
+    if (!fat_chain_add(fat, &chain, want, fat->hint_id == id ? fat->hint_clusters : 0, &start, &len, err))
+        return false;
+    *out = (struct extent){.off = fat_cluster_off(fat, start), .len = (uint64_t)len << fat->g.cluster_shift};
+    *class = space_write_class(&fat->space, start, len);
+    fat_entry_set_cluster(fat, entry, chain->first);
+    fat_entry_set_DIR_FileSize(entry, off + out->len);
+    return fat_entry_store(fat, id, entry, err);
 }
 
 bool fat_truncate(struct fs *fs, fs_id id, uint64_t size, struct error *err)
@@ -130,7 +156,7 @@ bool fat_truncate(struct fs *fs, fs_id id, uint64_t size, struct error *err)
     if (!fat_entry_load(fat, id, entry, err) || !check_file(entry, 0, size, err))
         return false;
     if (size >= fat_entry_DIR_FileSize(entry))
-        return extend(fat, id, entry, size, size, err);
+        return lengthen(fat, id, entry, size, size, err);
     uint32_t first = fat_entry_cluster(fat, entry);
     if (!fat_chain_cut(fat, &first, fat_clusters_for(fat, size), err))
         return false;
@@ -147,5 +173,5 @@ bool fat_allocate(struct fs *fs, fs_id id, uint64_t off, uint64_t len, unsigned 
         return false;
     if ((mode & FS_ALLOCATE_KEEP_SIZE) && off + len > fat_entry_DIR_FileSize(entry))
         return fail(err, E_UNSUPPORTED, "FAT cannot keep clusters past the end of a file");
-    return extend(fat, id, entry, off + len, off + len, err);
+    return lengthen(fat, id, entry, off + len, off + len, err);
 }

@@ -154,6 +154,7 @@ bool fat_get(struct fat *fat, uint32_t n, uint32_t *value, struct error *err)
 bool fat_set(struct fat *fat, uint32_t n, uint32_t value, struct error *err)
 {
     uint8_t *at;
+    fat->space.touched = true;
     if (fat->g.bits == 12)
         return set12(fat, n, value & 0xFFF, err);
     if (!cache_view(fat->table, &fat->window, entry_pos(fat, n), &at, err))

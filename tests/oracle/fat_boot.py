@@ -5,6 +5,7 @@ restored them; poke keeps both equal; lost clusters become files where the
 foreign checkers make files of them; 20,000 commands look into the FAT once."""
 import json
 import os
+import random
 import struct
 import subprocess
 import tempfile
@@ -180,10 +181,63 @@ def session(image):
         expect(scans == '1', f'{form[1]}: {2 * count} commands', key, scans, done.stderr[-300:])
 
 
+def failing(rng, work):
+    """A command that fails, most of them with the volume changed already; a leading - lets the script go on."""
+    return rng.choice((f'rm /missing{rng.random()}', f'put -r {work}/tree /t{rng.randrange(9)}', 'mv /nothing /there',
+                       f'truncate -s 1T /n{rng.randrange(9)}', f'put {work}/large /n{rng.randrange(9)}',
+                       f'cp -r /full /copy{rng.randrange(9)}', 'mkdir /full', 'rmdir /full', 'label 0 "a:*?b"',
+                       f'mv /n{rng.randrange(9)} /full/no/where', f'rm /n{rng.randrange(9)} /missing'))
+
+
+def script(rng, work, count):
+    lines = ['mkdir /full', f'put {work}/large /full/a', f'put {work}/large /full/b']
+    for i in range(count):
+        lines.append('-' + failing(rng, work))
+        lines.append(rng.choice((f'-put {work}/small /n{rng.randrange(9)}', f'-rm -f /n{rng.randrange(9)}', '-undo',
+                                 f'-write -a /n{rng.randrange(9)} {"z" * 3000}', 'df', 'commit', 'ls -lR /')))
+    return '\n'.join(lines + ['ls -lR /', 'df']) + '\n'
+
+
+def taken_back(image):
+    """After a command that failed what is in memory is what a fresh look would give, and the FAT is not scanned anew."""
+    work = os.path.dirname(image)
+    os.mkdir(work + '/tree')
+    for name, size in (('small', 9000), ('large', 700000), ('tree/1', 5000), ('tree/2', 1200000)):
+        with open(f'{work}/{name}', 'wb') as stream:
+            stream.write(name.encode() * (size // len(name)))
+    env = {**os.environ, 'SOURCE_DATE_EPOCH': '1700000000'}
+    for kib, make, key in ((2500, 'mkfs fat12', 'fat-scans'), (5000, 'mkfs fat16 -O cluster_size=512', 'fat-scans'),
+                           (36500, 'mkfs fat32 -O cluster_size=512', 'fat-scans'), (2500, 'mkfs exfat', 'bitmap-scans'),
+                           (5500, 'mkfs ext4 -O ^has_journal', None)):
+        rng = random.Random(kib)
+        filler = f'truncate -s {kib * 1024 - 3000000} /filler' if kib > 6000 else 'touch /filler'
+        lines = make + '\n' + filler + '\n' + script(rng, work, 150)
+        seen = []
+        for drop in '01':
+            blank(image, kib)
+            done = subprocess.run([DISH, '-q', image], input=lines, capture_output=True, text=True,
+                                  env={**env, 'DISH_TEST_DROP_CACHES': drop})
+            seen.append((done.returncode, done.stdout, done.stderr))
+        check(f'{make}: taken back', seen[0][0] == 0, seen[0][2][-300:])
+        check(f'{make}: taken back, as with fresh caches', seen[0] == seen[1], seen)
+        check(f'{make}: failing commands', seen[0][2].count('full') > 20, seen[0][2][-300:])
+        after = subprocess.run([DISH, '-q', image], input='ls -lR /\ndf\n', capture_output=True, text=True,
+                               env=env).stdout
+        check(f'{make}: a new session sees the same', seen[0][1].endswith(after) and after, after)
+        check(f'{make}: fsck', run(image, 'fsck')[0] == 0)
+        if not key:
+            continue
+        check(f'{make}: the checker', judge('exfat' if 'exfat' in make else 'fat', image)[0])
+        lines = ''.join(f'-{failing(rng, work)}\n-put {work}/small /m\n-rm /m\n' for i in range(100)) + 'status -v\n'
+        done = subprocess.run([DISH, '-j', '-q', image], input=lines, capture_output=True, text=True)
+        scans = done.stdout.rsplit(f'"{key}":', 1)[-1].split(',')[0].split('}')[0].strip()
+        check(f'{make}: failing commands', scans == '1', key, scans, done.stderr[-300:])
+
+
 def main():
     with tempfile.TemporaryDirectory() as work:
         image = os.path.join(work, 'volume.img')
-        for part in (boots, upcases, pokes, lost, full_root, session):
+        for part in (boots, upcases, pokes, lost, full_root, session, taken_back):
             part(image)
     finish()
 

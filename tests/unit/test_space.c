@@ -12,6 +12,7 @@
 enum { BEGIN = 2, END = 700, ROUNDS = 40000 };
 
 struct model {
+    bool before[END];                           /* the command */
     bool used[END], committed[END], freed[END]; /* freed: since the last commit */
     bool fresh[END];                            /* taken by this command while never freed */
 };
@@ -61,6 +62,7 @@ static void take(struct space *space, struct model *model)
         return;
     }
     assert_true(len >= 1 && len <= want && start >= BEGIN && start + len <= END);
+    space->touched = true;
     for (uint32_t i = start; i < start + len; i++) {
         assert_false(model->used[i]);
         assert_int_equal(model->freed[i], !clean); /* what was freed is taken last */
@@ -78,10 +80,28 @@ static void release(struct space *space, struct model *model)
     if (len == 0)
         return;
     assert_true(space_release(space, start, len, &err));
+    space->touched = true;
     for (uint32_t i = start; i < start + len; i++) {
         model->used[i] = model->fresh[i] = false;
         model->freed[i] = true;
     }
+}
+
+static void end_command(struct model *model)
+{
+    memset(model->fresh, 0, sizeof model->fresh);
+    memcpy(model->before, model->used, sizeof model->before);
+}
+
+/* The command is taken back; the map is loaded again only where it cannot be known. */
+static void revert(struct space *space, struct model *model, bool known)
+{
+    memcpy(model->used, model->before, sizeof model->used);
+    end_command(model);
+    space_revert(space);
+    assert_int_equal(space->loaded, known);
+    if (!known)
+        load(space, model);
 }
 
 static void random_use_matches_a_model(void **state)
@@ -89,6 +109,7 @@ static void random_use_matches_a_model(void **state)
     (void)state;
     struct space space = {.loaded = false};
     struct model model = {.used = {false}};
+    bool known = true; /* what the map said before the command */
     srand(3);
     load(&space, &model);
     for (int round = 0; round < ROUNDS; round++) {
@@ -97,16 +118,24 @@ static void random_use_matches_a_model(void **state)
             take(&space, &model);
         } else if (what < 85) {
             release(&space, &model);
-        } else if (what < 95) {
+        } else if (what < 90) {
             space_command_ended(&space);
-            memset(model.fresh, 0, sizeof model.fresh);
+            end_command(&model);
+            known = true;
+        } else if (what < 95) {
+            revert(&space, &model, known);
+            known = true;
         } else if (what < 98) {
             space_drop(&space);
             memset(model.fresh, 0, sizeof model.fresh);
+            known = !space.touched;
             load(&space, &model);
         } else {
+            space_command_ended(&space);
             space_committed(&space);
+            end_command(&model);
             memset(model.freed, 0, sizeof model.freed);
+            known = true;
         }
         if (round % 16 == 0)
             compare(&space, &model);

@@ -224,7 +224,7 @@ struct exfat {
     struct cache_block *window; /* the block of the FAT looked at last; pinned */
     struct space space;
     struct chains *chains;
-    struct exfat_stream bitmap;
+    struct exfat_stream bitmap, upcase_place;
     uint8_t unknown_entry;  /* type of a critical entry of the root directory that is not known; 0: none */
     uint16_t *upcase;       /* 65536 units */
     char upcase_fault[100]; /* why that is the recommended table, not the volume's; empty: it is the volume's
@@ -335,6 +335,9 @@ bool exfat_name_equal(const struct exfat *, const struct dosname *, const struct
 
 /* ---- upcase.c ------------------------------------------------------------------------------------------ */
 
+/* All bytes of bitmap or up-case table. */
+bool exfat_table_read(struct exfat *, const struct exfat_stream *, uint8_t *bytes,
+                      struct error *) DISH_CHECKED;
 uint32_t exfat_table_checksum(uint32_t sum, const uint8_t *bytes, size_t n);
 /* Read the table that an entry of the root directory describes (NULL: there is none), or the recommended one
  * where that cannot be used. */
@@ -469,6 +472,11 @@ bool exfat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mod
 
 /* What may be changed: nothing on a volume that reaches past the device or whose boot region is damaged. */
 void exfat_set_change(struct exfat *);
+
+/* ---- resize.c ------------------------------------------------------------------------------------------ */
+
+bool exfat_resize(struct fs *, uint64_t size, struct error *);
+bool exfat_min_size(struct fs *, uint64_t *size, struct error *);
 
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 

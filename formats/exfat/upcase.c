@@ -49,7 +49,7 @@ static bool unusable(struct exfat *exfat, const char *fmt, ...)
     return true;
 }
 
-static bool read_table(struct exfat *exfat, const struct exfat_stream *s, uint8_t *bytes, struct error *err)
+bool exfat_table_read(struct exfat *exfat, const struct exfat_stream *s, uint8_t *bytes, struct error *err)
 {
     for (uint64_t off = 0; off < s->size;) {
         uint32_t cluster, len, inside = (uint32_t)(off & (exfat->g.cluster_size - 1));
@@ -74,8 +74,9 @@ static bool load_own(struct exfat *exfat, const uint8_t *entry, struct error *er
         !exfat_table_stream(exfat, first, size, &stream))
         return unusable(exfat, "the up-case table has first cluster %u and %llu bytes", first,
                         (unsigned long long)size);
+    exfat->upcase_place = stream;
     uint8_t *bytes = mem_new((size_t)size, err);
-    bool ok = bytes && read_table(exfat, &stream, bytes, err);
+    bool ok = bytes && exfat_table_read(exfat, &stream, bytes, err);
     uint32_t expected = (uint32_t)exfat_upcase_TableChecksum(entry);
     uint32_t sum = ok ? exfat_table_checksum(0, bytes, (size_t)size) : expected;
     if (sum != expected)

@@ -455,6 +455,12 @@ bool fat_allocate(struct fs *, fs_id, uint64_t off, uint64_t len, unsigned mode,
 /* What may be changed: nothing on a volume that reaches past the device or whose boot sector is damaged. */
 void fat_set_change(struct fat *);
 
+/* ---- resize.c ------------------------------------------------------------------------------------------ */
+
+/* The type stays what it is: a number of clusters that makes it another one is refused. */
+bool fat_resize(struct fs *, uint64_t size, struct error *);
+bool fat_min_size(struct fs *, uint64_t *size, struct error *);
+
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 
 extern const struct fs_driver fat_driver;

@@ -343,8 +343,8 @@ uint32_t exfat_table_checksum(uint32_t sum, const uint8_t *bytes, size_t n);
  * where that cannot be used. */
 bool exfat_upcase_load(struct exfat *, const uint8_t *entry, struct error *) DISH_CHECKED;
 /*
- * Write the recommended table into the clusters of `old` as far as there are some, and its entry. E_NOSPACE
- * before anything is changed.
+ * Write the recommended table into the clusters of `old` if they are enough in one row, else into others, and
+ * its entry. E_NOSPACE before anything is changed.
  */
 bool exfat_upcase_restore(struct exfat *, struct exfat_stream *old, struct error *) DISH_CHECKED;
 /* The recommended table in its packed form; *bytes is malloc'd. */

@@ -157,6 +157,17 @@ static bool write_table(struct exfat *exfat, const struct exfat_stream *s, const
     return true;
 }
 
+/* Give it `count` clusters in one row, as Linux reads them whatever the FAT says, if there is such a row. */
+static bool take_row(struct exfat *exfat, struct exfat_stream *s, uint32_t count, struct error *err)
+{
+    uint32_t have, first, len;
+    if (!exfat_stream_to_grow(exfat, s, count, &have, err) ||
+        !exfat_stream_map(exfat, s, 0, &first, &len, err))
+        return false;
+    return exfat_stream_cut(exfat, s, len < count ? 0 : count, err) &&
+           exfat_stream_grow(exfat, s, count, 0, err);
+}
+
 bool exfat_upcase_restore(struct exfat *exfat, struct exfat_stream *old, struct error *err)
 {
     uint8_t entry[ENTRY_SIZE] = {TYPE_UPCASE}, *bytes;
@@ -164,7 +175,7 @@ bool exfat_upcase_restore(struct exfat *exfat, struct exfat_stream *old, struct 
     if (!exfat_upcase_pack(&bytes, &size, err))
         return false;
     uint32_t count = exfat_clusters_for(exfat, size);
-    bool ok = exfat_stream_grow(exfat, old, count, 0, err) && exfat_stream_cut(exfat, old, count, err);
+    bool ok = take_row(exfat, old, count, err);
     old->size = old->valid = size;
     exfat_upcase_set_TableChecksum(entry, exfat_table_checksum(0, bytes, size));
     exfat_upcase_set_FirstCluster(entry, old->first);

@@ -275,6 +275,20 @@ bool exfat_boot_patch(struct exfat *exfat, uint32_t off, const void *bytes, uint
            patch_region(exfat, BOOT_SECTORS, off, bytes, n, err);
 }
 
+/* A value that never was the volume's place (zero is common) says nothing and stays. */
+bool exfat_moved(struct fs *fs, uint64_t from, uint64_t to, struct error *err)
+{
+    struct exfat *exfat = exfat_of(fs);
+    uint8_t raw[exfat_boot_width_PartitionOffset];
+    struct cache_block *block;
+    if (!cache_get(exfat->meta, exfat->boot_off, &block, err))
+        return false;
+    bool follows = exfat_boot_PartitionOffset(block->data) == from / exfat->g.sector_size;
+    cache_release(exfat->meta, block);
+    store_le64(raw, to / exfat->g.sector_size);
+    return !follows || exfat_boot_patch(exfat, exfat_boot_off_PartitionOffset, raw, sizeof raw, err);
+}
+
 bool exfat_percent_store(struct exfat *exfat, struct error *err)
 {
     struct cache_block *block;

@@ -303,6 +303,7 @@ const struct fs_driver exfat_driver = {
     .tune = exfat_tune,
     .resize = exfat_resize,
     .min_size = exfat_min_size,
+    .moved = exfat_moved,
     .flush = exfat_flush,
     .reload = exfat_reload,
     .revert = exfat_revert,

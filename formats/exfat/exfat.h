@@ -279,6 +279,7 @@ bool exfat_boot_sealed(const uint8_t *region, uint32_t sector_size);
 /* Change bytes of the boot sector and of its backup, checksums included. */
 bool exfat_boot_patch(struct exfat *, uint32_t off, const void *bytes, uint32_t n,
                       struct error *) DISH_CHECKED;
+bool exfat_moved(struct fs *, uint64_t from, uint64_t to, struct error *);
 /* PercentInUse; it is not part of the checksum. */
 bool exfat_percent_store(struct exfat *, struct error *) DISH_CHECKED;
 

@@ -241,8 +241,8 @@ uint8_t *fat_boot_state(const struct fat_geometry *, uint8_t *boot);
 uint8_t *fat_boot_label(const struct fat_geometry *, uint8_t *boot);
 uint8_t *fat_boot_volume_id(const struct fat_geometry *, uint8_t *boot);
 bool fat_boot_has_label(const struct fat_geometry *, uint8_t *boot);
-/* Change the boot sector and its copy alike. */
 bool fat_moved(struct fs *, uint64_t from, uint64_t to, struct error *);
+/* Change the boot sector and its copy alike. */
 bool fat_boot_patch(struct fat *, uint32_t off, const void *bytes, uint32_t n, struct error *) DISH_CHECKED;
 bool fat_fsinfo_store(struct fat *, struct error *) DISH_CHECKED;
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""resizefs of FAT and exFAT volumes: the foreign checkers find nothing afterwards, they read the same files as before,
+"""resizefs and moving of FAT and exFAT volumes: the foreign checkers find nothing afterwards, they read the same files as before,
 and a size that would need another type of FAT, or more room than there is, is refused."""
 import hashlib
 import json
@@ -167,6 +167,27 @@ def odd_fats(work):
     check('single active FAT', status == 0, err)
 
 
+def partitions(work):
+    """In a partition: a moved volume says where it is, and a longer partition is taken up."""
+    image = os.path.join(work, 'disk.img')
+    with open(image, 'wb') as stream:
+        stream.truncate(100 << 20)
+    status, _, err = run(image, 'partition init gpt', 'partition add 20M msdata', 'partition add 20M msdata',
+                         'mkfs vfat 1', 'mkfs exfat 2', 'write 1:/f one', 'write 2:/f two', 'partition move 2 70M',
+                         'partition move 1 30M', 'partition resize 1 35M', 'resizefs 1', 'resizefs 2 10M')
+    check('partitions', status == 0, err)
+    with open(image, 'rb') as stream:
+        b = stream.read()
+    check('BPB_HiddSec', struct.unpack_from('<I', b, (30 << 20) + 28)[0] == (30 << 20) // 512)
+    check('PartitionOffset', struct.unpack_from('<Q', b, (70 << 20) + 64)[0] == (70 << 20) // 512)
+    for kind, number, at in (('fat', 1, 30), ('exfat', 2, 70)):
+        part = os.path.join(work, 'part.img')
+        with open(part, 'wb') as stream:
+            stream.write(b[at << 20:(at + (35 if number == 1 else 20)) << 20])
+        check(kind, judge(kind, part)[0], judge(kind, part)[1])
+        check(kind, run(image, f'cat {number}:/f')[1].strip() == ('one' if number == 1 else 'two'))
+
+
 def type_of(image):
     return json.loads(subprocess.run([DISH, '-j', '-q', '-c', 'df', image], capture_output=True,
                                      text=True).stdout)[0]['type']
@@ -187,6 +208,7 @@ def main():
                 volume(label, make, kib, limit, work, seed)
         refusals(work)
         odd_fats(work)
+        partitions(work)
     print(f'{failures} failures')
     sys.exit(failures != 0)
 

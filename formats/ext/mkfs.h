@@ -60,6 +60,7 @@ struct ext_make {
     struct ext_fs ext;  /* superblock and geometry; no cache: nothing of it is read back */
     uint8_t *descs;     /* all group descriptors, as on disk */
     struct ranges used; /* blocks in use (whole clusters, once the tables are placed) */
+    uint64_t reserve;   /* blocks kept for root */
     uint32_t last_ino;  /* inodes 1..last_ino are in use */
     uint64_t written;   /* bytes */
     bool blank;         /* the device held nothing, so its holes are free space */

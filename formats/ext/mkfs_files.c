@@ -187,7 +187,12 @@ static bool make_resize_inode(struct ext_make *m, uint8_t *inode, struct error *
         return false;
     inode_start(m, inode, S_IFREG | 0600, 1);
     store_le32(ext_inode_i_block(inode) + (size_t)4 * 13, (uint32_t)dind.start);
-    set_size(inode, ((uint64_t)per_block * per_block + per_block + EXT_NDIR) * e->block_size);
+    uint64_t size = ((uint64_t)per_block * per_block + per_block + EXT_NDIR) * e->block_size;
+    set_size(inode, size);
+    if (size > INT32_MAX) {
+        m->ext.ro_compat |= (uint32_t)EXT_LARGE_FILE;
+        ext_super_feature(m->ext.super, EXT_LARGE_FILE, true);
+    }
     ext_inode_set_i_blocks_lo(inode, (uint32_t)(blocks * (e->cluster_size / 512)));
     return ext_make_inode(m, EXT_RESIZE_INO, inode, err);
 }

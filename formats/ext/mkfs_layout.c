@@ -54,6 +54,10 @@ static void set_inodes_per_group(struct ext_fs *e, uint64_t wanted)
         if ((uint64_t)e->inodes_per_group * e->groups <= UINT32_MAX)
             break;
     }
+    if ((uint64_t)e->inodes_per_group * e->groups <= e->first_ino) { /* one group, and rounded down to 8 */
+        e->inodes_per_group += 8;
+        e->table_blocks = (uint32_t)div_up((uint64_t)e->inodes_per_group * e->inode_size, e->block_size);
+    }
     e->inodes = e->inodes_per_group * e->groups;
 }
 
@@ -62,6 +66,11 @@ static bool last_has_super(const struct ext_make *m)
     if (make_has(m, EXT_SPARSE_SUPER2))
         return m->plan.backups >= (m->ext.groups == 2 ? 1u : 2u);
     return ext_group_has_super(&m->ext, m->ext.groups - 1);
+}
+
+static uint64_t wanted_reserve(const struct ext_make *m)
+{
+    return (uint64_t)(m->plan.reserved * (double)m->plan.blocks / 100.0);
 }
 
 /* Groups and inodes of e->blocks blocks. *again: parameters were changed, start over. */
@@ -102,8 +111,11 @@ static bool try_geometry(struct ext_make *m, uint32_t *reserved, bool *again, st
         return fail(err, E_NOSPACE, "the volume is too small: %llu blocks are needed",
                     (unsigned long long)overhead);
     *again = rest && rest < overhead + 50;
-    if (*again)
+    if (*again) {
+        double percent = 100.0 * (double)wanted_reserve(m) / (double)m->plan.blocks;
         e->blocks -= rest;
+        m->reserve = (uint64_t)(percent * (double)e->blocks / 100.0);
+    }
     return true;
 }
 
@@ -143,6 +155,7 @@ static bool make_geometry(struct ext_make *m, struct error *err)
     e->blocks = p->blocks & ~(((uint64_t)1 << e->cluster_bits) - 1);
     set_group_size(m);
     uint32_t reserved = 0;
+    m->reserve = wanted_reserve(m); /* mke2fs takes it anew when the layout cuts the size */
     for (bool again = true; again;)
         if (!try_geometry(m, &reserved, &again, err))
             return false;
@@ -153,16 +166,6 @@ static bool make_geometry(struct ext_make *m, struct error *err)
 
 /* ---- superblock ---- */
 
-/* mke2fs computes the reserve as a double of the wanted size, and again when the layout cut that size. */
-static uint64_t reserved_blocks(const struct ext_make *m)
-{
-    uint64_t reserved = (uint64_t)(m->plan.reserved * (double)m->plan.blocks / 100.0);
-    if (m->ext.blocks >= (m->plan.blocks & ~(((uint64_t)1 << m->ext.cluster_bits) - 1)))
-        return reserved;
-    double ratio = 100.0 * (double)reserved / (double)m->plan.blocks;
-    return (uint64_t)(ratio * (double)m->ext.blocks / 100.0);
-}
-
 static void super_sizes(struct ext_make *m)
 {
     const struct ext_fs *e = &m->ext;
@@ -170,9 +173,8 @@ static void super_sizes(struct ext_make *m)
     ext_super_set_s_inodes_count(s, e->inodes);
     ext_super_set_s_blocks_count_lo(s, (uint32_t)e->blocks);
     ext_super_set_s_blocks_count_hi(s, e->blocks >> 32);
-    uint64_t reserved = reserved_blocks(m);
-    ext_super_set_s_r_blocks_count_lo(s, (uint32_t)reserved);
-    ext_super_set_s_r_blocks_count_hi(s, reserved >> 32);
+    ext_super_set_s_r_blocks_count_lo(s, (uint32_t)m->reserve);
+    ext_super_set_s_r_blocks_count_hi(s, m->reserve >> 32);
     ext_super_set_s_first_data_block(s, e->first_data_block);
     ext_super_set_s_log_block_size(s, e->block_bits - 10);
     ext_super_set_s_log_cluster_size(s, e->block_bits + e->cluster_bits - 10);

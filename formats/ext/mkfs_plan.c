@@ -192,12 +192,10 @@ static bool check_features(struct ext_plan *plan, struct error *err)
         return fail(err, E_INVALID, "inline_data needs inodes of 256 bytes or more");
     if (has(plan, EXT_PROJECT) && plan->inode_size < 256)
         return fail(err, E_INVALID, "project needs inodes of 256 bytes or more");
-    if (has(plan, EXT_EXTRA_ISIZE) && plan->inode_size < 256 && !has(plan, EXT_METADATA_CSUM))
-        set_feature(plan, EXT_EXTRA_ISIZE, false);
+    if (has(plan, EXT_64BIT) && !has(plan, EXT_EXTENTS))
+        return fail(err, E_INVALID, "64bit needs extent: add ^64bit");
     if (has(plan, EXT_FAST_COMMIT) && !has(plan, EXT_HAS_JOURNAL))
         return fail(err, E_INVALID, "fast_commit needs has_journal");
-    if (has(plan, EXT_ORPHAN_FILE) && !has(plan, EXT_HAS_JOURNAL))
-        set_feature(plan, EXT_ORPHAN_FILE, false);
     return true;
 }
 
@@ -239,13 +237,15 @@ static bool plan_inodes(const struct options *o, const struct usage *usage, stru
     if (plan->rev == 0 && size != 128)
         return fail(err, E_INVALID, "revision=0 has inodes of 128 bytes");
     plan->inode_size = (uint32_t)size;
-    uint64_t ratio = options_number(o, "inode_ratio", usage->inode_ratio);
+    uint64_t ratio = options_number(o, "inode_ratio", MAX_OF(usage->inode_ratio, plan->cluster_size));
     if (ratio < 1 * KiB || ratio > 64 * MiB)
         return fail(err, E_INVALID, "inode_ratio=%llu: 1K to 64M", (unsigned long long)ratio);
-    ratio = MAX_OF(ratio, plan->cluster_size);
     plan->inodes = options_number(o, "inodes", 0);
     if (plan->inodes == 0)
         plan->inodes = plan->blocks * plan->block_size / ratio;
+    if (plan->inodes == 0) /* the ratio is more than the volume has */
+        plan->inodes = round_down(plan->blocks * plan->block_size, plan->cluster_size) /
+                       MAX_OF(plan->block_size, 4 * KiB);
     if (plan->inodes > UINT32_MAX) {
         if (options_has(o, "inodes") || !has(plan, EXT_64BIT))
             return fail(err, E_TOOBIG, "%llu inodes: the format holds 4294967295",
@@ -286,8 +286,14 @@ uint64_t ext_default_journal_blocks(uint64_t blocks)
 
 static bool plan_journal(const struct options *o, struct ext_plan *plan, struct error *err)
 {
-    if (!has(plan, EXT_HAS_JOURNAL))
-        return true;
+    bool sized = options_has(o, "journal_size") || options_has(o, "journal_location");
+    if (sized && !options_has(o, "has_journal")) /* also of an ext2 */
+        set_feature(plan, EXT_HAS_JOURNAL, true);
+    if (!has(plan, EXT_HAS_JOURNAL)) {
+        if (sized)
+            return fail(err, E_INVALID, "journal_size and journal_location need has_journal");
+        return !has(plan, EXT_ORPHAN_FILE) || fail(err, E_INVALID, "orphan_file needs has_journal");
+    }
     uint64_t total = ext_default_journal_blocks(plan->blocks), fast = 0;
     uint64_t size = options_number(o, "journal_size", 0),
              fast_size = options_number(o, "fast_commit_size", 0);
@@ -303,6 +309,7 @@ static bool plan_journal(const struct options *o, struct ext_plan *plan, struct 
     if (total == 0) {
         set_feature(plan, EXT_HAS_JOURNAL, false);
         set_feature(plan, EXT_FAST_COMMIT, false);
+        set_feature(plan, EXT_ORPHAN_FILE, false);
         return true;
     }
     if (total - fast < 1024)
@@ -329,6 +336,8 @@ static bool plan_groups(const struct options *o, struct ext_plan *plan, struct e
     uint64_t flex = options_number(o, "flex_bg_size", 16);
     if (!is_power_of_two(flex) || flex > (uint64_t)1 << 31)
         return fail(err, E_INVALID, "flex_bg_size=%llu: a power of two is needed", (unsigned long long)flex);
+    if (options_has(o, "flex_bg_size") && !has(plan, EXT_FLEX_BG))
+        return fail(err, E_INVALID, "flex_bg_size needs flex_bg");
     plan->flex_groups = has(plan, EXT_FLEX_BG) && flex > 1 ? (uint32_t)flex : 0;
     plan->desc_size = (uint32_t)options_number(o, "desc_size", has(plan, EXT_64BIT) ? 64 : 32);
     if (!is_power_of_two(plan->desc_size) || plan->desc_size < (has(plan, EXT_64BIT) ? 64u : 32u) ||
@@ -413,9 +422,10 @@ static bool plan_words(const struct mkfs_params *params, struct ext_plan *plan, 
         plan->encoding_flags = strcmp(options_text(o, "encoding_flags", "no-strict"), "strict") == 0;
     }
     plan->test_fs = options_flag(o, "test_fs", false);
-    plan->packed = options_flag(o, "packed_meta_blocks", false);
-    if (plan->packed)
+    bool packed = options_flag(o, "packed_meta_blocks", false);
+    if (packed)
         plan->journal_goal = 0;
+    plan->packed = packed && has(plan, EXT_FLEX_BG);
     const char *mounted = options_text(o, "last_mounted", "");
     if (strlen(mounted) >= sizeof plan->last_mounted)
         return fail(err, E_INVALID, "last_mounted: at most 63 bytes");

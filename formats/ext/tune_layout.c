@@ -217,6 +217,8 @@ bool ext_tune_64bit(struct ext_fs *ext, bool on, struct error *err)
     uint32_t blocks = (uint32_t)div_up(ext->groups, ext->block_size / size);
     if (!on && ext->blocks > UINT32_MAX)
         return fail(err, E_UNSUPPORTED, "the volume has 2^32 blocks or more");
+    if (on && !ext_has(ext, EXT_EXTENTS))
+        return fail(err, E_UNSUPPORTED, "block maps do not reach beyond 2^32 blocks: add extent before it");
     memcpy(super, ext->super, sizeof super);
     ext_super_feature(super, EXT_64BIT, on);
     ext_super_set_s_desc_size(super, on ? WIDE_DESC : 0);

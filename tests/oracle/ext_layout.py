@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Where a fresh tree lies: extents for each file, and how the free space is cut up, against mke2fs -d."""
+"""Where files lie: extents for each file, and how the free space is cut up. A fresh tree against mke2fs -d; an aged
+volume, with every second file removed and others put in, against what the kernel makes of it."""
 import os
 import random
 import re
@@ -36,8 +37,64 @@ def free_extents(image):
     return int(re.search(r'Num\. free extent: (\d+)', out).group(1))
 
 
+def fill(top, seed, size):
+    """Files of some size in total; their names below top."""
+    rng, names = random.Random(seed), []
+    while size > 0:
+        name = f'/{seed}-{len(names) // 40:03}/f{len(names)}'
+        os.makedirs(os.path.dirname(top + name), exist_ok=True)
+        with open(top + name, 'wb') as out:
+            out.write(rng.randbytes(min(int(rng.paretovariate(1.05) * 3000), 3000000)))
+        size -= -(-os.path.getsize(top + name) // 4096) * 4096
+        names.append(name)
+    return names
+
+
+def age_by_kernel(image, work, first, victims, second):
+    """False when there is no kernel that mounts it."""
+    top = work + '/mounted'
+    os.makedirs(top)
+    for tree, doomed in ((first, victims), (second, [])):
+        if subprocess.run(['mount', '-o', 'loop', image, top], capture_output=True).returncode:
+            return False
+        try:
+            subprocess.run(['cp', '-a', tree + '/.', top], check=True)
+            for name in doomed:
+                os.unlink(top + name)
+        finally:
+            subprocess.run(['umount', top], check=True)
+    return True
+
+
+def aged(work):
+    """Full to nine tenths, then half of it removed, then as much put in again."""
+    ours, theirs, first, second = (f'{work}/{name}' for name in ('ours.img', 'theirs.img', 'first', 'second'))
+    size = (400 if LONG else 100) << 20
+    victims = fill(first, 1, size * 8 // 10)[::2]
+    fill(second, 2, size * 35 // 100)
+    for image in (ours, theirs):
+        blank(image, size)
+        subprocess.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096', '-m', '0', image], check=True)
+    script = ''.join(f'rm {name}\n' for name in victims)
+    subprocess.run([DISH, ours, '-c', f'put -r -a {first}/* /'], check=True)
+    subprocess.run([DISH, ours], input=script, text=True, check=True)
+    subprocess.run([DISH, ours, '-c', f'put -r -a {second}/* /'], check=True)
+    files, pieces = extents(ours)
+    most = MOST_EXTENTS * files
+    print(f'aged: {pieces} extents of {files} files, {free_extents(ours)} stretches of free space')
+    if age_by_kernel(theirs, work, first, victims, second):
+        their_files, their_pieces = extents(theirs)
+        print(f'by the kernel: {their_pieces} of {their_files}, {free_extents(theirs)} stretches')
+        most = max(most, their_pieces)
+        if files != their_files:
+            sys.exit('files are missing')
+    if pieces > most:
+        sys.exit('too many extents on an aged volume')
+
+
 def main():
     with tempfile.TemporaryDirectory() as work:
+        aged(work)
         tree, ours, theirs = (os.path.join(work, name) for name in ('tree', 'ours.img', 'theirs.img'))
         make_tree(tree)
         for block in (4096, 1024):

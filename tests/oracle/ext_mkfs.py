@@ -60,6 +60,11 @@ CASES += [
     ("64M", "ext4", "", "root_owner=1000:1001", "root_owner=1000:1001"),
     ("64M", "ext2", "-O ^sparse_super,^resize_inode", "", "^sparse_super,^resize_inode"),
     ("64M", "ext4", "-O none,extent", "", "none,extent"),
+    ("3M", "ext2", "-T largefile4", "", "usage=largefile4"), ("64M", "ext4", "-i 1024", "", "inode_ratio=1024"),
+    ("33M", "ext2", "-i 1024", "", "inode_ratio=1024"), ("64M", "ext2", "-J size=4", "", "journal_size=4M"),
+    ("64M", "ext3", "", "packed_meta_blocks=1", "packed_meta_blocks"),
+    ("600M", "ext4", "-O ^large_file -I 128", "", "^large_file,inode_size=128"),
+    ("64M", "ext4", "-O ^metadata_csum -I 128", "", "^metadata_csum,inode_size=128"),
     ("600M", "ext4", "-O bigalloc,quota,orphan_file,fast_commit,inline_data,metadata_csum_seed", "",
      "bigalloc,quota,orphan_file,fast_commit,inline_data,metadata_csum_seed"),
 ]
@@ -138,6 +143,29 @@ def compare(folder, case):
         fail(f"{label}: {len(found)} differences, first in block %d at %#x" % found[0])
 
 
+# What contradicts itself is refused by both.
+REFUSED = [("ext2", "-G 32", "", "flex_bg_size=32"), ("ext2", "-O orphan_file", "", "orphan_file"),
+           ("ext3", "-O 64bit", "", "64bit"), ("ext4", "-O bigalloc,^extent", "", "bigalloc,^extent"),
+           ("ext4", "-O resize_inode,meta_bg", "", "resize_inode,meta_bg"), ("ext4", "-b 512", "", "blocksize=512"),
+           ("ext4", "-I 64", "", "inode_size=64"), ("ext4", "-I 8192 -b 4096", "", "inode_size=8192,blocksize=4096"),
+           ("ext4", "-g 1001", "", "blocks_per_group=1001"), ("ext4", "-m 51", "", "reserved=51"),
+           ("ext4", "-i 512", "", "inode_ratio=512"), ("ext4", "-N 9999999", "", "inodes=9999999"),
+           ("ext4", "-J size=1000", "", "journal_size=1000M"), ("ext4", "-C 65536", "", "cluster_size=64K")]
+
+
+def refused(folder):
+    path = folder + "/refused"
+    for kind, options, extended, ours in REFUSED:
+        run("truncate", "-s", "64M", path)
+        if run("mke2fs", "-q", "-F", "-t", kind, *options.split(), path)[0] == 0:
+            fail(f"{kind} {options}: mke2fs makes it")
+        os.truncate(path, 0)
+        os.truncate(path, 64 << 20)
+        rc, _, err = run(DISH, path, "-c", f"mkfs {kind} 0 -O {ours}")
+        if rc != 1 or any(data_runs(f) for f in [open(path, "rb")]):
+            fail(f"{kind} {ours}: {rc} {err}")
+
+
 def huge(folder):
     """16 TiB in little time, memory and space beyond the copies of its descriptors."""
     path = folder + "/huge"
@@ -163,6 +191,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES + (LONG_CASES if LONG else []):
             compare(folder, case)
+        refused(folder)
         huge(folder)
     finish()
 

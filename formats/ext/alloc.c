@@ -340,15 +340,36 @@ static bool free_piece(struct ext_fs *ext, uint32_t group, uint32_t at, uint32_t
     return ranges_add(&ext->freed, start, count, err) && change_clusters(ext, group, at, len, false, err);
 }
 
+static bool free_run(struct ext_fs *ext, uint64_t start, uint64_t len, bool cached, struct error *err)
+{
+    if (len == 0)
+        return true;
+    if (!each_piece(ext, start, len, free_piece, err) || !ranges_remove(&ext->fresh, start, len, err))
+        return false;
+    if (cached)
+        cache_forget_range(ext->cache, ext_offset(ext, start), ext_offset(ext, len));
+    return true;
+}
+
+/* What has other owners is only given up. */
+static bool free_unshared(struct ext_fs *ext, uint64_t start, uint64_t len, bool cached, struct error *err)
+{
+    uint64_t end = start + len;
+    struct range run;
+    while (start < end && ranges_next(&ext->kept, start, &run) && run.start < end) {
+        if (!free_run(ext, start, run.start - start, cached, err))
+            return false;
+        start = run.start + run.len;
+    }
+    return start >= end || free_run(ext, start, end - start, cached, err);
+}
+
 bool ext_contents_free(struct ext_fs *ext, uint64_t start, uint64_t len, struct error *err)
 {
-    return each_piece(ext, start, len, free_piece, err) && ranges_remove(&ext->fresh, start, len, err);
+    return free_unshared(ext, start, len, false, err);
 }
 
 bool ext_blocks_free(struct ext_fs *ext, uint64_t start, uint64_t len, struct error *err)
 {
-    if (!ext_contents_free(ext, start, len, err))
-        return false;
-    cache_forget_range(ext->cache, ext_offset(ext, start), ext_offset(ext, len));
-    return true;
+    return free_unshared(ext, start, len, true, err);
 }

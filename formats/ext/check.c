@@ -21,7 +21,7 @@ static bool report(struct ext_checker *c, enum finding_kind kind, const char *co
     char text[256];
     bool somewhere = off != (uint64_t)EXT_NO_PLACE;
     vsnprintf(text, sizeof text, fmt, args);
-    if (c->stop)
+    if (c->stop || c->silent)
         return false;
     if (!check_found(c->check, kind, code, somewhere ? c->ext->dev : NULL, somewhere ? off : 0, fix, "%s",
                      text))
@@ -64,16 +64,17 @@ typedef bool pass_fn(struct ext_checker *, struct error *);
 static bool run_passes(struct ext_checker *c, struct error *err)
 {
     static pass_fn *const passes[] = {
-        ext_check_super, ext_check_inodes, ext_check_xattr_counts, ext_check_bitmaps, ext_check_dups,
-        ext_check_dirs,  ext_check_tree,   ext_check_link_counts,  ext_check_counts,  ext_check_quotas,
+        ext_check_super,       ext_check_inodes, ext_check_xattr_counts, ext_check_place_bitmaps,
+        ext_check_bitmaps,     ext_check_dups,   ext_check_dirs,         ext_check_tree,
+        ext_check_link_counts, ext_check_counts, ext_check_quotas,
     };
     for (size_t i = 0; i < ARRAY_LEN(passes) && !c->stop; i++) {
         if (!passes[i](c, err))
             return false;
-        if (c->again && c->repair)
-            return true;
         if ((c->repair || c->repair_leaks) && !ext_flush(c->ext, err))
             return false;
+        if (c->again && c->repair)
+            return true;
     }
     return true;
 }

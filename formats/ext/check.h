@@ -1,7 +1,9 @@
 /*
  * The check of a volume and its repair, in passes like those of e2fsck:
  *
- *   check_super.c    0  superblock, descriptors, where metadata lies
+ *   check_super.c    0  superblock, journal, orphans
+ *   check_desc.c        descriptors
+ *   check_place.c       where tables and (after pass 1) bitmaps lie; those that lie wrong are moved
  *   check_inode.c    1  every inode: fields, sizes, times, flags
  *   check_walk.c        the blocks of an inode: extent tree or block map; who owns which block
  *   check_xattr.c       attributes
@@ -55,18 +57,22 @@ struct ext_checker {
     bool new_mmp;               /* an MMP block is to be made at the end */
     bool unsaved;               /* the cache holds what is not to be written */
     bool copies;                /* superblock or descriptors changed in what their copies should share */
-    struct ranges meta;         /* blocks of superblocks, descriptors, bitmaps, tables */
+    bool silent;                /* a look around that reports nothing */
+    struct ranges fixed;        /* blocks of superblocks and descriptors */
+    struct ranges meta;         /* these, tables, MMP and, after pass 1, bitmaps */
     uint8_t **blocks;           /* by group: bits of clusters in use; NULL: none; ext_check_full: all */
     uint8_t **inodes;           /* by group: used bits, directory bits, link counts; NULL: none in use */
     struct ranges dup;          /* blocks claimed more than once */
     struct ext_check_dir *dirs; /* by rising inode */
     size_t dir_count, dir_capacity;
-    struct ext_tally links;     /* beyond what a byte holds */
-    struct ext_tally xattrs;    /* attribute blocks: references found (count) and stored (value) */
-    struct ext_tally values;    /* attribute inodes: references found */
-    struct ext_tally orphans;   /* inodes of the orphan list or file, on a volume that was not prepared */
-    struct ranges displaced[2]; /* by ext_bitmap_kind: groups whose bitmap needs another block */
-    bool resize_inode;          /* inode 7 must be made anew */
+    struct ext_tally links;         /* beyond what a byte holds */
+    struct ext_tally xattrs;        /* attribute blocks: references found (count) and stored (value) */
+    struct ext_tally values;        /* attribute inodes: references found */
+    struct ext_tally orphans;       /* inodes of the orphan list or file, on a volume that was not prepared */
+    struct ranges displaced[2];     /* by ext_bitmap_kind: groups whose bitmap cannot stay in its place */
+    struct ranges displaced_tables; /* groups whose inode table cannot */
+    struct ranges lost_tables;      /* those of them that have none that could be read */
+    bool resize_inode;              /* inode 7 must be made anew */
     uint32_t lost_found;
     uint64_t files, fragmented;
     uint8_t *scratch; /* one block */
@@ -92,6 +98,7 @@ bool ext_check_mark(struct ext_checker *, uint64_t start, uint64_t len, struct e
 bool ext_check_claim(struct ext_checker *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
 /* A block that was claimed just now is in use no more. */
 bool ext_check_unclaim(struct ext_checker *, uint64_t block, struct error *) DISH_CHECKED;
+bool ext_check_block_used(const struct ext_checker *, uint64_t block);
 /* The bits found for a group, as its bitmap should be; bits is block_size bytes. */
 void ext_check_block_bits(const struct ext_checker *, uint32_t group, uint8_t *bits);
 void ext_check_inode_bits(const struct ext_checker *, uint32_t group, uint8_t *bits);
@@ -116,6 +123,8 @@ uint64_t ext_check_inode_off(const struct ext_inode *);
 bool ext_check_stale(const struct cache_block *, uint32_t index, uint32_t count);
 /* True when a file may own these blocks: inside the volume, and no metadata of the volume itself. */
 bool ext_check_may_own(const struct ext_checker *, uint64_t start, uint64_t len);
+/* The same for data, of which copies can be made where it lies on metadata that has no fixed place. */
+bool ext_check_may_hold(const struct ext_checker *, uint64_t start, uint64_t len);
 
 /* ---- check_walk.c ---- */
 
@@ -152,6 +161,19 @@ bool ext_check_mmp(struct ext_checker *, struct error *) DISH_CHECKED;
 /* The volume has no MMP block until the end of the check. */
 void ext_check_drop_mmp(struct ext_checker *);
 bool ext_check_super(struct ext_checker *, struct error *) DISH_CHECKED;
+/* Superblock copies and descriptors enter `fixed`; damaged descriptors are taken from their copies. */
+bool ext_check_descs(struct ext_checker *, struct error *) DISH_CHECKED;
+/* How much the blocks from `table` on look like a group's inodes: sensible ones less senseless ones. */
+bool ext_check_table_score(struct ext_checker *, uint32_t group, uint64_t table, int64_t *score,
+                           struct error *) DISH_CHECKED;
+/* Inode tables enter `meta`, or `displaced_tables`. */
+bool ext_check_place_tables(struct ext_checker *, struct error *) DISH_CHECKED;
+/* Give displaced tables other places; the check begins again. E_NOSPACE names the one that has none. */
+bool ext_check_move_tables(struct ext_checker *, struct error *) DISH_CHECKED;
+/* After pass 1: bitmaps enter `meta`, or `displaced`, and these get other places. E_NOSPACE as above. */
+bool ext_check_place_bitmaps(struct ext_checker *, struct error *) DISH_CHECKED;
+/* Blocks of the volume's own enter `meta`. */
+bool ext_check_add_meta(struct ext_checker *, uint64_t start, uint64_t len, struct error *) DISH_CHECKED;
 bool ext_check_inodes(struct ext_checker *, struct error *) DISH_CHECKED;
 /* *clusters: what attributes add to the inode's i_blocks. */
 bool ext_check_xattrs(struct ext_checker *, struct ext_inode *, uint64_t *clusters,

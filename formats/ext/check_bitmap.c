@@ -42,8 +42,12 @@ static bool load(struct compare *p, bool *must, struct error *err)
     struct ext_fs *ext = c->ext;
     struct cache_block *block;
     *must = ranges_contains(&c->displaced[p->kind], p->group->number, 1);
+    if (*must) { /* it was moved, and is made anew */
+        memcpy(p->have, p->want, ext->block_size);
+        return true;
+    }
     p->off = p->group->block->off + (uint64_t)(p->group->raw - p->group->block->data);
-    if (*must || (ext_desc_bg_flags(p->group->raw) & uninit_flag(p))) {
+    if (ext_desc_bg_flags(p->group->raw) & uninit_flag(p)) {
         ext_bitmap_initial(ext, p->kind, p->group, p->have);
         return true;
     }
@@ -148,47 +152,10 @@ static void judge(struct compare *p, bool *write)
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-/* Another place for a bitmap that lies on other metadata: a free block, best in its own group. */
-static bool move_bitmap(struct compare *p, struct error *err)
-{
-    struct ext_checker *c = p->c;
-    struct ext_fs *ext = c->ext;
-    uint8_t *bits = mem_new(ext->block_size, err);
-    bool flex = ext_has(ext, EXT_FLEX_BG), found = false;
-    if (!bits)
-        return false;
-    for (uint32_t i = 0; i < (flex ? ext->groups : 1) && !found; i++) {
-        uint32_t group = (uint32_t)(((uint64_t)p->group->number + i) % ext->groups);
-        uint32_t count = ext_group_clusters(ext, group);
-        ext_check_block_bits(c, group, bits);
-        uint32_t at = ext_bits_next_clear(bits, 0, count);
-        if (at == count)
-            continue;
-        uint64_t block = ext_group_first_block(ext, group) + ((uint64_t)at << ext->cluster_bits);
-        found = true;
-        if (p->kind == EXT_BLOCK_BITMAP)
-            ext_group_set_block_bitmap(ext, p->group->raw, block);
-        else
-            ext_group_set_inode_bitmap(ext, p->group->raw, block);
-        ext_group_dirty(ext, p->group);
-        if (!ext_check_mark(c, block, 1, err) || !ranges_add(&c->meta, block, 1, err) ||
-            !ranges_remove(&c->displaced[p->kind], p->group->number, 1, err)) {
-            free(bits);
-            return false;
-        }
-        c->again = true; /* bitmaps compared before did not know of it */
-    }
-    free(bits);
-    return found || fail(err, E_NOSPACE, "no block is free for the %s bitmap of group %u", kind_name(p),
-                         p->group->number);
-}
-
 static bool store(struct compare *p, struct error *err)
 {
     struct ext_fs *ext = p->c->ext;
     struct cache_block *block;
-    if (ranges_contains(&p->c->displaced[p->kind], p->group->number, 1) && !move_bitmap(p, err))
-        return false;
     if (!ext_block_new(ext, bitmap_block(p), EXT_TAG_BITMAP, p->group->number, &block, err))
         return false;
     memcpy(block->data, p->have, ext->block_size);
@@ -210,6 +177,8 @@ static bool compare_group(struct ext_checker *c, uint32_t number, uint8_t *want,
     for (int kind = EXT_BLOCK_BITMAP; ok && kind <= EXT_INODE_BITMAP && !c->stop; kind++) {
         struct compare p = {c, (enum ext_bitmap_kind)kind, &group, want, have, 0, 0};
         bool write = false;
+        if (!c->repair && ranges_contains(&c->displaced[kind], number, 1))
+            continue; /* what lies there is none */
         p.count = kind == EXT_BLOCK_BITMAP ? ext_group_clusters(c->ext, number) : c->ext->inodes_per_group;
         if (kind == EXT_BLOCK_BITMAP)
             ext_check_block_bits(c, number, want);

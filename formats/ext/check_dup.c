@@ -1,6 +1,6 @@
 /*
- * Pass 1B: blocks that belong to several inodes. The one with the lowest number keeps them; each other one
- * gets a copy, cluster by cluster.
+ * Pass 1B: blocks that belong to several inodes, or to the volume itself and an inode. The volume, else the
+ * inode with the lowest number keeps them; each other one gets a copy, cluster by cluster.
  */
 #include "check.h"
 
@@ -8,14 +8,14 @@
 
 #include <stdlib.h>
 
-enum { MAX_CLUSTER_COPY = 16 << 20 };
+enum { MAX_CLUSTER_COPY = 16 << 20, MAX_INDEX_BLOCKS = 16 /* that one copy may need */ };
 
 struct claims {
     struct ext_checker *c;
     struct ranges seen; /* shared blocks whose first owner was found */
     struct ranges mine; /* blocks of the inode being looked at that it must give up: file blocks */
-    uint64_t blocks;    /* how many */
     uint64_t first;     /* the first of them on the volume */
+    uint64_t room;      /* clusters that are free */
 };
 
 /* Which file blocks of this inode lie on blocks that another one owns already. */
@@ -30,7 +30,7 @@ static bool find_shared(struct ext_walk *w, uint64_t block, uint64_t start, uint
         uint64_t stop = MIN_OF(dup.start + dup.len, end);
         for (uint64_t b = dup.start & ~mask; b < stop; b += mask + 1) {
             uint64_t from = MAX_OF(b, start), to = MIN_OF(b + mask + 1, end);
-            if (!ranges_contains(&k->seen, b, 1)) {
+            if (!ranges_contains(&k->seen, b, 1) && !ranges_overlaps(&k->c->meta, b, mask + 1)) {
                 if (!ranges_add(&k->seen, b, mask + 1, err))
                     return false;
                 continue;
@@ -69,9 +69,7 @@ static bool copy_piece(struct ext_fs *ext, struct ext_inode *inode, const struct
     return true;
 }
 
-/*
- * Give file blocks first..end (of one cluster) blocks of their own. The old ones are freed with the mapping
- * and taken again at once for their other owner.
+/* Give file blocks first..end (of one cluster) blocks of their own. The old ones stay with their other owner.
  */
 static bool copy_cluster(struct ext_checker *c, struct ext_inode *inode, uint64_t first, uint64_t end,
                          struct error *err)
@@ -80,7 +78,6 @@ static bool copy_cluster(struct ext_checker *c, struct ext_inode *inode, uint64_
     struct piece pieces[64];
     size_t count = 0;
     bool ok = true;
-    uint64_t mask = ((uint64_t)1 << ext->cluster_bits) - 1, kept = 0;
     if (ext->cluster_size > MAX_CLUSTER_COPY)
         return fail(err, E_UNSUPPORTED, "clusters of %u bytes are too large to copy", ext->cluster_size);
     for (uint64_t at = first; ok && at < end;) {
@@ -92,7 +89,6 @@ static bool copy_cluster(struct ext_checker *c, struct ext_inode *inode, uint64_
         at += p->map.len;
         if (p->map.start == 0)
             continue;
-        kept = p->map.start & ~mask;
         p->data = mem_new((size_t)(p->map.len << ext->block_bits), err);
         ok = p->data && device_read(ext->dev, ext_offset(ext, p->map.start), p->data,
                                     (size_t)(p->map.len << ext->block_bits), err);
@@ -101,11 +97,6 @@ static bool copy_cluster(struct ext_checker *c, struct ext_inode *inode, uint64_
             ok = fail(err, E_UNSUPPORTED, "a cluster in more than %zu pieces", ARRAY_LEN(pieces));
     }
     ok = ok && ext_map_remove(ext, inode, first, end, err);
-    if (ok && mask == 0)
-        for (size_t i = 0; ok && i < count; i++)
-            ok = ext_blocks_take(ext, pieces[i].map.start, pieces[i].map.len, err);
-    else if (ok && count)
-        ok = ext_blocks_take(ext, kept, MIN_OF(mask + 1, ext->blocks - kept), err);
     for (size_t i = 0; ok && i < count; i++)
         ok = copy_piece(ext, inode, &pieces[i], err);
     for (size_t i = 0; i < count; i++)
@@ -113,17 +104,41 @@ static bool copy_cluster(struct ext_checker *c, struct ext_inode *inode, uint64_
     return ok;
 }
 
+static uint64_t count_room(const struct ext_checker *c)
+{
+    uint64_t room = 0;
+    for (uint32_t group = 0; group < c->ext->groups; group++) {
+        uint32_t count = ext_group_clusters(c->ext, group);
+        ext_check_block_bits(c, group, c->scratch);
+        room += count - ext_bits_count(c->scratch, 0, count);
+    }
+    return room;
+}
+
+/* Copies as long as there is room for them and for index blocks; what finds none becomes a hole. */
 static bool copy_shared(struct claims *k, struct ext_inode *inode, struct error *err)
 {
-    uint64_t mask = ((uint64_t)1 << k->c->ext->cluster_bits) - 1, at = 0;
+    struct ext_fs *ext = k->c->ext;
+    uint64_t mask = ((uint64_t)1 << ext->cluster_bits) - 1, at = 0, lost = 0;
     struct range run;
     while (ranges_next(&k->mine, at, &run)) {
         uint64_t end = mask ? (run.start | mask) + 1 : run.start + MIN_OF(run.len, 256);
-        uint64_t first = run.start & ~mask;
-        if (!interrupt_check(err) || !copy_cluster(k->c, inode, first, end, err))
+        uint64_t first = run.start & ~mask, clusters = (end - first) >> ext->cluster_bits;
+        bool fits = k->room >= clusters + MAX_INDEX_BLOCKS, ok = interrupt_check(err);
+        if (ok && fits)
+            ok = copy_cluster(k->c, inode, first, end, err);
+        else if (ok)
+            ok = ext_map_remove(ext, inode, first, end, err);
+        if (!ok)
             return because(err, "inode %u", inode->ino);
+        k->room -= fits ? clusters + 1 : 0;
+        lost += fits ? 0 : end - first;
         at = end;
     }
+    if (lost)
+        check_found(k->c->check, FINDING_NOTE, "shared-blocks", NULL, 0, false,
+                    "inode %u: no room for copies of %llu blocks, which are a hole now", inode->ino,
+                    (unsigned long long)lost);
     return true;
 }
 
@@ -139,8 +154,8 @@ static bool look_at(struct claims *k, uint32_t ino, struct error *err)
     uint64_t off = ext_check_inode_off(&inode) + ext_inode_off_i_block;
     if (ok && k->mine.total &&
         ext_problem(k->c, "shared-blocks", off,
-                    "inode %u: %llu of its blocks belong to another inode, first block %llu", ino,
-                    (unsigned long long)k->mine.total, (unsigned long long)k->first))
+                    "inode %u: %llu of its blocks belong to another inode or the volume, first block %llu",
+                    ino, (unsigned long long)k->mine.total, (unsigned long long)k->first))
         ok = copy_shared(k, &inode, err);
     ranges_clear(&k->mine);
     ext_inode_put(k->c->ext, &inode);
@@ -153,14 +168,16 @@ bool ext_check_dups(struct ext_checker *c, struct error *err)
     bool ok = true;
     if (c->dup.total == 0)
         return true;
-    if (c->repair && !ext_flush(c->ext, err))
+    if (c->repair && (!ext_flush(c->ext, err) || !ranges_copy(&c->dup, &c->ext->kept, err)))
         return false;
+    k.room = count_room(c);
     for (uint32_t group = 0; ok && group < c->ext->groups && !c->stop; group++) {
         uint32_t first = group * c->ext->inodes_per_group + 1;
         for (uint32_t i = 0; ok && c->inodes[group] && i < c->ext->inodes_per_group && !c->stop; i++)
             if (ext_check_inode_used(c, first + i) && first + i != EXT_RESIZE_INO)
                 ok = interrupt_check(err) && look_at(&k, first + i, err);
     }
+    ranges_clear(&c->ext->kept);
     ranges_clear(&k.seen);
     ranges_clear(&k.mine);
     return ok;

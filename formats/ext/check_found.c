@@ -152,6 +152,19 @@ void ext_check_block_bits(const struct ext_checker *c, uint32_t group, uint8_t *
     ext_bits_fill(bits, clusters, ext->block_size * 8, true);
 }
 
+bool ext_check_block_used(const struct ext_checker *c, uint64_t block)
+{
+    uint32_t group = ext_group_of_block(c->ext, block);
+    const uint8_t *bits = c->blocks[group];
+    uint64_t at = (block - ext_group_first_block(c->ext, group)) >> c->ext->cluster_bits;
+    return bits && (bits == full || ext_bit(bits, (uint32_t)at));
+}
+
+bool ext_check_may_hold(const struct ext_checker *c, uint64_t start, uint64_t len)
+{
+    return ext_blocks_valid(c->ext, start, len) && !ranges_overlaps(&c->fixed, start, len);
+}
+
 bool ext_check_may_own(const struct ext_checker *c, uint64_t start, uint64_t len)
 {
     return ext_blocks_valid(c->ext, start, len) && !ranges_overlaps(&c->meta, start, len);
@@ -291,6 +304,7 @@ void ext_check_reset(struct ext_checker *c)
         free(c->inodes[group]);
         c->blocks[group] = c->inodes[group] = NULL;
     }
+    ranges_clear(&c->fixed);
     ranges_clear(&c->meta);
     ranges_clear(&c->dup);
     ext_tally_free(&c->links);
@@ -299,6 +313,8 @@ void ext_check_reset(struct ext_checker *c)
     ext_tally_free(&c->orphans);
     ranges_clear(&c->displaced[0]);
     ranges_clear(&c->displaced[1]);
+    ranges_clear(&c->displaced_tables);
+    ranges_clear(&c->lost_tables);
     c->dir_count = 0;
     c->files = c->fragmented = 0;
 }

@@ -345,17 +345,16 @@ static void check_units(struct judged *j, uint64_t clusters)
 
 /* ---- one inode ----------------------------------------------------------------------------------------- */
 
-static bool check_checksum(struct judged *j)
+static void check_checksum(struct judged *j)
 {
     const struct ext_fs *ext = j->c->ext;
     uint32_t index = j->ino - (uint32_t)j->inode->block->owner;
     if (!ext->has_csum || ext_check_stale(j->inode->block, index, ext->inodes_per_block) ||
         ext_inode_csum_ok(ext, j->ino, j->inode->raw))
-        return true;
+        return;
     if (ext_problem(j->c, "inode-checksum", INODE_OFF(j->inode, i_checksum_lo),
                     "inode %u: its checksum is wrong", j->ino))
         changed(j);
-    return true;
 }
 
 /* Take the inode out of use: nothing of it has been counted. */
@@ -392,8 +391,7 @@ static bool add_dir(struct ext_checker *c, uint32_t ino, struct error *err)
 static bool check_used(struct judged *j, struct error *err)
 {
     struct ext_checker *c = j->c;
-    if (!check_checksum(j))
-        return false;
+    check_checksum(j);
     check_extra_size(j);
     const char *fault = type_fault(j);
     if (fault && !j->special) {
@@ -415,16 +413,32 @@ static bool check_used(struct judged *j, struct error *err)
     return check_blocks(j, err);
 }
 
+/*
+ * Times of deletion that are inode numbers are left of a list of orphans. On a volume whose clock stood near
+ * 1970 they may as well be times.
+ */
+static bool left_of_orphans(const struct judged *j, uint64_t dtime)
+{
+    const uint8_t *s = j->c->ext->super;
+    uint64_t inodes = j->c->ext->inodes, made = ext_super_s_mkfs_time(s), mounted = ext_super_s_mtime(s);
+    bool clock =
+        ext_super_s_wtime(s) >= inodes && (!mounted || mounted >= inodes) && (!made || made >= inodes);
+    return clock && dtime != 0 && dtime < inodes;
+}
+
 static void check_unused(struct judged *j)
 {
     uint8_t *raw = j->inode->raw;
-    if (j->mode == 0 || ext_inode_i_dtime(raw) != 0)
-        return;
-    if (ext_problem(j->c, "inode-dtime", INODE_OFF(j->inode, i_dtime),
-                    "inode %u is deleted, but has no time of deletion", j->ino)) {
+    uint64_t dtime = ext_inode_i_dtime(raw);
+    bool missing = j->mode != 0 && dtime == 0, list = left_of_orphans(j, dtime);
+    if ((missing || list) &&
+        ext_problem(j->c, "inode-dtime", INODE_OFF(j->inode, i_dtime), "inode %u is deleted, but %s", j->ino,
+                    missing ? "has no time of deletion"
+                            : "its time of deletion is the number of an orphan")) {
         ext_inode_set_i_dtime(raw, (uint64_t)clock_now().sec & UINT32_MAX);
         changed(j);
     }
+    check_checksum(j);
 }
 
 /* ---- the volume's own inodes --------------------------------------------------------------------------- */
@@ -450,7 +464,8 @@ static bool check_resize(struct judged *j, struct error *err)
         memset(ext_inode_i_block(j->inode->raw), 0, EXT_I_BLOCK_SIZE);
         changed(j);
     }
-    return check_checksum(j) && (!sound || ext_check_claim(c, dind, 1, err));
+    check_checksum(j);
+    return !sound || ext_check_claim(c, dind, 1, err);
 }
 
 /* Inodes 1 to 10 but for /: each has its own use, or none. */
@@ -473,8 +488,7 @@ static bool check_reserved(struct judged *j, struct error *err)
     bool mapped = !all_zero(ext_inode_i_block(j->inode->raw), EXT_I_BLOCK_SIZE);
     if (j->ino == EXT_BAD_INO && mapped) {
         struct ext_walk walk = {.c = c, .inode = j->inode, .claim = true};
-        if (!check_checksum(j))
-            return false;
+        check_checksum(j);
         ext_inode_set_i_mode(j->inode->raw, S_IFREG); /* it has none: its blocks are the bad ones */
         bool ok = ext_check_walk(&walk, err);
         ext_inode_set_i_mode(j->inode->raw, j->mode);
@@ -488,7 +502,8 @@ static bool check_reserved(struct judged *j, struct error *err)
         }
         return true;
     }
-    return check_checksum(j);
+    check_checksum(j);
+    return true;
 }
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
@@ -523,7 +538,8 @@ static bool table_len(struct ext_checker *c, uint32_t group, uint32_t *len, stru
     bool stale = ext_check_stale(desc.block, group % ext->descs_per_block, ext->descs_per_block);
     bool trusted =
         ext->group_csum && (stale || ext_desc_bg_checksum(desc.raw) == ext_desc_csum(ext, group, desc.raw));
-    if (trusted && (ext_desc_bg_flags(desc.raw) & EXT_BG_INODE_UNINIT))
+    if ((trusted && (ext_desc_bg_flags(desc.raw) & EXT_BG_INODE_UNINIT)) ||
+        ranges_contains(&c->lost_tables, group, 1))
         *len = 0;
     else if (trusted)
         *len -= (uint32_t)MIN_OF(ext_group_itable_unused(ext, desc.raw), ext->inodes_per_group);

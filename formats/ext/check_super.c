@@ -1,4 +1,4 @@
-/* Pass 0: superblock and descriptors, and the places of the volume's own metadata. */
+/* Pass 0: the superblock, and what it says of journal, MMP block and orphans. */
 #include "backup.h"
 #include "check.h"
 #include "journal.h"
@@ -243,167 +243,6 @@ static bool check_journal(struct ext_checker *c, struct error *err)
     return true;
 }
 
-/* ---- descriptors --------------------------------------------------------------------------------------- */
-
-/*
- * No copy is left: mke2fs would have put things in certain places, and when the root directory's inode is
- * found there, they are.
- */
-static bool guess_desc(struct ext_checker *c, struct ext_group *group, bool *done, struct error *err)
-{
-    struct ext_fs *ext = c->ext;
-    uint8_t inode[EXT_GOOD_OLD_INODE_SIZE];
-    struct ext_make *m = group->number == 0 ? mem_new(sizeof *m, err) : NULL;
-    *done = false;
-    if (!m)
-        return group->number != 0;
-    m->ext = *ext;
-    m->plan.flex_groups = ext->flex_groups > 1 ? ext->flex_groups : 0;
-    m->plan.stride = (uint32_t)ext_super_s_raid_stride(ext->super);
-    m->descs = mem_array(ext->desc_blocks, ext->block_size, err);
-    bool ok = m->descs && ext_make_place(m, 0, err);
-    uint64_t root = ok ? ext_offset(ext, ext_group_inode_table(ext, m->descs)) + ext->inode_size : 0;
-    ok = ok && device_read(ext->dev, root, inode, sizeof inode, err);
-    if (ok && S_ISDIR(ext_inode_i_mode(inode)) && ext_inode_i_links_count(inode) >= 2) {
-        memcpy(group->raw, m->descs, ext->desc_size);
-        *done = true;
-    }
-    ranges_clear(&m->used);
-    free(m->descs);
-    free(m);
-    return ok;
-}
-
-/*
- * The descriptor from its copy, or made up. Without repair it is so in memory only, for the rest of the
- * check.
- */
-static bool restore_desc(struct ext_checker *c, struct ext_group *group, struct error *err)
-{
-    struct ext_fs *ext = c->ext;
-    bool done = ext_desc_copy(ext, group->number, group->raw);
-    if (!done && !guess_desc(c, group, &done, err))
-        return false;
-    if (!done)
-        return fail(err, E_DAMAGED, "group %u: its descriptor is damaged, and so are all its copies",
-                    group->number);
-    ext_desc_distrust(ext, group->raw);
-    return true;
-}
-
-/* Flags say what is uninitialised, which only checksums of descriptors allow. */
-static void check_desc_flags(struct ext_checker *c, struct ext_group *group)
-{
-    const uint64_t uninit = EXT_BG_INODE_UNINIT | EXT_BG_BLOCK_UNINIT;
-    uint64_t flags = ext_desc_bg_flags(group->raw);
-    uint64_t off = group->block->off + (uint64_t)(group->raw - group->block->data);
-    uint64_t unused = ext_group_itable_unused(c->ext, group->raw);
-    if (!c->ext->group_csum && ((flags & uninit) || unused) &&
-        ext_problem(c, "group-flags", off + ext_desc_off_bg_flags,
-                    "group %u is marked as uninitialised without the feature uninit_bg", group->number)) {
-        ext_desc_set_bg_flags(group->raw, flags & ~uninit);
-        ext_group_set_itable_unused(c->ext, group->raw, 0);
-        ext_group_dirty(c->ext, group);
-    }
-}
-
-static bool check_desc(struct ext_checker *c, struct ext_group *group, struct error *err)
-{
-    struct ext_fs *ext = c->ext;
-    uint64_t off = group->block->off + (uint64_t)(group->raw - group->block->data);
-    const char *fault = ext_desc_fault(ext, group->number, group->raw);
-    if (fault) {
-        bool mend =
-            ext_problem(c, "group-descriptor", off, "group %u: its %s lies outside", group->number, fault);
-        if (!restore_desc(c, group, err))
-            return false;
-        if (mend)
-            ext_group_dirty(ext, group);
-        else
-            c->unsaved = true;
-    } else if (ext->group_csum &&
-               ext_desc_bg_checksum(group->raw) != ext_desc_csum(ext, group->number, group->raw)) {
-        if (ext_problem(c, "group-checksum", off + ext_desc_off_bg_checksum,
-                        "group %u: bg_checksum is 0x%04x, not 0x%04x", group->number,
-                        (unsigned)ext_desc_bg_checksum(group->raw),
-                        (unsigned)ext_desc_csum(ext, group->number, group->raw))) {
-            ext_desc_distrust(ext, group->raw);
-            ext_group_dirty(ext, group);
-        } else { /* else nothing could be read that this group holds */
-            ext_desc_distrust(ext, group->raw);
-            ext_desc_set_bg_checksum(group->raw, ext_desc_csum(ext, group->number, group->raw));
-            c->unsaved = true;
-        }
-    }
-    check_desc_flags(c, group);
-    return true;
-}
-
-/* ---- where metadata lies ------------------------------------------------------------------------------- */
-
-static bool add_meta(struct ext_checker *c, uint64_t start, uint64_t len, struct error *err)
-{
-    return len == 0 || (ranges_add(&c->meta, start, len, err) && ext_check_mark(c, start, len, err));
-}
-
-static bool map_copies(struct ext_checker *c, struct error *err)
-{
-    const struct ext_fs *ext = c->ext;
-    for (uint32_t group = 0; group < ext->groups; group++) {
-        uint64_t start = ext_group_first_block(ext, group), len = ext_group_desc_blocks(ext, group);
-        if (ext_group_has_super(ext, group))
-            len += ext_backup_super_block(ext, group) - start + 1;
-        if (!add_meta(c, start, len, err))
-            return false;
-    }
-    return true;
-}
-
-static bool map_bitmap(struct ext_checker *c, struct ext_group *group, enum ext_bitmap_kind kind,
-                       struct error *err)
-{
-    const struct ext_fs *ext = c->ext;
-    uint64_t at = kind == EXT_BLOCK_BITMAP ? ext_group_block_bitmap(ext, group->raw)
-                                           : ext_group_inode_bitmap(ext, group->raw);
-    if (!ranges_overlaps(&c->meta, at, 1))
-        return add_meta(c, at, 1, err);
-    if (ext_problem(c, "bitmap-conflict", group->block->off + (uint64_t)(group->raw - group->block->data),
-                    "group %u: its %s bitmap lies at block %llu, which holds other metadata", group->number,
-                    kind == EXT_BLOCK_BITMAP ? "block" : "inode", (unsigned long long)at))
-        return ranges_add(&c->displaced[kind], group->number, 1, err);
-    return true;
-}
-
-static bool map_groups(struct ext_checker *c, struct error *err)
-{
-    const struct ext_fs *ext = c->ext;
-    for (uint32_t i = 0; i < ext->groups && !c->stop; i++) {
-        struct ext_group group;
-        if (!interrupt_check(err) || !ext_check_group(c, i, &group, err))
-            return false;
-        bool ok = check_desc(c, &group, err);
-        uint64_t table = ok ? ext_group_inode_table(ext, group.raw) : 0;
-        if (ok && ranges_overlaps(&c->meta, table, ext->table_blocks))
-            ext_unfixable(c, "table-conflict", group.block->off,
-                          "group %u: its inode table overlaps other metadata", i);
-        ok = ok && add_meta(c, table, ext->table_blocks, err);
-        ext_group_put(c->ext, &group);
-        if (!ok)
-            return false;
-    }
-    for (uint32_t i = 0; i < ext->groups && !c->stop; i++) {
-        struct ext_group group;
-        if (!ext_check_group(c, i, &group, err))
-            return false;
-        bool ok =
-            map_bitmap(c, &group, EXT_BLOCK_BITMAP, err) && map_bitmap(c, &group, EXT_INODE_BITMAP, err);
-        ext_group_put(c->ext, &group);
-        if (!ok)
-            return false;
-    }
-    return true;
-}
-
 /* ---- orphans of a volume that is only looked at -------------------------------------------------------- */
 
 static bool note_orphan(struct ext_checker *c, uint32_t ino, struct error *err)
@@ -441,18 +280,27 @@ static bool collect_orphans(struct ext_checker *c, struct error *err)
     return true;
 }
 
-bool ext_check_super(struct ext_checker *c, struct error *err)
+/* The MMP block is the volume's own. */
+static bool place_mmp(struct ext_checker *c, struct error *err)
 {
     struct ext_fs *ext = c->ext;
-    check_fields(c);
-    if (!map_copies(c, err) || !map_groups(c, err) || !check_journal(c, err) || !collect_orphans(c, err))
-        return false;
     uint64_t mmp = ext_has(ext, EXT_MMP) ? ext_super_s_mmp_block(ext->super) : 0;
-    if (mmp && !ext_check_may_own(c, mmp, 1)) {
-        if (ext_problem(c, "mmp", SUPER_OFF(s_mmp_block), "s_mmp_block is %llu, no block for it",
-                        (unsigned long long)mmp))
-            ext_check_drop_mmp(c);
-    } else if (mmp && !add_meta(c, mmp, 1, err))
-        return false;
+    if (mmp == 0)
+        return true;
+    if (ext_check_may_own(c, mmp, 1))
+        return ext_check_add_meta(c, mmp, 1, err);
+    if (ext_problem(c, "mmp", SUPER_OFF(s_mmp_block), "s_mmp_block is %llu, no block for it",
+                    (unsigned long long)mmp))
+        ext_check_drop_mmp(c);
     return true;
+}
+
+bool ext_check_super(struct ext_checker *c, struct error *err)
+{
+    check_fields(c);
+    if (!ext_check_descs(c, err) || !ext_check_place_tables(c, err) || !place_mmp(c, err))
+        return false;
+    if (c->repair && c->displaced_tables.total)
+        return ext_check_move_tables(c, err);
+    return check_journal(c, err) && collect_orphans(c, err);
 }

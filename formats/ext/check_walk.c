@@ -172,9 +172,9 @@ static bool check_extent(struct ext_walk *w, const struct node *n, uint8_t *entr
                         (unsigned long long)block, (unsigned long long)len);
         return true;
     }
-    if (!ext_check_may_own(w->c, start, len)) {
+    if (!ext_check_may_hold(w->c, start, len)) {
         *drop = problem(w, "extent-range", off,
-                        "the extent of file block %llu lies at block %llu, outside or on metadata",
+                        "the extent of file block %llu lies at block %llu, outside or on descriptors",
                         (unsigned long long)block, (unsigned long long)start);
         return true;
     }
@@ -332,9 +332,9 @@ static bool walk_pointer(struct map *m, uint64_t at, uint64_t block, unsigned de
     struct ext_fs *ext = w->c->ext;
     struct cache_block *index;
     if (depth == 0) {
-        if (!ext_check_may_own(w->c, at, 1)) {
+        if (!ext_check_may_hold(w->c, at, 1)) {
             *clear = problem(w, "block-pointer", slot_off,
-                             "file block %llu lies at block %llu, outside or on metadata",
+                             "file block %llu lies at block %llu, outside or on descriptors",
                              (unsigned long long)block, (unsigned long long)at);
             return true;
         }

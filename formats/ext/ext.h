@@ -92,6 +92,7 @@ struct ext_fs {
     /* The session's allocation state. */
     struct ranges dirty_bitmaps[2]; /* by ext_bitmap_kind: groups */
     struct ranges fenced;           /* blocks never to be handed out: they are about to be cut off */
+    struct ranges kept;             /* whole clusters with several owners: they stay in use (the check) */
     struct ranges freed;            /* blocks freed since the last commit; survives reload */
     struct ranges fresh;            /* blocks allocated by the running command and free before */
     uint32_t block_group, inode_group, dir_group; /* where the last searches ended */

@@ -12,7 +12,7 @@
 
 /* ---- descriptors ---- */
 
-static bool part_valid(const struct ext_fs *ext, uint32_t group, uint64_t start, uint64_t len)
+bool ext_part_valid(const struct ext_fs *ext, uint32_t group, uint64_t start, uint64_t len)
 {
     uint64_t first = ext_group_first_block(ext, group);
     if (!ext_blocks_valid(ext, start, len))
@@ -23,11 +23,11 @@ static bool part_valid(const struct ext_fs *ext, uint32_t group, uint64_t start,
 
 const char *ext_desc_fault(const struct ext_fs *ext, uint32_t group, const uint8_t *desc)
 {
-    if (!part_valid(ext, group, ext_group_inode_table(ext, desc), ext->table_blocks))
+    if (!ext_part_valid(ext, group, ext_group_inode_table(ext, desc), ext->table_blocks))
         return "inode table";
-    if (!part_valid(ext, group, ext_group_block_bitmap(ext, desc), 1))
+    if (!ext_part_valid(ext, group, ext_group_block_bitmap(ext, desc), 1))
         return "block bitmap";
-    return part_valid(ext, group, ext_group_inode_bitmap(ext, desc), 1) ? NULL : "inode bitmap";
+    return ext_part_valid(ext, group, ext_group_inode_bitmap(ext, desc), 1) ? NULL : "inode bitmap";
 }
 
 static bool desc_sound(const struct ext_fs *ext, uint32_t group, const uint8_t *desc)
@@ -53,19 +53,18 @@ static bool look_at_copy(uint32_t in_group, uint64_t block, void *arg, struct er
     uint64_t off = ext_offset(ext, block) + (uint64_t)(s->group % ext->descs_per_block) * ext->desc_size;
     (void)in_group;
     (void)err;
-    if (!s->found && device_read(ext->dev, off, desc, ext->desc_size, &ignored) &&
-        desc_sound(ext, s->group, desc)) {
+    if (device_read(ext->dev, off, desc, ext->desc_size, &ignored) && desc_sound(ext, s->group, desc)) {
         memcpy(s->desc, desc, ext->desc_size);
         s->found = true;
     }
-    return true;
+    return !s->found; /* one is enough */
 }
 
 bool ext_desc_copy(struct ext_fs *ext, uint32_t group, uint8_t *desc)
 {
     struct copy_search search = {ext, group, desc, false};
     struct error ignored;
-    return ext_backup_each_desc(ext, group / ext->descs_per_block, look_at_copy, &search, &ignored) &&
+    return !ext_backup_each_desc(ext, group / ext->descs_per_block, look_at_copy, &search, &ignored) &&
            search.found;
 }
 

@@ -29,6 +29,8 @@ bool ext_rescue_descs(struct ext_fs *, struct error *err) DISH_CHECKED;
 bool ext_rescue_store(struct ext_fs *, struct error *err) DISH_CHECKED;
 void ext_rescue_forget(struct ext_fs *);
 
+/* Whether blocks can be a bitmap or table of the group: inside the volume or, without flex_bg, the group. */
+bool ext_part_valid(const struct ext_fs *, uint32_t group, uint64_t start, uint64_t len);
 /* Which part of a group lies outside the volume or, without flex_bg, the group; NULL: none. */
 const char *ext_desc_fault(const struct ext_fs *, uint32_t group, const uint8_t *desc);
 /* Fill `desc` (desc_size bytes) from the first sound copy of a group's descriptor. False: there is none. */

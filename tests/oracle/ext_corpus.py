@@ -29,6 +29,10 @@ BASES = {
 }
 
 
+# Seeds that stay because of what they have shown once.
+KEPT = {"uninit": (274,)}  # hidden_in_bitmap()
+
+
 def make_base(name, path, tree):
     blank(path, 6 * MiB)
     code, _, text = run("mke2fs", "-q", "-F", "-N", "400", "-E", "lazy_itable_init=1",
@@ -148,6 +152,22 @@ def only_stricter(text):
     return bool(damage) and bool(STRICTER.search(damage[0]))
 
 
+def hidden_in_bitmap(path, text):
+    """Bits that the bitmap lacks, but that e2fsck's library sets in what it reads: those of the bitmaps and tables
+    of groups that have no block bitmap yet (BLOCK_UNINIT), although they lie in a group that has one (flex_bg). So
+    e2fsck never sees them missing. The kernel does: it calls such a volume corrupt once it looks for space there."""
+    damage = [line for line in text.splitlines() if ": damage: " in line]
+    own = set()
+    for part in re.split(r"^Group \d+:", run("dumpe2fs", path)[1], flags=re.M)[1:]:
+        if "BLOCK_UNINIT" in part.splitlines()[0]:
+            places = re.findall(r"(?:bitmap|table) at (\d+)(?:-(\d+))?", part)
+            own |= {b for first, last in places for b in range(int(first), int(last or first) + 1)}
+    missing = [re.search(r"(\d+) blocks in use are free in the bitmap, first (\d+)-(\d+)", line) for line in damage]
+    return bool(missing) and all(
+        m and int(m.group(1)) == int(m.group(3)) - int(m.group(2)) + 1 and
+        set(range(int(m.group(2)), int(m.group(3)) + 1)) <= own for m in missing)
+
+
 def one(name, volume, seed, path):
     rng = random.Random(f"{name}-{seed}")
     data, told = damage(volume, rng)
@@ -169,6 +189,8 @@ def one(name, volume, seed, path):
         return
     if sound and only_stricter(out):
         return
+    if sound and hidden_in_bitmap(path, out):
+        sound = False
     if sound != (code == 0) or code not in (0, 4):
         fail(f"{label}\n     e2fsck {judge}: {e2fsck_words(judge_text)}\n     dish {code}: {first_findings(out + err)}")
     code, out, err = run(DISH, path, "--", "fsck", "--repair")
@@ -194,7 +216,7 @@ def main():
         for name in names:
             make_base(name, top + "/base.img", top + "/tree")
             volume = Volume(top + "/base.img")
-            for seed in range(first, first + count):
+            for seed in [*range(first, first + count), *KEPT.get(name, ())]:
                 one(name, volume, seed, top + "/a.img")
     finish()
 

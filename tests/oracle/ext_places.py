@@ -5,25 +5,9 @@ import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 
-DISH = os.environ.get("DISH", "dish")
-LONG = os.environ.get("LONG") == "1"
-failures = 0
-
-
-def run(*words, stdin=None):
-    done = subprocess.run(words, capture_output=True, input=stdin)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-
-
-def fail(text):
-    global failures
-    failures += 1
-    print("FAIL", text, flush=True)
-
+from _dish import DISH, LONG, MiB, blank, content, fail, finish, poke, run
 
 BASES = {
     "ext2": ["-t", "ext2", "-b", "1024"],
@@ -37,17 +21,12 @@ BASES = {
 }
 
 
-class Group:
-    pass
-
-
 class Image:
     """A volume of several groups with files in all of them, and where its metadata lies."""
 
     def __init__(self, path, options, tree):
         self.path = path
-        with open(path, "wb") as f:
-            f.truncate((40 if "-C" in options else 24) << 20)
+        blank(path, (40 if "-C" in options else 24) * MiB)
         code, _, text = run("mke2fs", "-q", "-F", "-N", "600", *options, path)
         if code:
             fail(f"mke2fs {options}: {text}")
@@ -55,8 +34,7 @@ class Image:
         code, text, _ = run("e2fsck", "-fn", path)
         if code:
             fail(f"{options}: the base is not sound: {text}")
-        with open(path, "rb") as f:
-            self.base = f.read()
+        self.base = content(path)
         text = run("dumpe2fs", path)[1]
         self.block = int(re.search(r"Block size:\s+(\d+)", text).group(1))
         self.blocks = int(re.search(r"Block count:\s+(\d+)", text).group(1))
@@ -65,10 +43,8 @@ class Image:
         self.groups, self.copies = [], []
         # One block holds the descriptors of all groups; the first place of it is that of the primary one.
         for part in re.split(r"^Group \d+:", text, flags=re.M)[1:]:
-            group = Group()
-            for key, name in (("Block bitmap", "block_bitmap"), ("Inode bitmap", "inode_bitmap"),
-                              ("Inode table", "inode_table")):
-                setattr(group, name, int(re.search(rf"{key} at (\d+)", part).group(1)))
+            group = {name: int(re.search(rf"{name.replace('_', ' ')} at (\d+)", part, re.I).group(1))
+                     for name in ("block_bitmap", "inode_bitmap", "inode_table")}
             copy = re.search(r"Group descriptors? at (\d+)", part)
             if copy:
                 self.copies.append(int(copy.group(1)))
@@ -79,14 +55,12 @@ class Image:
         with open(self.path, "wb") as f:
             f.write(self.base)
 
-    def debugfs(self, *commands, write=True):
-        return run("debugfs", *(["-w"] if write else []), "-f", "-", self.path,
-                   stdin="\n".join(commands).encode() + b"\n")[1]
+    def debugfs(self, *commands):
+        run("debugfs", "-w", "-f", "-", self.path, stdin="\n".join(commands).encode() + b"\n")
 
     def file_blocks(self, path):
         """Data blocks and blocks of the map."""
-        text = run("debugfs", "-R", f"stat {path}", self.path)[1].split("BLOCKS:" if "BLOCKS:" in self.stat(path)
-                                                                       else "EXTENTS:")[1]
+        text = re.split("BLOCKS:|EXTENTS:", self.stat(path))[1]
         data, nodes = [], []
         for name, first, last in re.findall(r"\(([^)]*)\):(\d+)(?:-(\d+))?", text):
             blocks = range(int(first), int(last or first) + 1)
@@ -99,12 +73,10 @@ class Image:
     def set_place(self, group, what, place, keep_copies):
         """The descriptor says `place`; its copies too, unless they are kept."""
         self.debugfs(f"set_bg {group} {what} {place}", f"set_bg {group} checksum calc")
-        with open(self.path, "r+b") as f:
-            f.seek(self.descs * self.block)
-            now = f.read(self.block)
-            for first in self.copies:
-                f.seek(first * self.block)
-                f.write(self.base[first * self.block:(first + 1) * self.block] if keep_copies else now)
+        of = lambda image, block: image[block * self.block:(block + 1) * self.block]
+        now = of(content(self.path), self.descs)
+        for copy in self.copies:
+            poke(self.path, copy * self.block, of(self.base, copy) if keep_copies else now)
 
 
 def make_tree(top):
@@ -134,9 +106,8 @@ def contents(image, top, tree):
         for name in names:
             path = os.path.relpath(os.path.join(folder, name), tree)
             try:
-                with open(f"{out}/{path}", "rb") as a, open(f"{tree}/{path}", "rb") as b:
-                    if a.read() == b.read():
-                        same.add(path)
+                if content(f"{out}/{path}") == content(f"{tree}/{path}"):
+                    same.add(path)
             except OSError:
                 pass
     return same
@@ -193,15 +164,15 @@ def cases(image):
         yield f"{part} outside", 1, part, image.blocks + 5
         yield f"{part} on the superblock", 0, part, 1
         yield f"{part} on descriptors", 0, part, 2
-        yield f"{part} on its table", 1, part, image.groups[1].inode_table + 2
-        yield f"{part} on another bitmap", last, part, image.groups[last].inode_bitmap
+        yield f"{part} on its table", 1, part, image.groups[1]["inode_table"] + 2
+        yield f"{part} on another bitmap", last, part, image.groups[last]["inode_bitmap"]
         yield f"{part} on a file", 0, part, big[3]
         yield f"{part} on an extent node", 0, part, nodes[0]
         if journal:
             yield f"{part} on the journal", 0, part, journal[9]
     yield "table outside", 1, "inode_table", image.blocks + 5
-    yield "table in another group", 1, "inode_table", first.inode_table
-    yield "table over another's end", 1, "inode_table", first.inode_table + image.table_blocks - 1
+    yield "table in another group", 1, "inode_table", first["inode_table"]
+    yield "table over another's end", 1, "inode_table", first["inode_table"] + image.table_blocks - 1
     yield "table on descriptors", 1, "inode_table", 2
     yield "table on a file", 1, "inode_table", big[100]
     if journal:
@@ -213,7 +184,7 @@ def every_place(top, tree):
         image = Image(top + "/a.img", options, tree)
         learn_inodes(image, tree)
         for number, (label, group, part, place) in enumerate(cases(image)):
-            if getattr(image.groups[group], part) == place or (not LONG and (number + len(name)) % 3):
+            if image.groups[group][part] == place or (not LONG and (number + len(name)) % 3):
                 continue
             loses = may_be_lost(image, group, tree) if label == "table on a file" else frozenset()
             for keep in (True, False) if image.copies else (False,):
@@ -245,17 +216,15 @@ def no_room(top):
             if "no free block" not in err:
                 fail(f"filling: {err}")
         # A bitmap lies in the middle of what was the table, the only space that is not in use.
-        old = image.groups[1].inode_table
+        old = image.groups[1]["inode_table"]
         image.set_place(1, "inode_table", image.blocks + 7, False)
         image.set_place(1, "block_bitmap", old + image.table_blocks // 2, False)
-        with open(image.path, "rb") as f:
-            before = f.read()
+        before = content(image.path)
         code, out, err = run(DISH, image.path, "--", "fsck", "--repair")
         if code == 0 or "inode table of group 1 cannot be moved" not in err:
             fail(f"{name}: no room: {code} {out[:300]}{err[:300]}")
-        with open(image.path, "rb") as f:
-            if f.read() != before:
-                fail(f"{name}: no room: the image has changed")
+        if content(image.path) != before:
+            fail(f"{name}: no room: the image has changed")
 
 
 top = tempfile.mkdtemp()
@@ -266,5 +235,4 @@ try:
     no_room(top)
 finally:
     shutil.rmtree(top)
-print("ext_places:", "ok" if failures == 0 else f"{failures} failures")
-sys.exit(failures != 0)
+finish()

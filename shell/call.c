@@ -436,6 +436,30 @@ bool call_read(struct call *call, void *buf, size_t n, size_t *got, struct error
     }
 }
 
+bool call_confirm(struct call *call, bool *yes, struct error *err, const char *fmt, ...)
+{
+    struct text question = {0};
+    va_list args;
+    va_start(args, fmt);
+    char *text = NULL;
+    int n = vasprintf(&text, fmt, args);
+    va_end(args);
+    text_escaped(&question, n >= 0 ? text : fmt, strlen(n >= 0 ? text : fmt));
+    free(n >= 0 ? text : NULL);
+    output_flush(call->io->out);
+    shell_ask(call->shell, &question);
+    char first = 0, c = 0;
+    size_t got = 1;
+    for (bool begun = false; got && c != '\n'; begun = true) {
+        if (!call_read(call, &c, 1, &got, err))
+            return false;
+        if (got && !begun)
+            first = c;
+    }
+    *yes = first == 'y' || first == 'Y';
+    return true;
+}
+
 void call_complain(struct call *call, const char *object, const struct error *err)
 {
     struct error shown = *err;

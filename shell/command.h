@@ -140,6 +140,9 @@ bool call_size(const char *text, uint64_t base, uint64_t *out, struct error *) D
 /* The command's standard input: heredoc, `< FILE`, or the real one when it is not the script. *got 0: end. */
 bool call_read(struct call *, void *buf, size_t n, size_t *got, struct error *) DISH_CHECKED;
 bool call_has_input(const struct call *); /* a heredoc or < was given */
+/* Asks on standard error; the first letter of the line that the command's input has next is the answer. */
+bool call_confirm(struct call *, bool *yes, struct error *, const char *fmt, ...)
+    DISH_PRINTF(4, 5) DISH_CHECKED;
 
 /*
  * A command that works on many objects goes on after one fails: report it here and return call_result() at

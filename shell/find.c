@@ -55,16 +55,28 @@ static bool is_follow_option(const char *word)
     return word[0] == '-' && word[1] && strchr("PHL", word[1]) && !word[2];
 }
 
+/* An error that belongs to one place to start from is told, and the next one is tried. */
+static bool find_from(struct find *find, const char *text, struct error *err)
+{
+    if (find->quit || find_at(find, text, err))
+        return true;
+    if (stops_everything(err->kind) || err->kind == E_USAGE)
+        return false;
+    call_complain(find->call, NULL, err);
+    return true;
+}
+
 static bool find_everywhere(struct find *find, int first, int end, struct error *err)
 {
     static char here[] = ".";
-    for (int i = first; i < MAX_OF(end, first + 1) && !find->quit; i++) {
-        if (find_at(find, end > first ? find->call->args[i] : here, err))
-            continue;
-        if (stops_everything(err->kind) || err->kind == E_USAGE)
+    if (find->starts && end > first)
+        return fail(err, E_USAGE, "-files0-from says where to look: %s cannot be given as well",
+                    find->call->args[first]);
+    if (find->starts)
+        return find_each_start(find, find_from, err) && find_run_batch(find, err);
+    for (int i = first; i < MAX_OF(end, first + 1); i++)
+        if (!find_from(find, end > first ? find->call->args[i] : here, err))
             return false;
-        call_complain(find->call, NULL, err);
-    }
     return find_run_batch(find, err);
 }
 
@@ -87,6 +99,11 @@ static bool run_find(struct session *session, struct call *call, struct output *
     if (ok && output_json(out))
         find.list = output_report_list(out);
     ok = ok && find_everywhere(&find, first, paths, err);
+    struct error closing;
+    if (!find_close_outputs(&find, &closing) && ok) {
+        *err = closing;
+        ok = false;
+    }
     find_free(&find);
     return ok && call_result(call, err);
 }
@@ -111,13 +128,16 @@ const struct command find_command = {
         "of a B c m, or t for Y: TIME), -true -false. Numbers: +N more, -N less.\n"
         "Options: -L follows symbolic links, -H those among the arguments (both before them); -maxdepth N, "
         "-mindepth N, -depth, -prune, -quit, -daystart, -regextype posix-basic or posix-extended (the "
-        "default).\n"
+        "default), -files0-from HOSTFILE (the places to look at, each ended by a NUL byte).\n"
         "Operators: ( ), ! or -not, -a, -o, a comma; quote ( ) and ; for the command language.\n"
-        "Actions: -print, -print0, -printf FORMAT, -ls, -delete, -exec COMMAND {} \\; or {} +, where COMMAND "
-        "is one of dish.",
+        "Actions: -print, -print0, -printf FORMAT, -ls, -delete; -fprint, -fprint0, -fls HOSTFILE and "
+        "-fprintf "
+        "HOSTFILE FORMAT print into a file of the host; -exec COMMAND {} \\; or {} +, where COMMAND is one "
+        "of "
+        "dish, -execdir in the file's directory, -ok and -okdir after asking.",
     .examples = "find /etc -name '*.conf' -newermt 2024-01-01\nfind / -type f -size +1M -ls\n"
                 "find /var -name '*.gz' -delete\nfind / -perm -4000 -exec chmod u-s {} \\;",
     .args = find_args,
-    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | RAW_WORDS,
+    .needs = NEEDS_IMAGE | CHANGES | ALSO_READS | RAW_WORDS | READS_INPUT,
     .run = run_find,
 };

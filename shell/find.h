@@ -1,4 +1,4 @@
-/* find, private to find.c (the command), find_parse.c, find_test.c and find_print.c. */
+/* find, private to find.c (the command) and the files find_*.c. */
 #ifndef DISH_FIND_H
 #define DISH_FIND_H
 
@@ -51,6 +51,8 @@ struct find_node {
     regex_t *regex;
     struct volume *owner_of; /* for which number was looked up */
     bool flag;
+    bool asks, in_directory; /* -ok, -execdir */
+    struct output *out;      /* -fprint and the like; NULL: the command's own */
 };
 
 struct find {
@@ -69,6 +71,8 @@ struct find {
     bool day_start;
     struct owners *owners;
     struct volume *owners_of;
+    const char *starts;          /* -files0-from */
+    struct find_output *outputs; /* that -fprint and the like write to */
     /* -exec ... + : paths gathered for the end */
     char **batch;
     size_t batch_count, batch_capacity;
@@ -111,8 +115,15 @@ bool find_target_attr(const struct find_file *, struct fs_attr *, struct error *
 
 /* find_time.c: the tests by time; find_owner.c: those by owner, permission and link. */
 extern const struct find_word find_times[], find_owner_words[];
-/* find_print.c: actions that print. */
-extern const struct find_word find_printers[];
+/* find_print.c: actions that print; find_exec.c: those that run commands. */
+extern const struct find_word find_printers[], find_executors[];
+/* find_files.c: the host file that the first argument names, made empty, becomes the node's output. */
+bool find_parse_output(struct find *, struct find_node *, char **args, struct error *) DISH_CHECKED;
+/* Writes them to their end and closes them. */
+bool find_close_outputs(struct find *, struct error *) DISH_CHECKED;
+/* Each name in the list of -files0-from; fn returns false to stop. */
+bool find_each_start(struct find *, bool (*fn)(struct find *, const char *name, struct error *),
+                     struct error *) DISH_CHECKED;
 /* The names of the image's owners for its -ls, -printf and -nouser. */
 struct owners *find_owners(struct find *, const struct find_file *, struct error *) DISH_CHECKED;
 

@@ -31,15 +31,16 @@ static bool report_entry(struct find *find, const struct find_file *file, struct
 
 TEST(print_path)
 {
+    struct output *out = node->out ? node->out : find->out;
     *yes = true;
-    if (find->list)
+    if (find->list && !node->out)
         return report_entry(find, file, err);
     const char *path = file->entry->path;
-    if (strcmp(node->word->name, "-print0") == 0) {
-        output_write(find->out, path, strlen(path) + 1);
+    if (strchr(node->word->name, '0')) {
+        output_write(out, path, strlen(path) + 1);
     } else {
-        output_name(find->out, path);
-        output_write(find->out, "\n", 1);
+        output_name(out, path);
+        output_write(out, "\n", 1);
     }
     return true;
 }
@@ -56,11 +57,11 @@ static void owner_text(const char *name, uint32_t number, char out[64])
 
 TEST(print_ls)
 {
-    (void)node;
+    struct output *out = node->out ? node->out : find->out;
     const struct fs_attr *attr = &file->attr;
     char permissions[11], user[64], group[64], when[64], size[40];
     *yes = true;
-    if (find->list)
+    if (find->list && !node->out)
         return report_entry(find, file, err);
     struct owners *owners = find_owners(find, file, err);
     if (!owners)
@@ -74,18 +75,18 @@ TEST(print_ls)
         snprintf(size, sizeof size, "%" PRIu32 ", %" PRIu32, attr->rdev_major, attr->rdev_minor);
     else
         snprintf(size, sizeof size, "%" PRIu64, attr->size);
-    output_printf(find->out, "%9" PRIu64 " %6" PRIu64 " %s %3" PRIu64 " %-8s %-8s %8s %s ", attr->id,
+    output_printf(out, "%9" PRIu64 " %6" PRIu64 " %s %3" PRIu64 " %-8s %-8s %8s %s ", attr->id,
                   div_up(attr->allocated, 1024), permissions, attr->nlink, user, group, size, when);
-    output_name(find->out, file->entry->path);
+    output_name(out, file->entry->path);
     char *target = NULL;
     if (S_ISLNK(attr->mode) && !file_readlink(file->start->volume, file->entry->id, &target, err))
         return false;
     if (target) {
-        output_write(find->out, " -> ", 4);
-        output_name(find->out, target);
+        output_write(out, " -> ", 4);
+        output_name(out, target);
     }
     free(target);
-    output_write(find->out, "\n", 1);
+    output_write(out, "\n", 1);
     return true;
 }
 
@@ -279,7 +280,7 @@ static bool put_directive(struct printing *printing, const char *p, size_t *used
     default:
         break;
     }
-    return fail(err, E_USAGE, "-printf: '%%%c' is no directive", *p ? *p : ' ');
+    return fail(err, E_USAGE, "'%%%c' is no directive of -printf", *p ? *p : ' ');
 }
 
 /* A directive with flags and width, "%-10s". */
@@ -332,7 +333,7 @@ TEST(print_format)
     struct printing printing = {.find = find, .file = file, .owners = find_owners(find, file, err)};
     bool ok = printing.owners != NULL, stop = false;
     *yes = true;
-    for (const char *p = node->args[0]; ok && *p && !stop;) {
+    for (const char *p = node->args[node->word->args - 1]; ok && *p && !stop;) {
         if (p[0] == '%' && p[1] == '%') {
             text_char(&printing.text, '%');
             p += 2;
@@ -346,16 +347,22 @@ TEST(print_format)
         }
     }
     ok = ok && text_ok(&printing.text, err);
-    if (ok && find->list)
+    if (ok && find->list && !node->out)
         report_bytes(find->list, NULL, text_get(&printing.text), printing.text.len);
     else if (ok)
-        output_write(find->out, text_get(&printing.text), printing.text.len);
+        output_write(node->out ? node->out : find->out, text_get(&printing.text), printing.text.len);
     text_free(&printing.text);
     return ok;
 }
 
 const struct find_word find_printers[] = {
-    {"-print", 0, true, NULL, print_path}, {"-print0", 0, true, NULL, print_path},
-    {"-ls", 0, true, NULL, print_ls},      {"-printf", 1, true, NULL, print_format},
+    {"-print", 0, true, NULL, print_path},
+    {"-print0", 0, true, NULL, print_path},
+    {"-ls", 0, true, NULL, print_ls},
+    {"-printf", 1, true, NULL, print_format},
+    {"-fprint", 1, true, find_parse_output, print_path},
+    {"-fprint0", 1, true, find_parse_output, print_path},
+    {"-fls", 1, true, find_parse_output, print_ls},
+    {"-fprintf", 2, true, find_parse_output, print_format},
     {NULL, 0, false, NULL, NULL},
 };

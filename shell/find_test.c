@@ -273,6 +273,14 @@ FIND_PARSE(parse_regex_type)
     return fail(err, E_USAGE, "'%s': posix-basic and posix-extended are known", args[0]);
 }
 
+FIND_PARSE(parse_starts)
+{
+    (void)node;
+    (void)err;
+    find->starts = args[0];
+    return true;
+}
+
 FIND_PARSE(parse_depth)
 {
     (void)node;
@@ -317,80 +325,6 @@ FIND_TEST(test_delete)
     return *yes;
 }
 
-/* {} stands for the path, also inside a word. */
-static char *filled(const char *word, const char *path, struct error *err)
-{
-    size_t count = 0, len = strlen(path);
-    for (const char *p = word; (p = strstr(p, "{}")); p += 2)
-        count++;
-    char *out = mem_new(strlen(word) + count * len + 1, err), *to = out;
-    while (out && *word) {
-        if (strncmp(word, "{}", 2) == 0) {
-            memcpy(to, path, len);
-            to += len;
-            word += 2;
-        } else {
-            *to++ = *word++;
-        }
-    }
-    return out;
-}
-
-static bool run_words(struct find *find, char **words, int count, bool *yes, struct error *err)
-{
-    *yes = call_run(find->call, words, count, find->out, err);
-    /* What a test says by failing (grep -q, cmp) is no error; everything else is. */
-    return *yes || (err->kind == E_FAILED && !err->message[0]);
-}
-
-FIND_PARSE(parse_exec)
-{
-    (void)args;
-    (void)err;
-    find->has_exec = true;
-    node->flag = strcmp(node->args[node->arg_count], "+") == 0;
-    return !node->flag || !find->batch_node ||
-           fail(err, E_USAGE, "only one -exec of an expression can end in +");
-}
-
-FIND_TEST(test_exec)
-{
-    if (node->flag) {
-        find->batch_node = node;
-        *yes = true;
-        if (!mem_grow(&find->batch, &find->batch_capacity, find->batch_count + 1, sizeof *find->batch, err))
-            return false;
-        find->batch[find->batch_count] = mem_string(file->entry->path, err);
-        return find->batch[find->batch_count] && ++find->batch_count;
-    }
-    char **words = mem_array((size_t)node->arg_count + 1, sizeof *words, err);
-    bool ok = words != NULL;
-    for (int i = 0; ok && i < node->arg_count; i++)
-        ok = (words[i] = filled(node->args[i], file->entry->path, err)) != NULL;
-    ok = ok && run_words(find, words, node->arg_count, yes, err);
-    for (int i = 0; words && i < node->arg_count; i++)
-        free(words[i]);
-    free(words);
-    return ok;
-}
-
-bool find_run_batch(struct find *find, struct error *err)
-{
-    const struct find_node *node = find->batch_node;
-    bool yes;
-    if (!node || !find->batch_count)
-        return true;
-    size_t fixed = (size_t)node->arg_count - 1; /* the last is {} */
-    char **words = mem_array(fixed + find->batch_count + 1, sizeof *words, err);
-    if (!words)
-        return false;
-    memcpy(words, node->args, fixed * sizeof *words);
-    memcpy(words + fixed, find->batch, find->batch_count * sizeof *words);
-    bool ok = run_words(find, words, (int)(fixed + find->batch_count), &yes, err);
-    free(words);
-    return ok;
-}
-
 /* ---- the words ----------------------------------------------------------------------------------------- */
 
 static const struct find_word words[] = {
@@ -423,12 +357,12 @@ static const struct find_word words[] = {
     {"-follow", 0, false, parse_follow, test_true},
     {"-daystart", 0, false, parse_day_start, test_true},
     {"-regextype", 1, false, parse_regex_type, test_true},
+    {"-files0-from", 1, false, parse_starts, test_true},
     {"-true", 0, false, NULL, test_true},
     {"-false", 0, false, NULL, test_false},
     {"-prune", 0, false, NULL, test_prune},
     {"-quit", 0, true, NULL, test_quit},
     {"-delete", 0, true, parse_depth, test_delete},
-    {"-exec", FIND_UNTIL_END, true, parse_exec, test_exec},
     {NULL, 0, false, NULL, NULL},
 };
 
@@ -447,7 +381,11 @@ static bool by_entry(const struct find *find, const struct find_word *word)
     for (size_t i = 0; i < ARRAY_LEN(tests); i++)
         if (word->test == tests[i])
             return true;
-    return !find->list && (strcmp(word->name, "-print") == 0 || strcmp(word->name, "-print0") == 0);
+    static const char *const printers[] = {"-print", "-print0", "-fprint", "-fprint0"};
+    for (size_t i = 0; i < ARRAY_LEN(printers); i++)
+        if (!find->list && strcmp(word->name, printers[i]) == 0)
+            return true;
+    return false;
 }
 
 bool find_needs_attr(const struct find *find)
@@ -460,7 +398,8 @@ bool find_needs_attr(const struct find *find)
 
 const struct find_word *find_word(const char *name)
 {
-    const struct find_word *const tables[] = {words, find_owner_words, find_times, find_printers};
+    const struct find_word *const tables[] = {words, find_owner_words, find_times, find_printers,
+                                              find_executors};
     const struct find_word *word = NULL;
     for (size_t i = 0; i < ARRAY_LEN(tables) && !word; i++)
         word = find_in(tables[i], name);

@@ -8,15 +8,20 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static void put_stderr(struct shell *shell, struct text *text)
+void shell_ask(struct shell *shell, struct text *text)
 {
     progress_clear();
     if (shell->out)
         output_flush(shell->out);
-    text_char(text, '\n');
     ssize_t done = write(STDERR_FILENO, text_get(text), text->len);
     (void)done; /* there is nowhere left to say so */
     text_free(text);
+}
+
+static void put_stderr(struct shell *shell, struct text *text)
+{
+    text_char(text, '\n');
+    shell_ask(shell, text);
 }
 
 static const char *base_name(const char *path)

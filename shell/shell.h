@@ -178,6 +178,8 @@ void shell_report_error(struct shell *, const char *command, const struct error 
 void shell_report_syntax(struct shell *, const char *script, const struct syntax_error *);
 /* A sentence of the shell on standard error: `dish: ...`. */
 void shell_say(struct shell *, const char *fmt, ...) DISH_PRINTF(2, 3);
+/* Text as it is on standard error, a question for example; it is freed. */
+void shell_ask(struct shell *, struct text *);
 /* -x: the command as written. */
 void shell_echo(struct shell *, const char *text);
 

@@ -120,6 +120,43 @@ same find . -ilname 'NO*'
 same find . '(' -name hi -o -name hi2 ')' , -name open
 same find . -name 'no such'
 same find nosuch -name x
+same find . -name 'h*' -execdir echo {} ';'
+same find d docs -maxdepth 1 -name 'text1.txt' -execdir echo found {} +
+same find docs -name text1.txt -execdir cat {} ';'
+same find / -maxdepth 0 -execdir echo {} ';'
+
+# files FIND-ARGS: what it prints into the files out1 and out2 is what find prints into them.
+files() {
+    rm -f out1 out2
+    "$@" >>/dev/null 2>&1
+    cat out1 out2 2>/dev/null | tr '\0' '\n' | sort
+}
+for expression in '-fprint out1' '-name h* -fprint0 out1' '-type f -fprintf out1 %p|%s\n' '-type f -fprint out1 -o -fprint out2' \
+    '-name none -fprint out1' '-type f -fprint out1 -fprintf out1 %m\n' '-fprint /dev/stdout'; do
+    set -f
+    files find d docs $expression >../wanted
+    files "$dish" ../disk.img -c 'cd /tree' -- find d docs $expression >../got
+    set +f
+    check "find $expression: $(diff ../wanted ../got | head -3)" cmp -s ../wanted ../got
+    rm -f out1 out2
+done
+"$dish" ../disk.img -c 'cd /tree; find docs -name "text[12].txt" -fls /dev/stdout' -c 'find /tree/docs -name "text[12].txt" -ls' |
+    sed 's|/tree/||' | sort | uniq -c | grep -vq '^ *2 ' && check "find -fls" false
+check "find -fprint: no such directory" eval '! "$dish" ../disk.img -- find / -fprint /nosuch/file 2>/dev/null'
+printf 'docs\0d/e\0nosuch' >../starts
+printf 'docs\0d/e\0nosuch' | find -files0-from - -name '*[0-3]*' 2>/dev/null | sort >../wanted
+for words in "-files0-from ../starts" "-files0-from - < ../starts"; do
+    "$dish" ../disk.img -c "cd /tree; find $words -name '*[0-3]*'" 2>/dev/null | sort >../got
+    check "find $words" cmp -s ../wanted ../got
+done
+for answers in 'y\nn\n' 'n\nyes\n' 'Y' '' '\n\n' 'n\n\n'; do
+    for action in -ok -okdir; do
+        printf "$answers" | find docs/text1.txt docs/text2.txt $action echo {} ';' >../wanted 2>../wanted2
+        printf "$answers" | "$dish" ../disk.img -c "cd /tree; find docs/text1.txt docs/text2.txt $action echo {} \\;" >../got 2>../got2
+        check "find $action with $answers" cmp -s ../wanted ../got
+        check "find $action asks: $(cat ../wanted2 ../got2)" cmp -s ../wanted2 ../got2
+    done
+done
 same find . -name
 same find . -nosuchtest
 

@@ -194,6 +194,15 @@ static bool is_option(const struct command *command, const struct value *value)
     return !digit || flag_short(command, word[1]); /* -1G is a size where there is no option -1 */
 }
 
+static bool add_positional(struct sorting *sorting, struct value *value, struct error *err)
+{
+    if (!arena_grow(sorting->arena, &sorting->positional, &sorting->positional_capacity,
+                    sorting->positional_count + 1, sizeof(struct value *), err))
+        return false;
+    sorting->positional[sorting->positional_count++] = value;
+    return true;
+}
+
 static bool sort_words(struct sorting *sorting, struct error *err)
 {
     const struct raw_call *raw = sorting->raw;
@@ -210,11 +219,8 @@ static bool sort_words(struct sorting *sorting, struct error *err)
             bool is_long = value->text[1] == '-';
             if (!(is_long ? take_long : take_short)(sorting, value->text, err))
                 return false;
-        } else {
-            if (!arena_grow(sorting->arena, &sorting->positional, &sorting->positional_capacity,
-                            sorting->positional_count + 1, sizeof(struct value *), err))
-                return false;
-            sorting->positional[sorting->positional_count++] = value;
+        } else if (!add_positional(sorting, value, err)) {
+            return false;
         }
     }
     return true;
@@ -244,9 +250,14 @@ static bool add_argument(void *arg, const char *text, size_t len, struct error *
 /* The rows of the arguments: without the first where an option stands for it. */
 static const struct arg *rows_of(const struct call *call)
 {
-    for (const char *letter = call->command->instead; letter && *letter; letter++)
-        if (call_has(call, (const char[]){*letter, 0}))
+    char name[40];
+    for (const char *next = call->command->instead; next && *next; next += *next == '|') {
+        size_t n = strcspn(next, "|");
+        snprintf(name, sizeof name, "%.*s", (int)n, next);
+        if (call_has(call, name))
             return call->command->args + 1;
+        next += n;
+    }
     return call->command->args;
 }
 
@@ -283,9 +294,26 @@ static enum arg_type raw_type(const struct command *command, const struct value 
     return row->type;
 }
 
+/* `cp -t DIR SRC` means `cp SRC DIR`. */
+static bool add_last(struct sorting *sorting, struct error *err)
+{
+    const char *option = sorting->raw->command->last_from;
+    const char *given = option ? call_value(sorting->call, option) : NULL;
+    if (!given)
+        return true;
+    struct value *value = arena_new(sorting->arena, sizeof *value, err);
+    if (!value)
+        return false;
+    value->text = (char *)(uintptr_t)given;
+    value->len = strlen(given);
+    return add_positional(sorting, value, err);
+}
+
 static bool expand_arguments(struct sorting *sorting, struct error *err)
 {
     const struct command *command = sorting->raw->command;
+    if (!add_last(sorting, err))
+        return false;
     bool raw = command->needs & RAW_WORDS, expression = false;
     if (!raw && !check_count(sorting, sorting->positional_count, err))
         return false;

@@ -46,7 +46,8 @@ static bool change_tree(struct file_arg *arg, bool recursive,
 /* ---- chmod ---- */
 
 struct chmod {
-    const char *mode;
+    const char *mode, *reference;
+    uint32_t bits; /* of the reference */
     bool recursive;
 };
 
@@ -58,11 +59,13 @@ static bool set_mode(struct volume *volume, fs_id id, const struct fs_attr *attr
     uint32_t bits;
     if (S_ISLNK(attr->mode))
         return true; /* the mode of a link means nothing */
-    if (!mode_apply(change->mode, attr->mode, S_ISDIR(attr->mode), 022, &bits, err))
+    if (change->reference)
+        bits = change->bits;
+    else if (!mode_apply(change->mode, attr->mode, S_ISDIR(attr->mode), 022, &bits, err))
         return false;
     set.mode = (attr->mode & S_IFMT) | bits;
-    return set.mode == attr->mode || (file_setattr(volume, id, &set, ATTR_MODE, err) &&
-                                      acl_follow_mode(volume, id, set.mode, err));
+    return set.mode == attr->mode ||
+           (file_setattr(volume, id, &set, ATTR_MODE, err) && acl_follow_mode(volume, id, set.mode, err));
 }
 
 static bool chmod_one(struct file_arg *arg, void *opaque, struct error *err)
@@ -76,33 +79,60 @@ static bool looks_like_mode(const char *word)
     return word[0] == '-' && word[1] && strspn(word + 1, "rwxXst,ugoa=+-01234567") == strlen(word + 1);
 }
 
+static const char chmod_usage[] = "(usage: chmod [-R] MODE FILE..., or chmod [-R] --reference=FILE FILE...)";
+
+/* Takes options and the mode out of the arguments. */
+static bool sort_chmod_words(struct call *call, struct chmod *change, struct error *err)
+{
+    static const char reference[] = "--reference";
+    size_t n = sizeof reference - 1;
+    int kept = 0;
+    bool options = true;
+    for (int i = 0; i < call->argc; i++) {
+        char *word = call->args[i];
+        if (options && strncmp(word, reference, n) == 0 &&
+            (word[n] == '=' || (!word[n] && i + 1 < call->argc))) {
+            change->reference = word[n] ? word + n + 1 : call->args[++i];
+            continue;
+        }
+        if (options && strcmp(word, "--") == 0)
+            options = false;
+        else if (options && (strcmp(word, "-R") == 0 || strcmp(word, "--recursive") == 0))
+            change->recursive = true;
+        else if (options && word[0] == '-' && word[1] &&
+                 (change->mode || change->reference || !looks_like_mode(word)))
+            return fail(err, E_USAGE, "unknown option %s %s", word, chmod_usage);
+        else if (!change->mode && !change->reference)
+            change->mode = word;
+        else
+            call->args[kept++] = word;
+    }
+    if (change->mode && change->reference)
+        return fail(err, E_USAGE, "the mode is either given or that of a file %s", chmod_usage);
+    if ((!change->mode && !change->reference) || kept == 0)
+        return fail(err, E_USAGE, "missing %s %s", change->mode || change->reference ? "FILE" : "MODE",
+                    chmod_usage);
+    call->argc = kept;
+    call->args[kept] = NULL;
+    return true;
+}
+
 static bool run_chmod(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     (void)out;
     struct chmod change = {0};
-    int from = 0, kept = 0;
-    bool options = true;
-    for (int i = 0; i < call->argc; i++) {
-        char *word = call->args[i];
-        if (options && strcmp(word, "--") == 0)
-            options = false;
-        else if (options && (strcmp(word, "-R") == 0 || strcmp(word, "--recursive") == 0))
-            change.recursive = true;
-        else if (options && word[0] == '-' && word[1] && (change.mode || !looks_like_mode(word)))
-            return fail(err, E_USAGE, "unknown option %s (usage: chmod [-R] MODE FILE...)", word);
-        else if (!change.mode)
-            change.mode = word;
-        else
-            call->args[kept++] = word;
-    }
+    struct fs_attr attr;
     uint32_t unused;
-    if (!change.mode || kept == 0)
-        return fail(err, E_USAGE, "missing %s (usage: chmod [-R] MODE FILE...)",
-                    change.mode ? "FILE" : "MODE");
-    call->argc = kept;
-    call->args[kept] = NULL;
-    return mode_apply(change.mode, 0, false, 022, &unused, err) &&
-           each_file(session, call, from, true, chmod_one, &change, err);
+    if (!sort_chmod_words(call, &change, err))
+        return false;
+    if (change.reference) {
+        if (!file_arg_attr(session, change.reference, &attr, err))
+            return false;
+        change.bits = attr.mode & 07777;
+    } else if (!mode_apply(change.mode, 0, false, 022, &unused, err)) {
+        return false;
+    }
+    return each_file(session, call, 0, true, chmod_one, &change, err);
 }
 
 static const struct arg chmod_args[] = {
@@ -115,8 +145,9 @@ const struct command chmod_command = {
     .name = "chmod",
     .group = "Files",
     .summary = "change permissions",
-    .details = "With -R for everything below directories, too. Symbolic links within are left alone.",
-    .examples = "chmod 600 /etc/shadow\nchmod -R u+rwX,go-w /srv",
+    .details = "With -R for everything below directories, too. Symbolic links within are left alone. "
+               "--reference=FILE instead of MODE: the permissions of this file.",
+    .examples = "chmod 600 /etc/shadow\nchmod -R u+rwX,go-w /srv\nchmod --reference=/etc/passwd /etc/group",
     .args = chmod_args,
     .needs = NEEDS_IMAGE | CHANGES | RAW_WORDS,
     .run = run_chmod,
@@ -155,6 +186,8 @@ static bool set_owner(struct volume *volume, fs_id id, const struct fs_attr *att
 static bool chown_one(struct file_arg *arg, void *opaque, struct error *err)
 {
     struct chown *change = opaque;
+    if (!change->text) /* they are those of the reference */
+        return change_tree(arg, change->recursive, set_owner, change, err);
     if (change->group_only) {
         change->spec.has_gid = true;
         if (!owner_parse_group(arg->volume, change->text, &change->spec.gid, err))
@@ -169,10 +202,19 @@ static bool run_chown(struct session *session, struct call *call, struct output 
 {
     (void)out;
     struct chown change = {.call = call,
-                           .text = call->args[0],
                            .group_only = strcmp(call->command->name, "chgrp") == 0,
                            .recursive = call_has(call, "R")};
-    return each_file(session, call, 1, !call_has(call, "h") && !change.recursive, chown_one, &change, err);
+    const char *reference = call_value(call, "reference");
+    struct fs_attr attr;
+    if (!reference)
+        change.text = call->args[0];
+    else if (file_arg_attr(session, reference, &attr, err))
+        change.spec = (struct owner_spec){
+            .has_uid = !change.group_only, .has_gid = true, .uid = attr.uid, .gid = attr.gid};
+    else
+        return false;
+    return each_file(session, call, reference ? 0 : 1, !call_has(call, "h") && !change.recursive, chown_one,
+                     &change, err);
 }
 
 static const struct arg chown_args[] = {
@@ -190,6 +232,7 @@ static const struct arg chgrp_args[] = {
 static const struct flag chown_flags[] = {
     {'R', "recursive", NULL, ARG_WORD, "and everything below directories"},
     {'h', "no-dereference", NULL, ARG_WORD, "a symbolic link itself"},
+    {0, "reference", "FILE", ARG_PATH, "what this file of the image has, in place of the first argument"},
     {0},
 };
 
@@ -197,7 +240,9 @@ const struct command chown_command = {
     .name = "chown",
     .group = "Files",
     .summary = "change owners",
-    .examples = "chown 1000:1000 /home/me\nchown -R www-data: /srv/www",
+    .examples =
+        "chown 1000:1000 /home/me\nchown -R www-data: /srv/www\nchown --reference=/home/me /home/me/new",
+    .instead = "reference",
     .args = chown_args,
     .flags = chown_flags,
     .needs = NEEDS_IMAGE | CHANGES,
@@ -209,6 +254,7 @@ const struct command chgrp_command = {
     .group = "Files",
     .summary = "change groups",
     .examples = "chgrp adm /var/log/*",
+    .instead = "reference",
     .args = chgrp_args,
     .flags = chown_flags,
     .needs = NEEDS_IMAGE | CHANGES,

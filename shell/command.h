@@ -94,7 +94,8 @@ struct command {
     const struct arg *args;        /* ends with name NULL; NULL: takes none */
     const struct flag *flags;      /* ends with help NULL; NULL: takes none; --help is everybody's */
     unsigned needs;                /* enum command_flags */
-    const char *instead;           /* letters of options that take the place of the first argument, or NULL */
+    const char *instead;           /* options that take the place of the first argument, "e|f", or NULL */
+    const char *last_from;         /* the option whose value is the last argument, or NULL */
     const char *aliases;           /* other names, separated by blanks, or NULL */
     const struct verb_args *verbs; /* for Tab and globs, where the first argument decides; or NULL */
     /* False with err set: the command failed and its changes are taken back. */

@@ -51,6 +51,15 @@ bool file_arg_open(struct session *session, const char *text, bool follow, struc
     return because(err, "%s", arg->shown);
 }
 
+bool file_arg_attr(struct session *session, const char *text, struct fs_attr *attr, struct error *err)
+{
+    struct file_arg arg;
+    bool ok = file_arg_open(session, text, true, &arg, err);
+    *attr = arg.attr;
+    file_arg_close(&arg);
+    return ok;
+}
+
 struct fs_attr fresh_attr(uint32_t mode)
 {
     struct fs_time now = session_now();

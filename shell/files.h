@@ -22,6 +22,8 @@ bool file_arg_parse(struct session *, const char *text, struct file_arg *, struc
 /* The file; follow: also when it is a symbolic link. */
 bool file_arg_open(struct session *, const char *text, bool follow, struct file_arg *,
                    struct error *) DISH_CHECKED;
+/* The attributes of a file that an option names; a link is followed. */
+bool file_arg_attr(struct session *, const char *text, struct fs_attr *, struct error *) DISH_CHECKED;
 /* Makes an empty regular file where the argument points; id is set. */
 bool file_arg_create(struct file_arg *, struct error *) DISH_CHECKED;
 void file_arg_close(struct file_arg *); /* also after a failure */

@@ -513,6 +513,6 @@ const struct command grep_command = {
     .args = grep_args,
     .flags = grep_flags,
     .needs = READS_INPUT,
-    .instead = "ef",
+    .instead = "e|f",
     .run = run_grep,
 };

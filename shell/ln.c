@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "path.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@ struct ln {
     struct call *call;
     struct output *out;
     bool symbolic, force, no_follow, target_is_file;
+    bool relative, into; /* into: -t names the directory */
 };
 
 static void say_made(struct ln *ln, const char *name, const char *target)
@@ -44,16 +46,77 @@ static bool make_room(struct ln *ln, struct volume *volume, fs_id dir, const cha
     return file_remove(volume, dir, name, err);
 }
 
-static bool link_at(struct ln *ln, struct volume *volume, fs_id dir, const char *name, const char *target,
+/* What the path really is; of one that is not there, as far as its directory. */
+static char *real_path(struct volume *volume, const char *path, struct error *err)
+{
+    char *real = NULL, *above = NULL, *name = NULL, *holder = NULL;
+    if (path_real(volume, path, &real, err) || err->kind != E_NOENT)
+        return real;
+    if (path_split(path, &above, &name, err) && path_real(volume, above, &holder, err))
+        real = mem_printf(err, "%s%s%s", holder, holder[1] ? "/" : "", name);
+    free(above);
+    free(name);
+    free(holder);
+    return real;
+}
+
+/* The path from one directory to something, both without links, "." and "..". */
+static char *relative_path(const char *from, const char *to, struct error *err)
+{
+    struct text way = {0};
+    size_t same = 0; /* up to the last slash where both agree */
+    for (size_t i = 0;; i++) {
+        bool from_ends = !from[i] || from[i] == '/', to_ends = !to[i] || to[i] == '/';
+        if (from_ends && to_ends)
+            same = i;
+        if (from[i] != to[i] || !from[i])
+            break;
+    }
+    const char *up = from + same, *down = to + same;
+    for (; *up; up++)
+        if (*up == '/' && up[1])
+            text_string(&way, way.len ? "/.." : "..");
+    while (*down == '/')
+        down++;
+    if (*down && way.len)
+        text_char(&way, '/');
+    text_string(&way, *down || way.len ? down : ".");
+    char *out = text_ok(&way, err) ? mem_string(text_get(&way), err) : NULL;
+    text_free(&way);
+    return out;
+}
+
+/* -r: the target as it is reached from the directory that the link is in. */
+static char *way_to(struct ln *ln, struct volume *volume, const char *holder, const char *target,
                     struct error *err)
+{
+    struct file_arg file;
+    char *from = NULL, *to = NULL, *way = NULL;
+    bool ok = file_arg_parse(ln->session, target, &file, err);
+    if (ok && file.volume != volume)
+        ok = fail(err, E_INVALID, "%s is on another volume, which no path leads to", file.shown);
+    if (ok && path_real(volume, holder, &from, err) && (to = real_path(volume, file.path, err)))
+        way = relative_path(from, to, err);
+    free(from);
+    free(to);
+    file_arg_close(&file);
+    return way;
+}
+
+/* holder: the path of dir. */
+static bool link_at(struct ln *ln, struct volume *volume, fs_id dir, const char *holder, const char *name,
+                    const char *target, struct error *err)
 {
     if (ln->symbolic) {
         struct fs_attr attr = fresh_attr(S_IFLNK | 0777);
         fs_id id;
         if (!*target)
             return fail(err, E_INVALID, "a symbolic link must point to something");
-        return make_room(ln, volume, dir, name, 0, err) &&
-               file_create(volume, dir, name, &attr, target, &id, err);
+        char *way = ln->relative ? way_to(ln, volume, holder, target, err) : NULL;
+        bool made = (!ln->relative || way) && make_room(ln, volume, dir, name, 0, err) &&
+                    file_create(volume, dir, name, &attr, way ? way : target, &id, err);
+        free(way);
+        return made;
     }
     struct file_arg source;
     bool ok = file_arg_open(ln->session, target, call_has(ln->call, "L"), &source, err);
@@ -80,7 +143,7 @@ static char *base_of(const char *target, struct error *err)
 static bool link_into(struct ln *ln, const struct file_arg *dest, const char *target, struct error *err)
 {
     char *name = base_of(target, err);
-    bool ok = name && link_at(ln, dest->volume, dest->id, name, target, err);
+    bool ok = name && link_at(ln, dest->volume, dest->id, dest->path, name, target, err);
     if (ok)
         say_made(ln, name, target);
     else if (name)
@@ -93,14 +156,17 @@ static bool link_as(struct ln *ln, const char *text, const char *target, struct 
 {
     struct file_arg dest;
     fs_id dir;
-    char name[1024];
+    char name[1024], *above = NULL, *last = NULL;
     bool ok = file_arg_parse(ln->session, text, &dest, err);
     if (ok && (!file_writable(dest.volume, err) ||
                !path_parent(dest.volume, dest.path, &dir, name, sizeof name, err) ||
-               !link_at(ln, dest.volume, dir, name, target, err)))
+               !path_split(dest.path, &above, &last, err) ||
+               !link_at(ln, dest.volume, dir, above, name, target, err)))
         ok = because(err, "%s", dest.shown);
     if (ok)
         say_made(ln, dest.shown, target);
+    free(above);
+    free(last);
     file_arg_close(&dest);
     return ok;
 }
@@ -113,7 +179,13 @@ static bool run_ln(struct session *session, struct call *call, struct output *ou
                     .symbolic = call_has(call, "s") || strcmp(call->invoked_as, "ln-s") == 0,
                     .force = call_has(call, "f"),
                     .no_follow = call_has(call, "n"),
-                    .target_is_file = call_has(call, "T")};
+                    .target_is_file = call_has(call, "T"),
+                    .relative = call_has(call, "r"),
+                    .into = call_has(call, "t")};
+    if (ln.relative && !ln.symbolic)
+        return fail(err, E_USAGE, "-r is about symbolic links: give -s as well");
+    if (ln.into && ln.target_is_file)
+        return fail(err, E_USAGE, "-t and -T contradict each other");
     static char here[] = ".";
     int targets = call->argc > 1 ? call->argc - 1 : 1;
     const char *last = call->argc > 1 ? call->args[call->argc - 1] : here;
@@ -121,7 +193,7 @@ static bool run_ln(struct session *session, struct call *call, struct output *ou
     bool found = !ln.target_is_file && file_arg_open(session, last, !ln.no_follow, &dest, err);
     bool directory = found && S_ISDIR(dest.attr.mode);
     bool ok = true;
-    if (!directory && targets > 1)
+    if (!directory && (targets > 1 || ln.into))
         ok = fail(err, E_NOTDIR, "%s: not a directory", last);
     for (int i = 0; ok && i < targets; i++)
         ok = directory ? link_into(&ln, &dest, call->args[i], err) : link_as(&ln, last, call->args[i], err);
@@ -141,6 +213,8 @@ static const struct flag ln_flags[] = {
     {'f', "force", NULL, ARG_WORD, "replace what has the name"},
     {'n', "no-dereference", NULL, ARG_WORD, "a NAME that is a link to a directory is replaced, not entered"},
     {'T', "no-target-directory", NULL, ARG_WORD, "NAME is the name, never a directory to put it in"},
+    {'t', "target-directory", "DIR", ARG_PATH, "make them in this directory; all arguments are TARGET"},
+    {'r', "relative", NULL, ARG_WORD, "with -s: how the target is reached from the link's directory"},
     {'L', "logical", NULL, ARG_WORD, "of a target that is a symbolic link, what it points to"},
     {'v', "verbose", NULL, ARG_WORD, "name what is made"},
     {0},
@@ -150,7 +224,9 @@ const struct command ln_command = {
     .name = "ln",
     .group = "Files",
     .summary = "give files second names; make symbolic links",
-    .examples = "ln /bin/busybox /bin/sh\nln -sf ../usr/lib/os-release /etc/os-release",
+    .examples = "ln /bin/busybox /bin/sh\nln -sf ../usr/lib/os-release /etc/os-release\n"
+                "ln -sr /usr/bin/vi /etc/alternatives/editor",
+    .last_from = "t",
     .args = ln_args,
     .flags = ln_flags,
     .needs = NEEDS_IMAGE | CHANGES,

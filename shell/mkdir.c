@@ -203,13 +203,11 @@ static bool run_touch(struct session *session, struct call *call, struct output 
     if (date || stamp)
         touch.atime = touch.mtime = now;
     if (reference) {
-        struct file_arg arg;
-        bool ok = file_arg_open(session, reference, true, &arg, err);
-        touch.atime = arg.attr.atime;
-        touch.mtime = arg.attr.mtime;
-        file_arg_close(&arg);
-        if (!ok)
+        struct fs_attr attr;
+        if (!file_arg_attr(session, reference, &attr, err))
             return false;
+        touch.atime = attr.atime;
+        touch.mtime = attr.mtime;
     }
     bool only_a = call_has(call, "a"), only_m = call_has(call, "m");
     touch.mask = (only_m && !only_a ? 0 : ATTR_ATIME) | (only_a && !only_m ? 0 : ATTR_MTIME);

@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "path.h"
 #include "region.h"
 
 #include <errno.h>
@@ -276,6 +277,27 @@ const struct command get_command = {
 
 /* ---- cp ------------------------------------------------------------------------------------------------ */
 
+/* -T: a directory that has the new name already gets the contents of the source. */
+static bool name_target(struct copying *copying, struct error *err)
+{
+    struct file_arg *dest = &copying->dest, *source = &copying->places[0];
+    struct fs_attr attr;
+    struct error ignored;
+    if (call_has(copying->call, "t"))
+        return fail(err, E_USAGE, "-t and -T contradict each other");
+    if (copying->source_count > 1)
+        return fail(err, E_USAGE, "-T: only one source can get the name %s", dest->shown);
+    if (!path_lookup(dest->volume, dest->path, true, &dest->id, &ignored) ||
+        !file_attr(dest->volume, dest->id, &attr, &ignored) || !S_ISDIR(attr.mode))
+        return true;
+    if (!path_lookup(source->volume, source->path, copying->options.follow, &source->id, err) ||
+        !file_attr(source->volume, source->id, &attr, err))
+        return because(err, "%s", source->shown);
+    copying->sources[0].contents = true;
+    return S_ISDIR(attr.mode) ||
+           fail(err, E_ISDIR, "%s: is a directory, which %s is not", dest->shown, source->shown);
+}
+
 static bool run_cp(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     struct copying copying = {0};
@@ -284,8 +306,10 @@ static bool run_cp(struct session *session, struct call *call, struct output *ou
     bool ok = file_arg_parse(session, call->args[last], &dest, err);
     ok = ok && copying_begin(&copying, session, call, out, dest.volume, err);
     copying.dest = dest;
+    copying.options.to_directory = call_has(call, "t");
     const struct copy_end end = {.volume = dest.volume, .path = dest.path, .shown = dest.shown};
-    ok = ok && copying_image_sources(&copying, 0, last, err) && copying_run(&copying, &end, err);
+    ok = ok && copying_image_sources(&copying, 0, last, err) &&
+         (!call_has(call, "T") || name_target(&copying, err)) && copying_run(&copying, &end, err);
     copying_end(&copying);
     return ok;
 }
@@ -296,7 +320,13 @@ static const struct arg cp_args[] = {
     {0},
 };
 
-static const struct flag cp_flags[] = {COPY_FLAGS, TARGET_FLAGS, {0}};
+static const struct flag cp_flags[] = {
+    COPY_FLAGS,
+    TARGET_FLAGS,
+    {'t', "target-directory", "DIR", ARG_PATH, "copy into this directory; all arguments are SRC"},
+    {'T', "no-target-directory", NULL, ARG_WORD, "DEST is the new name, never a directory to copy into"},
+    {0},
+};
 
 const struct command cp_command = {
     .name = "cp",
@@ -304,7 +334,8 @@ const struct command cp_command = {
     .summary = "copy files within and between images",
     .details = "With -a everything is kept that the target can hold; what it cannot is listed and nothing is "
                "copied, unless --lossy is given.",
-    .examples = "cp /etc/fstab /etc/fstab.old\ncp -a old:2:/home 1:/",
+    .examples = "cp /etc/fstab /etc/fstab.old\ncp -a old:2:/home 1:/\ncp -t /backup /etc/*.conf",
+    .last_from = "t",
     .args = cp_args,
     .flags = cp_flags,
     .needs = NEEDS_IMAGE | CHANGES,

@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "path.h"
+#include "rm_ask.h"
 #include "walk.h"
 
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct rm {
     struct call *call;
     struct output *out;
     bool recursive, force, directories;
+    char asks; /* 'i': for each; 'I': once, before much is lost; 0: never */
 };
 
 static void say_removed(void *arg, const char *path, bool directory)
@@ -47,6 +49,11 @@ static bool rm_one(struct file_arg *arg, void *opaque, struct error *err)
         return fail(err, E_NOTDIR, "not a directory");
     if (directory && !rm->recursive && !rm->directories)
         return fail(err, E_ISDIR, "is a directory (-r removes directories)");
+    if (rm->asks == 'i' && known) {
+        arg->told = true;
+        arg->id = id;
+        return rm_ask(rm->call, arg, dir, name, directory && rm->recursive, say_removed, rm, err);
+    }
     if (directory && rm->recursive) {
         arg->told = true;
         return tree_remove(arg->volume, dir, name, arg->shown, call_has(rm->call, "v") ? say_removed : NULL,
@@ -63,9 +70,18 @@ static bool run_rm(struct session *session, struct call *call, struct output *ou
     struct rm rm = {.call = call,
                     .out = out,
                     .recursive = call_has(call, "r") || call_has(call, "R"),
-                    .force = call_has(call, "f"),
                     .directories = call_has(call, "d")};
-    return each_place(session, call, 0, rm_one, &rm, err);
+    for (int i = 0; i < call->given_count; i++) { /* of -f, -i and -I the last one counts */
+        char letter = call->given[i].flag->letter;
+        rm.force = letter == 'f' || (rm.force && letter != 'i' && letter != 'I');
+        rm.asks = letter == 'i' || letter == 'I' ? letter : letter == 'f' ? 0 : rm.asks;
+    }
+    bool yes = true;
+    if (rm.asks == 'I' && (call->argc > 3 || rm.recursive) &&
+        !call_confirm(call, &yes, err, "rm: remove %d argument%s%s? ", call->argc, call->argc == 1 ? "" : "s",
+                      rm.recursive ? " recursively" : ""))
+        return false;
+    return !yes || each_place(session, call, 0, rm_one, &rm, err);
 }
 
 static const struct arg rm_args[] = {
@@ -77,6 +93,8 @@ static const struct flag rm_flags[] = {
     {'r', "recursive", NULL, ARG_WORD, "directories with all that is in them"},
     {'R', NULL, NULL, ARG_WORD, "the same"},
     {'f', "force", NULL, ARG_WORD, "no error when there is none"},
+    {'i', NULL, NULL, ARG_WORD, "ask for each"},
+    {'I', NULL, NULL, ARG_WORD, "ask once: before more than three are removed, or with -r"},
     {'d', "dir", NULL, ARG_WORD, "empty directories"},
     {'v', "verbose", NULL, ARG_WORD, "name what is removed"},
     {0},
@@ -86,11 +104,13 @@ const struct command rm_command = {
     .name = "rm",
     .group = "Files",
     .summary = "remove files",
-    .details = "All of it or nothing: when one of the files cannot be removed, none is.",
+    .details =
+        "All of it or nothing: when one of the files cannot be removed, none is. Answers to -i and -I are "
+        "lines of the command's input; what begins with y is a yes.",
     .examples = "rm *.log\nrm -rf /var/cache\nrm -- -rf",
     .args = rm_args,
     .flags = rm_flags,
-    .needs = NEEDS_IMAGE | CHANGES,
+    .needs = NEEDS_IMAGE | CHANGES | READS_INPUT,
     .run = run_rm,
 };
 
@@ -249,12 +269,16 @@ static bool run_mv(struct session *session, struct call *call, struct output *ou
     const char *last = call->args[call->argc - 1];
     struct file_arg dest;
     bool ok = file_arg_open(session, last, true, &dest, err);
-    bool into = ok && S_ISDIR(dest.attr.mode) && !call_has(call, "T");
+    bool into = ok && S_ISDIR(dest.attr.mode) && !call_has(call, "T"), target = call_has(call, "t");
+    if (target && call_has(call, "T")) {
+        file_arg_close(&dest);
+        return fail(err, E_USAGE, "-t and -T contradict each other");
+    }
     if (!ok && err->kind == E_NOENT) {
         file_arg_close(&dest);
         ok = file_arg_parse(session, last, &dest, err);
     }
-    if (ok && !into && call->argc > 2)
+    if (ok && !into && (call->argc > 2 || target))
         ok = fail(err, E_NOTDIR, "%s: not a directory", dest.shown);
     for (int i = 0; ok && i < call->argc - 1; i++)
         ok = move_one(&mv, call->args[i], &dest, into, err);
@@ -272,6 +296,7 @@ static const struct flag mv_flags[] = {
     {'n', "no-clobber", NULL, ARG_WORD, "leave files alone that exist already"},
     {'f', "force", NULL, ARG_WORD, "accepted for mv's sake"},
     {'T', "no-target-directory", NULL, ARG_WORD, "DEST is the new name, never a directory to move into"},
+    {'t', "target-directory", "DIR", ARG_PATH, "move into this directory; all arguments are SRC"},
     {'v', "verbose", NULL, ARG_WORD, "name what is moved"},
     {0, "lossy", NULL, ARG_WORD, "to another volume, although it cannot keep everything"},
     {0},
@@ -283,6 +308,7 @@ const struct command mv_command = {
     .summary = "rename and move files",
     .details = "To another volume or image it is a copy that keeps everything (cp -a), then the source goes.",
     .examples = "mv /etc/motd /etc/motd.old\nmv *.log /var/log\nmv 1:/EFI/old 2:/backup",
+    .last_from = "t",
     .args = mv_args,
     .flags = mv_flags,
     .needs = NEEDS_IMAGE | CHANGES,

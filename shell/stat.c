@@ -1,14 +1,11 @@
-/* stat and du: attributes of files, and the space they take. */
+/* stat: the attributes of files, and with -f of volumes. */
 #include "alloc.h"
 #include "bytes.h"
 #include "files.h"
-#include "grid.h"
-#include "id_set.h"
 #include "mode.h"
 #include "owner.h"
 #include "path.h"
 #include "text.h"
-#include "walk.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,10 +13,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- stat ---------------------------------------------------------------------------------------------- */
-
 struct stat_command {
     struct output *out;
+    bool volumes; /* -f */
     struct report *list;
     const char *format; /* NULL: the usual lines */
     bool escapes;       /* --printf: \n and the like, and no newline of its own */
@@ -30,7 +26,8 @@ struct facts {
     const struct file_arg *arg;
     struct owners *owners;
     char *target;
-    uint32_t block_size;
+    struct fs_stat space;
+    bool of_volume;
 };
 
 static void put_time(struct text *text, struct fs_time time)
@@ -173,7 +170,7 @@ static bool put_directive(struct text *text, char letter, unsigned digits, const
         put_name(text, facts);
         return true;
     case 'o':
-        text_printf(text, "%" PRIu32, facts->block_size);
+        text_printf(text, "%" PRIu64, facts->space.block_size);
         return true;
     case 's':
         text_printf(text, "%" PRIu64, attr->size);
@@ -195,6 +192,28 @@ static bool put_directive(struct text *text, char letter, unsigned digits, const
     }
 }
 
+/* The same for -f. */
+static bool put_volume_directive(struct text *text, char letter, const struct facts *facts)
+{
+    const struct fs_stat *space = &facts->space;
+    const struct fs *fs = facts->arg->volume->fs;
+    const struct {
+        char letter;
+        uint64_t value;
+    } numbers[] = {{'a', space->available_blocks}, {'b', space->blocks},      {'c', space->inodes},
+                   {'d', space->free_inodes},      {'f', space->free_blocks}, {'l', fs->limits->max_name},
+                   {'s', space->block_size},       {'S', space->block_size}};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        if (numbers[i].letter == letter) {
+            text_printf(text, "%" PRIu64, numbers[i].value);
+            return true;
+        }
+    if (letter != 'i' && letter != 'n' && letter != 'T')
+        return false;
+    text_string(text, letter == 'i' ? fs->uuid : letter == 'n' ? facts->arg->typed : fs->type);
+    return true;
+}
+
 /* Flags and width of a directive, "%-08.3Y": the value is put in by printf's own rules. */
 static bool put_padded(struct text *text, const char **format, const struct facts *facts, struct error *err)
 {
@@ -213,7 +232,9 @@ static bool put_padded(struct text *text, const char **format, const struct fact
             digits = digits * 10 + (unsigned)(*p - '0');
     }
     struct text value = {0};
-    if (!*p || !put_directive(&value, *p, digits, facts)) {
+    bool good = *p && (facts->of_volume ? put_volume_directive(&value, *p, facts)
+                                        : put_directive(&value, *p, digits, facts));
+    if (!good) {
         text_free(&value);
         return fail(err, E_USAGE, "'%%%c' is no directive of stat", *p ? *p : ' ');
     }
@@ -286,8 +307,8 @@ static void print_usual(struct output *out, const struct facts *facts)
         output_printf(out, " -> ");
         output_name(out, facts->target);
     }
-    output_printf(out, "\n  Size: %-15" PRIu64 " Blocks: %-10" PRIu64 " IO Block: %-6" PRIu32 " %s\n",
-                  attr->size, div_up(attr->allocated, 512), facts->block_size, type_text(attr));
+    output_printf(out, "\n  Size: %-15" PRIu64 " Blocks: %-10" PRIu64 " IO Block: %-6" PRIu64 " %s\n",
+                  attr->size, div_up(attr->allocated, 512), facts->space.block_size, type_text(attr));
     output_printf(out, "Volume: %-15u Inode: %-11" PRIu64 " Links: %" PRIu64, facts->arg->volume->number,
                   attr->id, attr->nlink);
     if (S_ISCHR(attr->mode) || S_ISBLK(attr->mode))
@@ -302,19 +323,55 @@ static void print_usual(struct output *out, const struct facts *facts)
     }
 }
 
+static void print_volume(struct output *out, const struct facts *facts)
+{
+    const struct fs_stat *space = &facts->space;
+    const struct fs *fs = facts->arg->volume->fs;
+    output_printf(out, "  File: ");
+    output_name(out, facts->arg->typed);
+    output_printf(out, "\n    ID: %s Namelen: %-7" PRIu32 " Type: %s\n", fs->uuid, fs->limits->max_name,
+                  fs->type);
+    output_printf(out, "Block size: %-10" PRIu64 " Fundamental block size: %" PRIu64 "\n", space->block_size,
+                  space->block_size);
+    output_printf(out, "Blocks: Total: %-10" PRIu64 " Free: %-10" PRIu64 " Available: %" PRIu64 "\n",
+                  space->blocks, space->free_blocks, space->available_blocks);
+    output_printf(out, "Inodes: Total: %-10" PRIu64 " Free: %" PRIu64 "\n", space->inodes,
+                  space->free_inodes);
+}
+
+static void report_volume(struct report *list, const struct facts *facts)
+{
+    const struct fs_stat *space = &facts->space;
+    const struct fs *fs = facts->arg->volume->fs;
+    report_open(list, NULL);
+    report_text(list, "path", facts->arg->typed);
+    report_text(list, "type", fs->type);
+    report_text(list, "uuid", fs->uuid);
+    report_number(list, "max-name", fs->limits->max_name);
+    report_number(list, "block-size", space->block_size);
+    report_number(list, "blocks", space->blocks);
+    report_number(list, "free-blocks", space->free_blocks);
+    report_number(list, "available-blocks", space->available_blocks);
+    report_number(list, "inodes", space->inodes);
+    report_number(list, "free-inodes", space->free_inodes);
+    report_close(list);
+}
+
 static bool stat_one(struct file_arg *arg, void *opaque, struct error *err)
 {
     struct stat_command *stat = opaque;
-    struct facts facts = {.arg = arg, .block_size = 4096};
-    struct fs_stat space;
+    struct facts facts = {.arg = arg, .of_volume = stat->volumes};
     struct text text = {0};
-    if (arg->volume->fs->driver->statfs && arg->volume->fs->driver->statfs(arg->volume->fs, &space, err))
-        facts.block_size = (uint32_t)space.block_size;
+    const struct fs *fs = arg->volume->fs;
+    if (!fs->driver->statfs || !fs->driver->statfs(arg->volume->fs, &facts.space, err))
+        facts.space = (struct fs_stat){.block_size = 4096};
     if (S_ISLNK(arg->attr.mode) && !file_readlink(arg->volume, arg->id, &facts.target, err))
         return false;
     facts.owners = owners_new(arg->volume, err);
     bool ok = facts.owners != NULL;
-    if (ok && stat->list) {
+    if (ok && stat->list && stat->volumes) {
+        report_volume(stat->list, &facts);
+    } else if (ok && stat->list) {
         report_open(stat->list, NULL);
         report_text(stat->list, "path", arg->typed);
         report_file(stat->list, NULL, &arg->attr, facts.target);
@@ -324,7 +381,7 @@ static bool stat_one(struct file_arg *arg, void *opaque, struct error *err)
         if (ok)
             output_write(stat->out, text_get(&text), text.len);
     } else if (ok) {
-        print_usual(stat->out, &facts);
+        (stat->volumes ? print_volume : print_usual)(stat->out, &facts);
     }
     text_free(&text);
     owners_free(facts.owners);
@@ -334,7 +391,7 @@ static bool stat_one(struct file_arg *arg, void *opaque, struct error *err)
 
 static bool run_stat(struct session *session, struct call *call, struct output *out, struct error *err)
 {
-    struct stat_command stat = {.out = out, .format = call_value(call, "c")};
+    struct stat_command stat = {.out = out, .volumes = call_has(call, "f"), .format = call_value(call, "c")};
     if (call_value(call, "printf")) {
         stat.format = call_value(call, "printf");
         stat.escapes = true;
@@ -351,6 +408,8 @@ static const struct arg path_args[] = {
 
 static const struct flag stat_flags[] = {
     {'L', "dereference", NULL, ARG_WORD, "what symbolic links point to"},
+    {'f', "file-system", NULL, ARG_WORD,
+     "the filesystem that the file is on; directives %a %b %c %d %f %i %l %n %s %S %T"},
     {'c', "format", "FORMAT", ARG_WORD,
      "directives of stat(1), as %a %A %b %f %F %g %h %i %n %N %s %u %x %y %Y %Z"},
     {0, "printf", "FORMAT", ARG_WORD, "the same with \\n and the like, and no newline of its own"},
@@ -361,187 +420,9 @@ const struct command stat_command = {
     .name = "stat",
     .group = "Files",
     .summary = "print the attributes of files",
-    .examples = "stat /etc/fstab\nstat -c '%a %u:%g %.9Y %n' /etc/*",
+    .examples = "stat /etc/fstab\nstat -f /\nstat -c '%a %u:%g %.9Y %n' /etc/*",
     .args = path_args,
     .flags = stat_flags,
     .needs = NEEDS_IMAGE,
     .run = run_stat,
-};
-
-/* ---- du ------------------------------------------------------------------------------------------------ */
-
-struct du {
-    struct session *session;
-    struct call *call;
-    struct output *out;
-    struct report *list;
-    bool all, summarize, human, apparent, total, count_links;
-    uint64_t unit, max_depth, sum;
-    struct id_set linked; /* files with several names that were counted */
-    uint64_t *below;      /* by depth: what was found in the directories on the way */
-    size_t capacity;
-};
-
-static void print_usage(struct du *du, uint64_t bytes, const char *path)
-{
-    char size[32];
-    if (du->list) {
-        report_open(du->list, NULL);
-        report_text(du->list, "path", path);
-        report_number(du->list, du->apparent ? "size" : "allocated", bytes);
-        report_close(du->list);
-        return;
-    }
-    if (du->human)
-        human_size(bytes, size);
-    else
-        snprintf(size, sizeof size, "%" PRIu64, div_up(bytes, du->unit));
-    output_printf(du->out, "%s\t", size);
-    output_name(du->out, path);
-    output_write(du->out, "\n", 1);
-}
-
-/* *bytes is what the entry itself takes; not fresh: it was counted under another name. */
-static bool usage_of(struct du *du, const struct walk_entry *entry, uint64_t *bytes, bool *fresh,
-                     struct error *err)
-{
-    *fresh = true;
-    if (entry->type != S_IFDIR && entry->attr.nlink > 1 && !du->count_links &&
-        !id_set_add(&du->linked, entry->id, fresh, err))
-        return false;
-    bool sized = S_ISREG(entry->attr.mode) || S_ISLNK(entry->attr.mode);
-    uint64_t apparent = sized || entry->type == S_IFDIR ? entry->attr.size : 0;
-    *bytes = du->apparent ? apparent : entry->attr.allocated;
-    return true;
-}
-
-static bool du_entry(struct du *du, const struct walk_entry *entry, struct error *err)
-{
-    uint64_t bytes;
-    bool fresh;
-    if (!mem_grow(&du->below, &du->capacity, entry->depth + 2, sizeof *du->below, err))
-        return false;
-    switch (entry->event) {
-    case WALK_DIR:
-        du->below[entry->depth + 1] = 0;
-        return usage_of(du, entry, &du->below[entry->depth + 1], &fresh, err);
-    case WALK_LEAVE:
-        bytes = du->below[entry->depth + 1];
-        break;
-    case WALK_FAULT:
-        call_complain(du->call, entry->path, &entry->fault);
-        return true;
-    default:
-        if (!usage_of(du, entry, &bytes, &fresh, err))
-            return false;
-        if (!fresh)
-            return true;
-        break;
-    }
-    if (entry->depth > 0)
-        du->below[entry->depth] += bytes;
-    else
-        du->sum += bytes;
-    bool listed = entry->event == WALK_LEAVE || du->all;
-    bool shown = entry->depth == 0 || (!du->summarize && listed && entry->depth <= du->max_depth);
-    if (shown)
-        print_usage(du, bytes, entry->path);
-    return true;
-}
-
-/* --exclude: names that are not counted, nor what is in them. */
-static bool is_counted(const struct fs_entry *entry, void *arg)
-{
-    const struct call *call = ((const struct du *)arg)->call;
-    for (int i = 0; i < call->given_count; i++) {
-        const char *name = call->given[i].flag->name;
-        if (name && strcmp(name, "exclude") == 0 && glob_match(call->given[i].value, entry->name))
-            return false;
-    }
-    return true;
-}
-
-static bool du_one(struct file_arg *arg, void *opaque, struct error *err)
-{
-    struct du *du = opaque;
-    struct walk *walk;
-    struct walk_entry *entry;
-    if (!walk_new(&walk, arg->volume, arg->typed, arg->id, WALK_ATTR | WALK_SORTED, err))
-        return false;
-    bool ok;
-    if (call_has(du->call, "exclude"))
-        walk_filter(walk, is_counted, du);
-    while ((ok = walk_next(walk, &entry, err)) && entry->event != WALK_END && !output_closed(du->out))
-        if (!(ok = du_entry(du, entry, err)))
-            break;
-    walk_free(walk);
-    return ok;
-}
-
-static bool run_du(struct session *session, struct call *call, struct output *out, struct error *err)
-{
-    struct du du = {.session = session,
-                    .call = call,
-                    .out = out,
-                    .all = call_has(call, "a"),
-                    .summarize = call_has(call, "s"),
-                    .human = call_has(call, "h"),
-                    .apparent = call_has(call, "b") || call_has(call, "apparent-size"),
-                    .count_links = call_has(call, "l")};
-    du.unit = call_has(call, "b") ? 1 : call_has(call, "m") ? MiB : KiB;
-    if (!option_size(call, "d", UINT64_MAX, &du.max_depth, err))
-        return false;
-    if (call_value(call, "B") && (!option_size(call, "B", 0, &du.unit, err) || !du.unit))
-        return fail(err, E_INVALID, "-B: a size above 0");
-    if (output_json(out))
-        du.list = output_report_list(out);
-    static char here[] = ".";
-    char *alone[] = {here, NULL};
-    struct call one = *call;
-    if (call->argc == 0) {
-        call->args = alone;
-        call->argc = 1;
-    }
-    bool ok = each_file(session, call, 0, call_has(call, "D"), du_one, &du, err);
-    call->args = one.args;
-    call->argc = one.argc;
-    if (ok && call_has(call, "c"))
-        print_usage(&du, du.sum, "total");
-    id_set_free(&du.linked);
-    free(du.below);
-    return ok;
-}
-
-static const struct arg du_args[] = {
-    {"PATH", ARG_PATH, ARG_ANY, "files and directories; the current directory when left out", NULL},
-    {0},
-};
-
-static const struct flag du_flags[] = {
-    {'s', "summarize", NULL, ARG_WORD, "only the sum of each argument"},
-    {'h', "human-readable", NULL, ARG_WORD, "sizes as 1.5G"},
-    {'a', "all", NULL, ARG_WORD, "files, too"},
-    {'c', "total", NULL, ARG_WORD, "and the sum of all"},
-    {'d', "max-depth", "N", ARG_NUMBER, "directories not deeper than this"},
-    {'b', "bytes", NULL, ARG_WORD, "bytes of contents instead of allocated space"},
-    {0, "apparent-size", NULL, ARG_WORD, "contents instead of allocated space"},
-    {'k', NULL, NULL, ARG_WORD, "in KiB, as without it"},
-    {'m', NULL, NULL, ARG_WORD, "in MiB"},
-    {'B', "block-size", "SIZE", ARG_SIZE, "in units of this"},
-    {'l', "count-links", NULL, ARG_WORD, "count files with several names each time"},
-    {'D', "dereference-args", NULL, ARG_WORD, "follow arguments that are symbolic links"},
-    {'x', "one-file-system", NULL, ARG_WORD, "stay on the volume, as always"},
-    {0, "exclude", "GLOB", ARG_WORD, "leave out what has such a name; can be given several times"},
-    {0},
-};
-
-const struct command du_command = {
-    .name = "du",
-    .group = "Files",
-    .summary = "print how much space trees take",
-    .examples = "du -sh /usr /var\ndu -d 1 -h /",
-    .args = du_args,
-    .flags = du_flags,
-    .needs = NEEDS_IMAGE,
-    .run = run_du,
 };

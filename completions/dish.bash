@@ -29,7 +29,7 @@ _dish()
         map) COMPREPLY=($(compgen -W '--svg --html' -- "$cur"));;
         measure) COMPREPLY=($(compgen -W '--format --source-format --options --snapshot' -- "$cur"));;
         status) COMPREPLY=($(compgen -W '--verbose' -- "$cur"));;
-        diff) COMPREPLY=($(compgen -W '--last --recursive --attributes' -- "$cur"));;
+        diff) COMPREPLY=($(compgen -W '--last --recursive --unified --brief --attributes' -- "$cur"));;
         partition) COMPREPLY=($(compgen -W '--image --start --align --number --uuid --flags --logical --options --append --repair --force' -- "$cur"));;
         mkfs) COMPREPLY=($(compgen -W '--label --uuid --options --directory --force' -- "$cur"));;
         fsck) COMPREPLY=($(compgen -W '--repair --lost --data --superblock' -- "$cur"));;

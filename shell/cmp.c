@@ -215,7 +215,7 @@ static bool run_cmp(struct session *session, struct call *call, struct output *o
 }
 
 static const struct arg cmp_args[] = {
-    {"FIRST", ARG_PLACE, ARG_ONE, "a file, device or directory; host:PATH is one of the host (-r)", NULL},
+    {"FIRST", ARG_PLACE, ARG_ONE, "a file, device or directory; host:PATH is one of the host", NULL},
     {"SECOND", ARG_PLACE, ARG_ONE, "what it is compared with", NULL},
     {0},
 };

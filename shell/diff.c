@@ -2,7 +2,8 @@
 #include "bytes.h"
 #include "changes.h"
 #include "changes_print.h"
-#include "command.h"
+#include "copying.h"
+#include "file_diff.h"
 #include "where.h"
 
 #include <inttypes.h>
@@ -180,17 +181,55 @@ bool changes_print(struct session *session, bool last_command, struct output *ou
     return true;
 }
 
-static bool run(struct session *session, struct call *call, struct output *out, struct error *err)
+/* Both are files, of an image or the host: *yes. What cannot be looked at is left to the comparison of trees.
+ */
+static bool open_files(struct session *session, struct call *call, struct file_diff *diff, bool *yes)
+{
+    struct error ignored;
+    *yes = true;
+    for (int i = 0; i < 2 && *yes; i++) {
+        struct location place = {0};
+        bool on_host = tree_end_is_host(call->args[i]) && !session_image(session, "host");
+        *yes = on_host ||
+               (location_parse(session, call->args[i], &place, &ignored) && place.kind == LOCATION_PATH);
+        location_free(&place);
+        *yes = *yes && reader_open(session, call, call->args[i], &diff->readers[i], &ignored) &&
+               diff->readers[i].size != UINT64_MAX;
+    }
+    return *yes;
+}
+
+static bool diff_two(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     static char cmp[] = "cmp", trees[] = "-r", attributes[] = "-ra", end[] = "--";
+    struct file_diff diff = {.session = session, .out = out, .brief = call_has(call, "q")};
+    uint64_t context;
+    bool files = false, differ = false, ok;
+    if (!option_size(call, "U", 3, &context, err))
+        return false;
+    diff.context = (size_t)MIN_OF(context, (uint64_t)UINT32_MAX);
+    if (!call_has(call, "attributes") && open_files(session, call, &diff, &files)) {
+        ok = file_diff(&diff, &differ, err);
+        if (ok && differ && diff.brief && !output_json(out))
+            output_printf(out, "Files %s and %s differ\n", call->args[0], call->args[1]);
+        ok = ok && (!differ || fail(err, E_FAILED, "%s", ""));
+    } else {
+        char *words[] = {cmp, call_has(call, "attributes") ? attributes : trees, end, call->args[0],
+                         call->args[1]};
+        ok = call_run(call, words, ARRAY_LEN(words), out, err);
+    }
+    reader_close(&diff.readers[0]);
+    reader_close(&diff.readers[1]);
+    return ok;
+}
+
+static bool run(struct session *session, struct call *call, struct output *out, struct error *err)
+{
     if (call->argc == 1)
         return fail(err, E_USAGE, "with what is %s to be compared? (usage: diff FIRST SECOND)",
                     call->args[0]);
-    if (call->argc == 2) {
-        char *words[] = {cmp, call_has(call, "attributes") ? attributes : trees, end, call->args[0],
-                         call->args[1]};
-        return call_run(call, words, ARRAY_LEN(words), out, err);
-    }
+    if (call->argc == 2)
+        return diff_two(session, call, out, err);
     if (!session->image)
         return fail(err, E_NOENT,
                     "no image is open; open one with `open FILE` or make one with `create FILE SIZE`");
@@ -206,6 +245,9 @@ static const struct arg args[] = {
 static const struct flag flags[] = {
     {'1', "last", NULL, ARG_WORD, "only what the newest command changed"},
     {'r', "recursive", NULL, ARG_WORD, "with two trees: all that is in them, as always"},
+    {'u', NULL, NULL, ARG_WORD, "with two texts: a unified diff, as always"},
+    {'U', "unified", "LINES", ARG_NUMBER, "with so many equal lines around each change instead of 3"},
+    {'q', "brief", NULL, ARG_WORD, "with two files: only whether they differ"},
     {'a', "attributes", NULL, ARG_WORD, "with two trees: owners, modes, times and extended attributes, too"},
     {0},
 };
@@ -217,8 +259,13 @@ const struct command diff_command = {
     .details =
         "Structure by structure and field by field, in every layer, old value and new one. Entries of a "
         "table that change alike one after the other are told once, with their number.\n"
-        "With two arguments it compares these files or trees, as `cmp -r` does, and fails when they differ.",
-    .examples = "mv /etc/motd /etc/motd.old\ndiff\ndiff -1\ndiff -a 2:/etc old:2:/etc\ndiff /srv host:srv",
+        "With two arguments it compares these files or trees and fails when they differ: of texts it prints "
+        "the "
+        "lines as `diff -u` does, of other files (and of those above 4 MiB) the ranges of bytes, where fewer "
+        "than "
+        "16 equal ones do not count, of trees what `cmp -r` says.",
+    .examples = "mv /etc/motd /etc/motd.old\ndiff\ndiff -1\ndiff -a 2:/etc old:2:/etc\ndiff /srv host:srv\n"
+                "diff /etc/fstab old:2:/etc/fstab",
     .args = args,
     .flags = flags,
     .needs = LOOKS,

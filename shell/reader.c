@@ -2,10 +2,14 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "copying.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static bool open_device(struct reader *reader, struct error *err)
 {
@@ -26,8 +30,44 @@ static bool open_file(struct session *session, const char *text, struct reader *
         return fail(err, E_INVALID, "%s: is a %s, which has no contents in an image", reader->file.shown,
                     file_type_name(mode));
     reader->size = reader->file.attr.size;
+    reader->modified = reader->file.attr.mtime;
     reader->shown = mem_string(reader->file.shown, err);
     return reader->shown != NULL;
+}
+
+static bool open_on_host(const char *text, struct reader *reader, struct error *err)
+{
+    const char *path = strchr(text, ':') + 1;
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        fail_errno(err, errno, "%s", text);
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    reader->host = fd;
+    reader->shown = mem_string(text, err);
+    if (S_ISREG(st.st_mode))
+        reader->size = (uint64_t)st.st_size;
+    reader->modified = (struct fs_time){st.st_mtim.tv_sec, (uint32_t)st.st_mtim.tv_nsec};
+    return reader->shown && (!S_ISDIR(st.st_mode) || fail(err, E_ISDIR, "%s: is a directory", text));
+}
+
+static bool read_host(struct reader *reader, uint64_t off, char *buf, size_t n, size_t *got,
+                      struct error *err)
+{
+    for (*got = 0; *got < n;) {
+        ssize_t done = reader->size == UINT64_MAX
+                           ? read(reader->host, buf + *got, n - *got)
+                           : pread(reader->host, buf + *got, n - *got, (off_t)(off + *got));
+        if (done < 0 && errno != EINTR)
+            return fail_errno(err, errno, "%s", reader->shown);
+        if (done == 0)
+            return true;
+        *got += done > 0 ? (size_t)done : 0;
+    }
+    return true;
 }
 
 bool reader_open(struct session *session, struct call *call, const char *text, struct reader *reader,
@@ -39,6 +79,8 @@ bool reader_open(struct session *session, struct call *call, const char *text, s
         reader->shown = mem_string("-", err);
         return reader->shown != NULL;
     }
+    if (tree_end_is_host(text) && !session_image(session, "host"))
+        return open_on_host(text, reader, err);
     if (!location_parse(session, text, &reader->place, err))
         return because(err, "%s", text);
     if (reader->place.kind == LOCATION_PATH)
@@ -56,6 +98,8 @@ bool reader_read(struct reader *reader, uint64_t off, void *buf, size_t n, size_
                 return false;
         return true;
     }
+    if (reader->host)
+        return interrupt_check(err) && read_host(reader, off, buf, n, got, err);
     *got = off < reader->size ? (size_t)MIN_OF(reader->size - off, (uint64_t)n) : 0;
     if (!interrupt_check(err))
         return false;
@@ -69,6 +113,9 @@ void reader_close(struct reader *reader)
     file_arg_close(&reader->file);
     location_free(&reader->place);
     free(reader->shown);
+    if (reader->host)
+        close(reader->host);
+    reader->host = 0;
     reader->shown = NULL;
 }
 

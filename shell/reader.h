@@ -1,4 +1,5 @@
-/* Bytes to look at: a file of an image, a device (2:, 0:, file:), or the command's input (-). */
+/* Bytes to look at: a file of an image or of the host (host:PATH), a device (2:, 0:, file:), the input (-).
+ */
 #ifndef DISH_READER_H
 #define DISH_READER_H
 
@@ -9,9 +10,11 @@ struct reader {
     struct location place; /* of a device */
     struct device *device;
     struct call *input;
-    const char *typed; /* for headings */
-    char *shown;       /* for messages */
-    uint64_t size;     /* UINT64_MAX: not known before the end */
+    int host;                /* a descriptor, or 0 */
+    struct fs_time modified; /* of a file */
+    const char *typed;       /* for headings */
+    char *shown;             /* for messages */
+    uint64_t size;           /* UINT64_MAX: not known before the end */
 };
 
 enum { READER_CHUNK = 1 << 18 };

@@ -1,26 +1,16 @@
 #!/usr/bin/env python3
-"""resizefs and moving of FAT and exFAT volumes: the foreign checkers find nothing afterwards, they read the same files as before,
-and a size that would need another type of FAT, or more room than there is, is refused."""
+"""resizefs and moving of FAT and exFAT volumes: the foreign checkers find nothing afterwards, the same files are read as
+before, and a size that would need another type of FAT, or more room than there is, is refused."""
 import hashlib
 import json
 import os
 import random
 import struct
 import subprocess
-import sys
 import tempfile
 
-from _fat import DISH, Fat, judge
-
-LONG = os.environ.get('LONG') == '1'
-failures = 0
-
-
-def check(label, right, *about):
-    global failures
-    if not right:
-        failures += 1
-        print('FAIL', label, *about)
+from _dish import DISH, LONG, blank, content, expect, finish
+from _fat import Fat, judge
 
 
 def run(image, *commands):
@@ -35,7 +25,7 @@ def digest(image, work):
     subprocess.run(['rm', '-rf', out])
     os.mkdir(out)
     status, _, err = run(image, f'get -r / {out}')
-    check('get', status == 0, err)
+    expect(status == 0, 'get', err)
     return tree(out)
 
 
@@ -79,38 +69,37 @@ def fill(image, rng, work, size):
     commands += [f'put {part}{i} "/many/late {i}/again"' for i in range(5)]
     script = '\n'.join(commands) + '\n'
     done = subprocess.run([DISH, '-q', image], input=script, capture_output=True, text=True)
-    check('fill', done.returncode == 0, done.stderr[-300:])
+    expect(done.returncode == 0, 'fill', done.stderr[-300:])
 
 
 def volume(label, make, kib, limit, work, seed):
     rng = random.Random(seed)
     image = os.path.join(work, 'volume.img')
-    with open(image, 'wb') as stream:
-        stream.truncate(kib * 1024)
+    blank(image, kib * 1024)
     tool = 'exfat' if 'exfat' in label else 'fat'
     status, _, err = run(image, make)
-    check(label, status == 0, err)
+    expect(status == 0, label, err)
     fill(image, rng, work, kib * 1024)
     before = digest(image, work)
     kind = type_of(image)
     os.truncate(image, limit * 1024)
     status, _, err = run(image, 'resizefs 0 min')
-    check(f'{label}: min', status == 0, err)
+    expect(status == 0, f'{label}: min', err)
     steps = ['min', 'all'] + [f'{rng.randrange(kib * 3 // 4, limit)}K' for _ in range(20 if LONG else 3)] + ['min', 'all']
     for step in steps:
         command = 'resizefs 0' + ('' if step == 'all' else ' ' + step)
         status, _, err = run(image, command)
-        check(f'{label}: {command}', status == 0, err)
+        expect(status == 0, f'{label}: {command}', err)
         sound, text = judge(tool, image)
-        check(f'{label}: {command}', sound, text)
-        check(f'{label}: {command}', run(image, 'fsck')[0] == 0, run(image, 'fsck')[1])
-        check(f'{label}: {command}: contents', digest(image, work) == before)
-        check(f'{label}: {command}: type', type_of(image) == kind, type_of(image))
+        expect(sound, f'{label}: {command}', text)
+        expect(run(image, 'fsck')[0] == 0, f'{label}: {command}', run(image, 'fsck')[1])
+        expect(digest(image, work) == before, f'{label}: {command}: contents')
+        expect(type_of(image) == kind, f'{label}: {command}: type', type_of(image))
         if tool == 'fat':
-            check(f'{label}: {command}: mtools', by_mtools(image, work) == before)
+            expect(by_mtools(image, work) == before, f'{label}: {command}: mtools')
     # the volume is of use: filled to its end and emptied
     status, _, err = run(image, 'write /after resizing', 'rm /after')
-    check(f'{label}: used', status == 0 and judge(tool, image)[0], err)
+    expect(status == 0 and judge(tool, image)[0], f'{label}: used', err)
 
 
 def refusals(work):
@@ -121,24 +110,20 @@ def refusals(work):
             ('mkfs fat12', 1440, 9000, (('9000K', 'another type'), ('10G', 'more than'))),
             ('mkfs fat32 -O cluster_size=512', 40000, 40000, (('20M', 'at least 65525'),)),
             ('mkfs exfat', 20000, 30000, (('10K', 'too'), ('3M', 'does not fit')))):
-        with open(image, 'wb') as stream:
-            stream.truncate(kib * 1024)
-        check(make, run(image, make, 'fallocate -l 5M /f' if 'fat12' not in make else 'touch /f')[0] == 0)
+        blank(image, kib * 1024)
+        expect(run(image, make, 'fallocate -l 5M /f' if 'fat12' not in make else 'touch /f')[0] == 0, make)
         os.truncate(image, room * 1024)
-        with open(image, 'rb') as stream:
-            before = stream.read()
+        before = content(image)
         for size, said in cases:
             status, _, err = run(image, f'resizefs 0 {size}')
-            check(f'{make}: {size}', status == 1 and said in err, err)
-        with open(image, 'rb') as stream:
-            check(f'{make}: unchanged', stream.read() == before)
+            expect(status == 1 and said in err, f'{make}: {size}', err)
+        expect(content(image) == before, f'{make}: unchanged')
 
 
 def odd_fats(work):
     """A bad cluster, a single active FAT, a root directory elsewhere, entries of deleted files."""
     image = os.path.join(work, 'odd.img')
-    with open(image, 'wb') as stream:
-        stream.truncate(40000 * 1024)
+    blank(image, 40000 * 1024)
     run(image, 'mkfs fat32 -O cluster_size=512', 'mkdir /d', 'write /d/f text', 'write /gone "deleted text"', 'rm /gone')
     v = Fat(image)
     new_root = v.free(9)[0]
@@ -148,44 +133,42 @@ def odd_fats(work):
         struct.pack_into('<I', v.b, sector * 512 + 44, new_root)
     with open(image, 'wb') as stream:
         stream.write(v.b)
-    check('odd', run(image, 'fsck --repair')[0] == 0)
+    expect(run(image, 'fsck --repair')[0] == 0, 'odd')
     for size in ('36000K', '34000K', '40000K'):
         status, _, err = run(image, f'resizefs 0 {size}')
-        check(f'odd: {size}', status == 0 and judge('fat', image)[0], err, judge('fat', image)[1])
-        check(f'odd: {size}', run(image, 'cat /d/f')[1] == 'text' or run(image, 'cat /d/f')[1].strip() == 'text')
-        check(f'odd: {size}: the bad cluster', Fat(image).get(7000) == v.end - 8)
+        expect(status == 0 and judge('fat', image)[0], f'odd: {size}', err, judge('fat', image)[1])
+        expect(run(image, 'cat /d/f')[1] == 'text' or run(image, 'cat /d/f')[1].strip() == 'text', f'odd: {size}')
+        expect(Fat(image).get(7000) == v.end - 8, f'odd: {size}: the bad cluster')
         out = run(image, 'lsdel /')[1]
-        check(f'odd: {size}: the deleted file', '_one' in out, out)
+        expect('_one' in out, f'odd: {size}: the deleted file', out)
     for sector in (0, 6):
         struct.pack_into('<H', v.b, sector * 512 + 40, 0x81)
     with open(image, 'wb') as stream:
         stream.write(v.b)
     os.truncate(image, 90000 * 1024)
     status, _, err = run(image, 'resizefs 0')
-    check('single active FAT', status == 1 and 'FAT 1 alone' in err, err)
+    expect(status == 1 and 'FAT 1 alone' in err, 'single active FAT', err)
     status, _, err = run(image, 'resizefs 0 38000K', 'cat /d/f')
-    check('single active FAT', status == 0, err)
+    expect(status == 0, 'single active FAT', err)
 
 
 def partitions(work):
     """In a partition: a moved volume says where it is, and a longer partition is taken up."""
     image = os.path.join(work, 'disk.img')
-    with open(image, 'wb') as stream:
-        stream.truncate(100 << 20)
+    blank(image, 100 << 20)
     status, _, err = run(image, 'partition init gpt', 'partition add 20M msdata', 'partition add 20M msdata',
                          'mkfs vfat 1', 'mkfs exfat 2', 'write 1:/f one', 'write 2:/f two', 'partition move 2 70M',
                          'partition move 1 30M', 'partition resize 1 35M', 'resizefs 1', 'resizefs 2 10M')
-    check('partitions', status == 0, err)
-    with open(image, 'rb') as stream:
-        b = stream.read()
-    check('BPB_HiddSec', struct.unpack_from('<I', b, (30 << 20) + 28)[0] == (30 << 20) // 512)
-    check('PartitionOffset', struct.unpack_from('<Q', b, (70 << 20) + 64)[0] == (70 << 20) // 512)
+    expect(status == 0, 'partitions', err)
+    b = content(image)
+    expect(struct.unpack_from('<I', b, (30 << 20) + 28)[0] == (30 << 20) // 512, 'BPB_HiddSec')
+    expect(struct.unpack_from('<Q', b, (70 << 20) + 64)[0] == (70 << 20) // 512, 'PartitionOffset')
     for kind, number, at in (('fat', 1, 30), ('exfat', 2, 70)):
         part = os.path.join(work, 'part.img')
         with open(part, 'wb') as stream:
             stream.write(b[at << 20:(at + (35 if number == 1 else 20)) << 20])
-        check(kind, judge(kind, part)[0], judge(kind, part)[1])
-        check(kind, run(image, f'cat {number}:/f')[1].strip() == ('one' if number == 1 else 'two'))
+        expect(judge(kind, part)[0], kind, judge(kind, part)[1])
+        expect(run(image, f'cat {number}:/f')[1].strip() == ('one' if number == 1 else 'two'), kind)
 
 
 def type_of(image):
@@ -209,8 +192,7 @@ def main():
         refusals(work)
         odd_fats(work)
         partitions(work)
-    print(f'{failures} failures')
-    sys.exit(failures != 0)
+    finish()
 
 
 main()

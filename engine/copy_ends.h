@@ -117,8 +117,6 @@ bool copy_judge_losses(const struct copy_tally *, const struct copy_options *, c
 bool copy_type_fits(const struct fs_limits *, uint32_t mode, enum copy_loss *loss);
 /* One note a kind: "3 symbolic links (/a/b ...)", after the words of `intro`. */
 void copy_tell_losses(const struct copy_tally *, const struct copy_options *, const char *intro);
-/* The same in one line. */
-void copy_sum_up_losses(const struct copy_tally *, const struct copy_options *, const char *intro);
 uint64_t copy_losses(const struct copy_tally *);
 
 bool copy_image_source(const struct copy_end *, const struct copy_options *, struct copy_source **,

@@ -138,21 +138,6 @@ void copy_tell_losses(const struct copy_tally *tally, const struct copy_options 
     }
 }
 
-void copy_sum_up_losses(const struct copy_tally *tally, const struct copy_options *options, const char *intro)
-{
-    char line[LOSS_KINDS * 240];
-    size_t used = (size_t)snprintf(line, sizeof line, "%s: ", intro), start = used;
-    for (int kind = 0; kind < LOSS_KINDS; kind++) {
-        if (!tally->lost[kind])
-            continue;
-        if (used > start)
-            used += (size_t)snprintf(line + used, sizeof line - used, ", ");
-        used += loss_text(tally, kind, line + used, sizeof line - used);
-    }
-    if (options->note && used > start)
-        options->note(options->arg, line);
-}
-
 bool copy_judge_losses(const struct copy_tally *tally, const struct copy_options *options, const char *type,
                        struct error *err)
 {

@@ -49,12 +49,6 @@ bool guid_parse(const char *text, enum guid_order order, void *raw)
     return true;
 }
 
-bool guid_valid(const char *text)
-{
-    uint8_t raw[16];
-    return guid_parse(text, GUID_RFC, raw);
-}
-
 void guid_random(enum guid_order order, void *raw)
 {
     uint8_t b[16];
@@ -62,11 +56,4 @@ void guid_random(enum guid_order order, void *raw)
     b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
     b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
     reorder(b, order, raw);
-}
-
-void guid_random_text(char out[GUID_TEXT])
-{
-    uint8_t raw[16];
-    guid_random(GUID_RFC, raw);
-    guid_format(raw, GUID_RFC, out);
 }

@@ -17,9 +17,7 @@ enum guid_order { GUID_RFC, GUID_MIXED };
 void guid_format(const void *raw, enum guid_order, char out[GUID_TEXT]);
 /* Either case, with or without braces around it. False: not a GUID; raw is untouched. */
 bool guid_parse(const char *text, enum guid_order, void *raw);
-bool guid_valid(const char *text);
 /* A random one, RFC 4122 version 4. */
 void guid_random(enum guid_order, void *raw);
-void guid_random_text(char out[GUID_TEXT]);
 
 #endif

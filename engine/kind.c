@@ -1,4 +1,5 @@
 /* How each kind of value is written for a person and read back. */
+#include "guid.h"
 #include "layout.h"
 #include "option.h"
 #include "utf.h"
@@ -203,13 +204,13 @@ static void reserved_meaning(const struct field *field, const void *raw, char *o
     snprintf(out, size, "%s", all_zero(raw, field->width) ? "zeros" : "not zero");
 }
 
-static void utf16_format(const struct field *field, const void *raw, char *out, size_t size, bool big_endian)
+static void utf16_format(const struct field *field, const void *raw, char *out, size_t size)
 {
     const uint8_t *bytes = raw;
     uint16_t units[256];
     size_t n = 0;
     for (uint32_t i = 0; i + 1 < field->width && n < ARRAY_LEN(units); i += 2) {
-        uint16_t unit = big_endian ? load_be16(bytes + i) : load_le16(bytes + i);
+        uint16_t unit = load_le16(bytes + i);
         if (unit == 0 || unit == 0xFFFF) /* no character: what FAT fills up with */
             break;
         units[n++] = unit;
@@ -222,8 +223,7 @@ static void utf16_format(const struct field *field, const void *raw, char *out, 
 }
 
 /* The text with or without quotes; what is behind its end becomes zeros. */
-static bool utf16_parse(const struct field *field, const char *text, void *raw, bool big_endian,
-                        struct error *err)
+static bool utf16_parse(const struct field *field, const char *text, void *raw, struct error *err)
 {
     uint16_t units[256] = {0};
     size_t n = strlen(text), count, max = MIN_OF(field->width / 2, ARRAY_LEN(units));
@@ -231,84 +231,43 @@ static bool utf16_parse(const struct field *field, const char *text, void *raw, 
     if (!utf8_to_utf16(text + quoted, n - 2 * quoted, UTF_WTF8, units, max, &count, err))
         return because(err, "%s", field->name);
     memset(raw, 0, field->width);
-    if (big_endian)
-        utf16_store_be(raw, units, count);
-    else
-        utf16_store_le(raw, units, count);
+    utf16_store_le(raw, units, count);
     return true;
 }
 
-static bool utf16le_parse(const struct field *field, const char *text, void *raw, struct error *err)
+static void format_guid(enum guid_order order, const void *raw, char *out, size_t size)
 {
-    return utf16_parse(field, text, raw, false, err);
+    char text[GUID_TEXT];
+    guid_format(raw, order, text);
+    snprintf(out, size, "%s", text);
 }
 
-static bool utf16be_parse(const struct field *field, const char *text, void *raw, struct error *err)
+static bool parse_guid(enum guid_order order, const struct field *field, const char *text, void *raw,
+                       struct error *err)
 {
-    return utf16_parse(field, text, raw, true, err);
+    return guid_parse(text, order, raw) || fail(err, E_INVALID, "%s is not a UUID for %s", text, field->name);
 }
 
-static void utf16le_format(const struct field *field, const void *raw, char *out, size_t size)
-{
-    utf16_format(field, raw, out, size, false);
-}
-
-static void utf16be_format(const struct field *field, const void *raw, char *out, size_t size)
-{
-    utf16_format(field, raw, out, size, true);
-}
-
-static const uint8_t uuid_order[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-/* The first three groups of a GUID are little-endian numbers. */
-static const uint8_t guid_order[16] = {3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15};
-
-static void ordered_uuid_format(const uint8_t *order, const void *raw, char *out, size_t size)
-{
-    const uint8_t *bytes = raw;
-    out[0] = '\0';
-    for (int i = 0; i < 16; i++) {
-        bool dash = i == 4 || i == 6 || i == 8 || i == 10;
-        snprintf(out + strlen(out), size - strlen(out), "%s%02x", dash ? "-" : "", bytes[order[i]]);
-    }
-}
-
-static bool ordered_uuid_parse(const uint8_t *order, const struct field *field, const char *text, void *raw,
-                               struct error *err)
-{
-    uint8_t *bytes = raw;
-    int n = 0;
-    for (const char *p = text; *p && n < 16; n++) {
-        p += *p == '-';
-        if (!isxdigit((unsigned char)p[0]) || !isxdigit((unsigned char)p[1]))
-            break;
-        char pair[3] = {p[0], p[1], '\0'};
-        bytes[order[n]] = (uint8_t)strtoul(pair, NULL, 16);
-        p += 2;
-    }
-    return (n == 16 && strlen(text) == 36) ||
-           fail(err, E_INVALID, "%s is not a UUID for %s", text, field->name);
-}
-
-static void uuid_format(const struct field *field, const void *raw, char *out, size_t size)
+static void uuid_kind_format(const struct field *field, const void *raw, char *out, size_t size)
 {
     (void)field;
-    ordered_uuid_format(uuid_order, raw, out, size);
+    format_guid(GUID_RFC, raw, out, size);
 }
 
-static bool uuid_parse(const struct field *field, const char *text, void *raw, struct error *err)
+static bool uuid_kind_parse(const struct field *field, const char *text, void *raw, struct error *err)
 {
-    return ordered_uuid_parse(uuid_order, field, text, raw, err);
+    return parse_guid(GUID_RFC, field, text, raw, err);
 }
 
-static void guid_format(const struct field *field, const void *raw, char *out, size_t size)
+static void guid_kind_format(const struct field *field, const void *raw, char *out, size_t size)
 {
     (void)field;
-    ordered_uuid_format(guid_order, raw, out, size);
+    format_guid(GUID_MIXED, raw, out, size);
 }
 
-static bool guid_parse(const struct field *field, const char *text, void *raw, struct error *err)
+static bool guid_kind_parse(const struct field *field, const char *text, void *raw, struct error *err)
 {
-    return ordered_uuid_parse(guid_order, field, text, raw, err);
+    return parse_guid(GUID_MIXED, field, text, raw, err);
 }
 
 const struct kind kind_dec = {.name = "dec", .format = dec_format, .parse = kind_number_parse};
@@ -318,10 +277,9 @@ const struct kind kind_size = {
     .name = "size", .format = dec_format, .parse = kind_number_parse, .meaning = size_meaning};
 const struct kind kind_bytes = {.name = "bytes", .format = bytes_format, .parse = bytes_parse};
 const struct kind kind_text = {.name = "text", .format = text_format, .parse = text_parse};
-const struct kind kind_utf16le = {.name = "utf16", .format = utf16le_format, .parse = utf16le_parse};
-const struct kind kind_utf16be = {.name = "utf16", .format = utf16be_format, .parse = utf16be_parse};
-const struct kind kind_uuid = {.name = "uuid", .format = uuid_format, .parse = uuid_parse};
-const struct kind kind_guid = {.name = "guid", .format = guid_format, .parse = guid_parse};
+const struct kind kind_utf16le = {.name = "utf16", .format = utf16_format, .parse = utf16_parse};
+const struct kind kind_uuid = {.name = "uuid", .format = uuid_kind_format, .parse = uuid_kind_parse};
+const struct kind kind_guid = {.name = "guid", .format = guid_kind_format, .parse = guid_kind_parse};
 const struct kind kind_time = {
     .name = "time", .format = dec_format, .parse = kind_number_parse, .meaning = time_meaning};
 const struct kind kind_checksum = {.name = "checksum", .format = kind_hex_format, .parse = kind_number_parse};

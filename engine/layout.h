@@ -85,7 +85,7 @@ struct layout {
 
 /* The standard kinds. Formats add their own with KIND_ENUM and KIND_FLAGS. */
 extern const struct kind kind_dec, kind_hex, kind_oct, kind_size, kind_bytes, kind_text, kind_utf16le,
-    kind_utf16be, kind_uuid, kind_guid, kind_time, kind_checksum, kind_reserved;
+    kind_uuid, kind_guid, kind_time, kind_checksum, kind_reserved;
 
 void kind_enum_format(const struct field *, const void *raw, char *out, size_t size);
 void kind_enum_meaning(const struct field *, const void *raw, char *out, size_t size);

@@ -53,17 +53,6 @@ void localtime_offset_text(int minutes, char *text, size_t size)
         snprintf(text, size, "%c%02d:%02d", minutes < 0 ? '-' : '+', abs(minutes) / 60, abs(minutes) % 60);
 }
 
-static bool is_leap(int64_t year)
-{
-    return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-}
-
-static unsigned days_in_month(int64_t year, unsigned month)
-{
-    static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    return days[month - 1] + (month == 2 && is_leap(year));
-}
-
 /* Years are counted from March, so that the leap day is a year's last. */
 static int64_t days_from_civil(int64_t year, unsigned month, unsigned day)
 {
@@ -97,10 +86,4 @@ struct civil_time civil_from_seconds(int64_t seconds)
 int64_t civil_to_seconds(const struct civil_time *t)
 {
     return days_from_civil(t->year, t->month, t->day) * DAY + t->hour * 3600 + t->minute * 60 + t->second;
-}
-
-bool civil_valid(const struct civil_time *t)
-{
-    return t->month >= 1 && t->month <= 12 && t->day >= 1 && t->day <= days_in_month(t->year, t->month) &&
-           t->hour < 24 && t->minute < 60 && t->second < 60;
 }

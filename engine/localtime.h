@@ -27,7 +27,4 @@ void localtime_offset_text(int minutes, char *text, size_t size);
 struct civil_time civil_from_seconds(int64_t seconds);
 int64_t civil_to_seconds(const struct civil_time *);
 
-/* Whether month, day and time of day exist. */
-bool civil_valid(const struct civil_time *);
-
 #endif

@@ -125,22 +125,10 @@ void utf16_load_le(const void *raw, uint16_t *units, size_t count)
         units[i] = load_le16((const uint8_t *)raw + 2 * i);
 }
 
-void utf16_load_be(const void *raw, uint16_t *units, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        units[i] = load_be16((const uint8_t *)raw + 2 * i);
-}
-
 void utf16_store_le(void *raw, const uint16_t *units, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         store_le16((uint8_t *)raw + 2 * i, units[i]);
-}
-
-void utf16_store_be(void *raw, const uint16_t *units, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        store_be16((uint8_t *)raw + 2 * i, units[i]);
 }
 
 size_t utf16_length(const uint16_t *units, size_t count)

@@ -38,11 +38,9 @@ bool utf8_to_utf16(const char *text, size_t n, enum utf_mode, uint16_t *units, s
 bool utf16_to_utf8(const uint16_t *units, size_t count, enum utf_mode, char *text, size_t size,
                    struct error *) DISH_CHECKED;
 
-/* Units stored on disk in little- or big-endian order, from and to host order. */
+/* Units stored on disk in little-endian order, from and to host order. */
 void utf16_load_le(const void *raw, uint16_t *units, size_t count);
-void utf16_load_be(const void *raw, uint16_t *units, size_t count);
 void utf16_store_le(void *raw, const uint16_t *units, size_t count);
-void utf16_store_be(void *raw, const uint16_t *units, size_t count);
 
 /* The number of units before the first zero, at most count. */
 size_t utf16_length(const uint16_t *units, size_t count);

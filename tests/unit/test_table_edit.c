@@ -230,11 +230,13 @@ static void guids(void **state)
     assert_memory_equal(rfc + 8, mixed + 8, 8);
     guid_format(mixed, GUID_MIXED, text);
     assert_string_equal(text, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
-    assert_false(guid_valid("c12a7328-f81f-11d2-ba4b-00a0c93ec93"));
-    assert_false(guid_valid("c12a7328-f81f-11d2-ba4b-00a0c93ec93bb"));
-    assert_false(guid_valid("c12a7328f81f11d2ba4b00a0c93ec93b"));
-    assert_false(guid_valid("{c12a7328-f81f-11d2-ba4b-00a0c93ec93b"));
-    guid_random_text(text);
+    assert_true(guid_parse("{c12a7328-f81f-11d2-ba4b-00a0c93ec93b}", GUID_RFC, rfc));
+    assert_false(guid_parse("c12a7328-f81f-11d2-ba4b-00a0c93ec93", GUID_RFC, rfc));
+    assert_false(guid_parse("c12a7328-f81f-11d2-ba4b-00a0c93ec93bb", GUID_RFC, rfc));
+    assert_false(guid_parse("c12a7328f81f11d2ba4b00a0c93ec93b", GUID_RFC, rfc));
+    assert_false(guid_parse("{c12a7328-f81f-11d2-ba4b-00a0c93ec93b", GUID_RFC, rfc));
+    guid_random(GUID_MIXED, mixed);
+    guid_format(mixed, GUID_MIXED, text);
     assert_int_equal(text[14], '4');
     assert_non_null(strchr("89ab", text[19]));
 }

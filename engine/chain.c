@@ -137,8 +137,12 @@ bool chain_open(struct chains *chains, uint32_t first, struct chain **out, struc
     *bucket_of(chains, first) = chain;
     link_newest(chains, chain);
     chains->count++;
+    if (!chain_append(chains, chain, first, 1, err)) {
+        drop(chains, chain); /* or it would be found later, without its first cluster */
+        return false;
+    }
     *out = chain;
-    return chain_append(chains, chain, first, 1, err);
+    return true;
 }
 
 /* Follow the table until cluster `index` has been passed or the chain ends. */

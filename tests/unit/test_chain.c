@@ -1,4 +1,5 @@
 /* Chains over a table in memory: maps agree with walking by hand; circles and bad ends are found. */
+#include "alloc.h"
 #include "bytes.h"
 #include "chain.h"
 
@@ -120,7 +121,16 @@ static void appended_runs_are_known(void **state)
     assert_true(chain_append(chains, chain, 11, 5, &err) && chain_append(chains, chain, 40, 2, &err));
     assert_int_equal(chain->walked, 8);
     expect_run(chain, 0, 10, 6);
+    expect_run(chain, 6, 40, 2);
     expect_run(chain, 7, 41, 1);
+}
+
+static void a_run_is_known_as_a_whole(void **state)
+{
+    (void)state;
+    for (uint32_t i = 100; i < 200; i++)
+        table[i] = i < 199 ? i + 1 : CHAIN_END;
+    expect_run(opened(100), 0, 100, 100);
 }
 
 static void damage_is_found(void **state)
@@ -132,7 +142,7 @@ static void damage_is_found(void **state)
     unsigned before = steps;
     assert_false(chain_complete(chains, opened(100), &err));
     assert_int_equal(err.kind, E_DAMAGED);
-    assert_true(steps - before <= CLUSTERS + 1);
+    assert_int_equal(steps - before, CLUSTERS);
     table[200] = 201;
     table[201] = CLUSTERS + 7;
     struct chain *chain = opened(200);
@@ -161,6 +171,36 @@ static void few_chains_are_kept(void **state)
     assert_in_range(chains_count(chains), 1, CLUSTERS - 500);
 }
 
+static void those_used_last_are_kept(void **state)
+{
+    (void)state;
+    for (uint32_t first = 10; first < 20; first++) {
+        table[first] = first + 10;
+        table[first + 10] = CHAIN_END;
+        completed(first);
+    }
+    unsigned before = steps;
+    for (uint32_t first = 10; first < 20; first++)
+        completed(first);
+    assert_int_equal(steps, before);
+}
+
+static void no_memory_leaves_no_half_chain(void **state)
+{
+    (void)state;
+    struct chain *chain;
+    table[10] = 11;
+    table[11] = CHAIN_END;
+    for (unsigned n = 1; n < 3; n++) {
+        mem_fail_at(n);
+        assert_false(chain_open(chains, 10, &chain, &err));
+        assert_int_equal(err.kind, E_NOMEM);
+        mem_fail_at(0);
+        assert_int_equal(chains_count(chains), 0);
+    }
+    expect_run(opened(10), 0, 10, 2);
+}
+
 enum { SCATTERED = 300000 };
 
 /* Clusters 1, 3, 5 ...: no two are neighbours. */
@@ -180,6 +220,7 @@ static void long_scattered_chains_are_mapped_to_their_end(void **state)
     assert_non_null(chains);
     struct chain *chain = completed(1);
     assert_int_equal(chain->walked, SCATTERED);
+    assert_true(chain->truncated && chain->count < SCATTERED); /* not all of its runs are kept */
     for (uint32_t index = 100; index < SCATTERED; index += 49983)
         expect_run(chain, index, 1 + 2 * index, 1);
 }
@@ -188,9 +229,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(maps_agree_with_walking), TEST(appended_runs_are_known),
-        TEST(damage_is_found),         TEST(forgotten_chains_are_walked_again),
-        TEST(few_chains_are_kept),     TEST(long_scattered_chains_are_mapped_to_their_end),
+        TEST(maps_agree_with_walking),
+        TEST(appended_runs_are_known),
+        TEST(a_run_is_known_as_a_whole),
+        TEST(damage_is_found),
+        TEST(forgotten_chains_are_walked_again),
+        TEST(few_chains_are_kept),
+        TEST(those_used_last_are_kept),
+        TEST(no_memory_leaves_no_half_chain),
+        TEST(long_scattered_chains_are_mapped_to_their_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,20 @@ static void known_characters(void **state)
     assert_int_equal(codepage_upcase(codepage_find(437), 0x82), 0x90); /* é to É */
     assert_int_equal(codepage_upcase(codepage_find(437), 'z'), 'Z');
     assert_int_equal(codepage_upcase(codepage_find(437), 0x98), 0x98); /* ÿ has no upper case there */
+    assert_int_equal(codepage_upcase(codepage_find(855), 0x80), 0x81); /* ђ to Ђ */
+}
+
+static void unknown_pages_are_refused(void **state)
+{
+    (void)state;
+    struct error err;
+    assert_false(codepage_set_default(1, &err));
+    assert_int_equal(err.kind, E_INVALID);
+    assert_non_null(strstr(err.message, "(there are: 437 737 "));
+    assert_non_null(strstr(err.message, " 1257 1258)"));
+    assert_ptr_equal(codepage_default(), codepage_find(437));
+    assert_true(codepage_set_default(850, &err));
+    assert_ptr_equal(codepage_default(), codepage_find(850));
 }
 
 static void upper_case(void **state)
@@ -59,7 +73,11 @@ static void upper_case(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_byte_comes_back),
-                                       cmocka_unit_test(known_characters), cmocka_unit_test(upper_case)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_byte_comes_back),
+        cmocka_unit_test(known_characters),
+        cmocka_unit_test(upper_case),
+        cmocka_unit_test(unknown_pages_are_refused),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,13 @@ static void short_names_are_those_of_windows(void **state)
     check_short("long name.txt", some, "LONGNA~3TXT", 0, true);
     check_short("a.b.c", none, "AB~1    C  ", 0, true);
     check_short(".profile", none, "PROFIL~1   ", 0, true);
-    check_short("x+y.c", none, "X_Y~1   C  ", 0, true);
+    check_short("ABCDEFGH.TXT", none, "ABCDEFGHTXT", 0, false);
+    check_short("abcdefghi.txt", none, "ABCDEF~1TXT", 0, true);
+    for (const char *replaced = "+,;=[]"; *replaced; replaced++) {
+        char text[] = "x?y.c";
+        text[1] = *replaced;
+        check_short(text, none, "X_Y~1   C  ", 0, true);
+    }
     check_short("page.html", none, "PAGE~1  HTM", 0, true);
     check_short("caf\xC3\xA9", none, "CAF\x90       ", 0, true);
     check_short("\xF0\x9F\x98\x80", none, "__~1       ", 0, true);
@@ -127,10 +133,11 @@ static void short_names_are_shown_as_they_are_meant(void **state)
 static void bytes_of_short_names_are_judged(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"A*      TXT", "A?      TXT", " A      TXT", "A.      TXT",
-                                      "A\x01      TXT"};
+    static const char *const bad[] = {"A*      TXT",    "A?      TXT",    " A      TXT",   "A.      TXT",
+                                      "A\x01      TXT", "A\x7F      TXT", "A\x05      TXT"};
     assert_int_equal(fat_name_checksum((const uint8_t *)"README  TXT"), 0x73);
     assert_false(fat_bad_short((const uint8_t *)"README  TXT"));
+    assert_false(fat_bad_short((const uint8_t *)"\x05       TXT")); /* stands for 0xE5 */
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_true(fat_bad_short((const uint8_t *)bad[i]));
 }
@@ -146,7 +153,25 @@ static void labels_have_eleven_characters(void **state)
     assert_false(fat_label_encode(volume.codepage, "TWELVE CHARS", label, &err));
     assert_false(fat_label_encode(volume.codepage, "A*B", label, &err));
     assert_false(fat_label_encode(volume.codepage, " A", label, &err));
-    assert_false(fat_label_valid((const uint8_t *)"A*B        "));
+    assert_false(fat_label_encode(volume.codepage, "A\x1F", label, &err));
+    assert_false(fat_label_encode(volume.codepage, "A\x7F", label, &err));
+    static const char *const bad[] = {"A*B        ", " A         ", "A\x1F         ", "A\x7F         ",
+                                      "A\x05         "};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(fat_label_valid((const uint8_t *)bad[i]));
+}
+
+static void a_label_may_begin_with_the_byte_of_free_slots(void **state)
+{
+    (void)state;
+    uint8_t label[SHORT_NAME];
+    char text[64];
+    struct error err;
+    assert_true(fat_label_encode(codepage_find(850), "\xC3\x95", label, &err)); /* Õ is 0xE5 there */
+    assert_int_equal(label[0], SLOT_E5);
+    assert_true(fat_label_valid(label));
+    fat_label_decode(codepage_find(850), label, text, sizeof text);
+    assert_string_equal(text, "\xC3\x95");
 }
 
 static void times_are_local_and_clamped(void **state)
@@ -176,6 +201,7 @@ int main(void)
         cmocka_unit_test(short_names_are_shown_as_they_are_meant),
         cmocka_unit_test(bytes_of_short_names_are_judged),
         cmocka_unit_test(labels_have_eleven_characters),
+        cmocka_unit_test(a_label_may_begin_with_the_byte_of_free_slots),
         cmocka_unit_test(times_are_local_and_clamped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

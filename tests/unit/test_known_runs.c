@@ -62,6 +62,9 @@ static void test_filling(void **state)
     known_runs_fill(&known, 900, 100); /* ends where the hole begins */
     known_runs_fill(&known, 2000, 10); /* begins where it ends */
     assert_true(known_runs_is_hole(&known, 1000, &end));
+    known_runs_fill(&known, 500, 600); /* reaches in from before it */
+    assert_false(known_runs_is_hole(&known, 1099, &end));
+    assert_true(known_runs_is_hole(&known, 1100, &end));
     known_runs_fill(&known, 1200, 100);
     assert_false(known_runs_is_hole(&known, 1299, &end));
     assert_true(known_runs_is_hole(&known, 1300, &end));

@@ -1,5 +1,6 @@
 #include "clock.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -11,7 +12,7 @@ struct fs_time clock_now(void)
         fixed = getenv("SOURCE_DATE_EPOCH");
         asked = true;
     }
-    if (fixed && *fixed)
+    if (fixed && isdigit((unsigned char)fixed[0]))
         return (struct fs_time){.sec = strtoll(fixed, NULL, 10)};
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);

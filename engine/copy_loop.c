@@ -2,6 +2,7 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "clock.h"
 #include "mode.h"
 
 #include <stdio.h>
@@ -137,7 +138,7 @@ bool copy_target_attr(const struct copy *copy, const struct copy_item *item, str
 {
     const struct copy_options *options = copy->options;
     const struct fs_limits *limits = copy->target->limits;
-    struct fs_time now = clamp_time(limits, session_now());
+    struct fs_time now = clamp_time(limits, clock_now());
     *out = item->attr;
     out->nlink = 1;
     out->flags = 0;

@@ -54,8 +54,8 @@ struct device_ops {
     bool (*zero)(struct device *, uint64_t off, uint64_t n, enum write_class, struct error *);
     /* Contents become undefined and space may be given back. NULL: nothing happens. */
     bool (*discard)(struct device *, uint64_t off, uint64_t n, struct error *);
-    /* Reserve space on the host for bytes that read as zeros, `written`: by writing them. NULL: zeros are
-     * written. */
+    /* Reserve space on the host for bytes that read as zeros, `written`:
+     * by writing them. NULL: zeros are written. */
     bool (*allocate)(struct device *, uint64_t off, uint64_t n, bool written, struct error *);
     /*
      * A few bytes that must hold whatever becomes of the transaction, durable at once: the mark that an image
@@ -87,8 +87,7 @@ struct device {
     uint64_t size;        /* bytes */
     uint32_t block_size;  /* logical sector size: 512 or 4096 */
     bool read_only;
-    bool no_fresh; /* downgrade every WRITE_FRESH that passes: its class rests on a state that is not
-                      committed */
+    bool no_fresh; /* WRITE_FRESH becomes WRITE_UPDATE: its class rests on a state that is not committed */
     bool written;  /* something was written through it since its owner cleared this */
     struct device_stats stats;
 };

@@ -60,8 +60,8 @@ struct driver {
      * *, struct fs *). args may be empty; paths arrive resolved as "#ID" with the fs_id in decimal.
      */
     bool (*locate)(void *opened, const char *structure, const char *args, struct place *, struct error *);
-    /* Whose byte `off` of the device below (container), the disk (table) or the volume (fs) is. NULL:
-     * unknown. */
+    /* Whose byte `off` of the device below (container),
+     * the disk (table) or the volume (fs) is. NULL: unknown. */
     bool (*owner)(void *opened, uint64_t off, struct owner *, struct error *);
 };
 
@@ -156,8 +156,8 @@ struct container_driver {
     /* Write an empty image of `size` guest bytes into the empty device below. */
     bool (*create)(struct device *below, uint64_t size, const struct options *, const struct container_open *,
                    struct error *);
-    /* Keys of `info` that are this format's own; verbose adds tables, counts, fragmentation (`qcow2-info
-     * -v`). */
+    /* Keys of `info` that are this format's own; verbose adds tables,
+     * counts, fragmentation (`qcow2-info -v`). */
     bool (*info)(struct device *, bool verbose, struct report *, struct error *);
     /* How long the file of an image made with these options will be. */
     bool (*measure)(const struct options *, struct measure *, struct error *);
@@ -237,8 +237,8 @@ enum fs_attr_mask {
     ATTR_PROJECT = 256,
 };
 
-/* Per-file flags that commands know; a driver maps them to its own bits. The letters are those of lsattr, or
- * DOS. */
+/* Per-file flags that commands know; a driver maps them to its own bits.
+ * The letters are those of lsattr, or DOS. */
 enum fs_flag {
     FS_FLAG_SECRM = 1 << 0,
     FS_FLAG_UNRM = 1 << 1,
@@ -334,8 +334,8 @@ struct fs_driver {
     bool (*mkfs)(struct device *, const struct mkfs_params *, struct error *);
     /* Opens; never writes unless the first change comes. Sets fs->note, change, why. */
     bool (*open)(struct device *, bool read_only, struct fs **, struct error *);
-    /* The same by the copy of its header in that block of the volume, whatever the header says; NULL: there
-     * are no copies. */
+    /* The same by the copy of its header in that block of the volume, whatever the header says;
+     * NULL: there are no copies. */
     bool (*open_copy)(struct device *, bool read_only, uint64_t block, struct fs **, struct error *);
     /*
      * After open() or reload() that set fs->wants_journal: is this device the journal? *taken: it was, and
@@ -351,8 +351,8 @@ struct fs_driver {
     bool (*parent)(struct fs *, fs_id dir, fs_id *out, struct error *); /* what .. says */
     /* NUL-terminated target into buf; E_TOOBIG when it does not fit. */
     bool (*readlink)(struct fs *, fs_id, char *buf, size_t size, struct error *);
-    /* Where the file's bytes lie in fs->device; a hole past the last block up to the file's size. off <
-     * size. */
+    /* Where the file's bytes lie in fs->device;
+     * a hole past the last block up to the file's size. off < size. */
     bool (*map)(struct fs *, fs_id, uint64_t off, struct extent *, struct error *);
     /* n bytes within the size. NULL: the engine reads through map. */
     bool (*read)(struct fs *, fs_id, uint64_t off, void *buf, size_t n, struct error *);
@@ -364,8 +364,8 @@ struct fs_driver {
     bool (*xattr_get)(struct fs *, fs_id, const char *name, void **value, size_t *len, struct error *);
     /* For `where`: how the file is found (inode, table block, extent path) and the entry for off. */
     bool (*describe)(struct fs *, fs_id, uint64_t off, struct report *, struct error *);
-    /* The entry at off, which is known to lie in a directory. NULL: `owner` answers for directories
-     * itself. */
+    /* The entry at off, which is known to lie in a directory.
+     * NULL: `owner` answers for directories itself. */
     bool (*dir_owner)(struct fs *, uint64_t off, struct owner *, struct error *);
     /* Deleted entries of a directory (dir not 0), or all deleted inodes that can be seen (dir 0). */
     bool (*deleted)(struct fs *, fs_id dir, fs_entry_fn *emit, void *arg, struct error *);
@@ -395,8 +395,8 @@ struct fs_driver {
      */
     bool (*remove_files)(struct fs *, fs_id dir, struct fs_time now, uint64_t *removed, char *failed,
                          struct error *);
-    /* The new name does not exist, unless it is the same file in other case. Returns the file's id after
-     * it. */
+    /* The new name does not exist, unless it is the same file in other case.
+     * Returns the file's id after it. */
     bool (*rename)(struct fs *, fs_id from, const char *name, fs_id to, const char *new_name, fs_id *out,
                    struct error *);
     bool (*setattr)(struct fs *, fs_id, const struct fs_attr *, unsigned mask, struct error *);
@@ -419,12 +419,12 @@ struct fs_driver {
     bool (*set_uuid)(struct fs *, const char *uuid, struct error *); /* "random", "clear" or a value */
     const struct option *tune_options;
     bool (*tune)(struct fs *, const struct options *, struct error *);
-    /* size in bytes: the device is large enough already when growing; it is cut by the caller after
-     * shrinking. */
+    /* size in bytes: the device is large enough already when growing;
+     * it is cut by the caller after shrinking. */
     bool (*resize)(struct fs *, uint64_t size, struct error *);
     bool (*min_size)(struct fs *, uint64_t *size, struct error *);
-    /* The volume begins at byte `to` of the disk now, no longer at `from`: a boot sector that says so
-     * follows. */
+    /* The volume begins at byte `to` of the disk now, no longer at `from`:
+     * a boot sector that says so follows. */
     bool (*moved)(struct fs *, uint64_t from, uint64_t to, struct error *);
 
     bool (*flush)(struct fs *,

@@ -2,6 +2,7 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "clock.h"
 #include "names.h"
 #include "utf.h"
 
@@ -315,7 +316,7 @@ static bool set_times_now(struct fs *fs, fs_id id, unsigned mask, struct error *
 {
     if (!fs->driver->setattr)
         return true;
-    struct fs_time now = session_now();
+    struct fs_time now = clock_now();
     struct fs_attr attr = {.id = id, .mtime = now, .ctime = now};
     return fs->driver->setattr(fs, id, &attr, mask, err);
 }
@@ -417,7 +418,7 @@ bool file_remove_files(struct volume *volume, fs_id dir, const char *path, struc
         return false;
     if (!fs->driver->remove_files)
         return true;
-    bool ok = fs->driver->remove_files(fs, dir, session_now(), &removed, failed, err);
+    bool ok = fs->driver->remove_files(fs, dir, clock_now(), &removed, failed, err);
     if (removed > 0 || !ok)
         names_forget_all(volume);
     if (!ok)
@@ -520,7 +521,7 @@ bool file_setattr(struct volume *volume, fs_id id, const struct fs_attr *attr, u
         return false;
     struct fs_attr set = *attr;
     if (!(mask & ATTR_CTIME))
-        set.ctime = session_now();
+        set.ctime = clock_now();
     return fs->driver->setattr(fs, id, &set, mask | ATTR_CTIME, err);
 }
 

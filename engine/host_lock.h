@@ -2,7 +2,8 @@
  * QEMU's byte locks on an image file, so that dish and a running virtual machine exclude each other. A
  * program holds a read lock on byte 100+n when it uses permission n and on byte 200+n when it does not let
  * others use it, and then looks whether somebody else holds the opposite byte. The locks belong to the open
- * file description: two descriptions of one program exclude each other as well. Private to host_file.c.
+ * file description: two descriptions of one program exclude each other as well. Private to the host file
+ * (host_open.c, host_create.c).
  */
 #ifndef DISH_HOST_LOCK_H
 #define DISH_HOST_LOCK_H

@@ -12,7 +12,7 @@
 /* Kept with the image because the container's callbacks use it as long as it is open. */
 struct image_layers {
     struct layer_context context;
-    struct chain link;
+    struct backing_link link;
     struct container_open open;
 };
 
@@ -24,7 +24,7 @@ static bool open_container(struct image *image, bool check_only, struct error *e
     image->layers = layers;
     struct stat st;
     if (stat(image->path, &st) == 0)
-        layers->link = (struct chain){NULL, (uint64_t)st.st_dev, (uint64_t)st.st_ino};
+        layers->link = (struct backing_link){NULL, (uint64_t)st.st_dev, (uint64_t)st.st_ino};
     layers->context = (struct layer_context){
         .session = image->session, .image = image, .model = image->model, .chain = &layers->link};
     layer_open_options(&layers->open, &layers->context, image->path, image->file->read_only);
@@ -72,8 +72,8 @@ bool image_load_table(struct image *image, struct table **out, struct error *err
     return driver->load(image->disk, out, err) || because(err, "%s", driver->head.name);
 }
 
-/* A table that cannot be read leaves the disk as volume 0; the damage is said and `partition verify` tells
- * more. */
+/* A table that cannot be read leaves the disk as volume 0;
+ * the damage is said and `partition verify` tells more. */
 static void load_table(struct image *image)
 {
     struct error err = {0};
@@ -86,8 +86,8 @@ static void load_table(struct image *image)
     say_once(image, err.kind == E_NOENT ? "" : err.message);
 }
 
-/* What a check can look at although the image is of no use: not what the host or the person got in the way
- * of. */
+/* What a check can look at although the image is of no use:
+ * not what the host or the person got in the way of. */
 static bool can_look(const struct image *image, const struct error *err)
 {
     switch (err->kind) {

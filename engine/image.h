@@ -4,9 +4,9 @@
 
 #include "session.h"
 
-/* Host files on the way down a backing chain, so that loops are found before opening. */
-struct chain {
-    const struct chain *above;
+/* A host file on the way down a backing chain, so that a loop is found before opening. */
+struct backing_link {
+    const struct backing_link *above;
     uint64_t device, inode;
 };
 
@@ -15,7 +15,7 @@ struct layer_context {
     struct session *session;
     struct image *image;       /* companions are registered here; NULL: read-only layers */
     const struct image *model; /* for an old state: the image whose companions are shown as they were */
-    const struct chain *chain;
+    const struct backing_link *chain;
     struct device **made; /* of a layer that is being made: its one companion; else NULL */
 };
 
@@ -35,7 +35,7 @@ void image_take_down(struct image *);
  * known: until then nothing counts as fresh.
  */
 bool image_reopen(struct image *, struct error *err) DISH_CHECKED;
-/* The host path and driver of a layer opened by open_layer(). */
+/* The host path and driver of a layer opened by struct container_open's open_layer(). */
 const char *layer_path(const struct device *layer, const struct container_driver **);
 /* After the bytes below changed (undo, revert): all layers read themselves again. */
 bool image_reload(struct image *, struct error *) DISH_CHECKED;
@@ -49,8 +49,10 @@ bool image_flush(struct image *, struct error *) DISH_CHECKED;
 void image_settled(struct image *);
 void image_committed(struct image *);
 
-/* Everything that is marked, in all images: all or none. *happened: it is committed, even if an error says
- * that some of it could only be finished in its journal. */
+/*
+ * Everything that is marked, in all images: all or none. *happened: it is committed, even if an error says
+ * that some of it could only be finished in its journal.
+ */
 bool commit_files(struct session *, bool *happened, struct error *) DISH_CHECKED;
 void image_free(struct image *);
 /* Before the device that an error names is closed: keep the name of its layer and the offset. */

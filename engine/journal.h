@@ -32,8 +32,10 @@ bool journal_group_commit(struct journal_group *, bool sync, struct error *) DIS
 bool journal_group_done(struct journal_group *, bool sync, struct error *) DISH_CHECKED;
 void journal_group_free(struct journal_group *); /* NULL is fine */
 
-/* Begin the journal for a commit to `file` (a host file); group NULL: it stands for itself. E_EXIST: a
- * complete journal lies there. */
+/*
+ * Begin the journal for a commit to `file` (a host file); group NULL: it stands for itself. E_EXIST: a
+ * complete journal lies there.
+ */
 bool journal_begin(struct device *file, struct journal_group *group, struct journal **out,
                    struct error *) DISH_CHECKED;
 /* Bytes that the commit will write at off; buffered, written in large pieces. */

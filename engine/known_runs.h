@@ -26,8 +26,7 @@ bool known_runs_is_hole(struct known_runs *, uint64_t off, uint64_t *end);
 void known_runs_set_data(struct known_runs *, uint64_t start, uint64_t end);
 /* The file may have lost data anywhere: what is known of data is forgotten. */
 void known_runs_forget_data(struct known_runs *);
-/* A hole that stays one until it is filled, so of a file that nobody else writes; the longest is remembered.
- */
+/* A hole that stays one until it is filled: of a file that nobody else writes. The longest is remembered. */
 void known_runs_add_hole(struct known_runs *, uint64_t start, uint64_t end);
 /* Bytes got a place: what lies behind them of the known hole is still one.
  * n: UINT64_MAX from 0 on forgets it. */

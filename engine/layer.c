@@ -22,7 +22,7 @@ struct layer {
     struct device *container;
     const struct container_driver *driver;
     struct layer_context context;
-    struct chain link;
+    struct backing_link link;
     struct container_open open;
     char *path;
 };
@@ -64,7 +64,8 @@ static const struct device_ops layer_ops = {
     .close = layer_close,
 };
 
-static bool find_loop(const struct chain *chain, const struct stat *st, const char *path, struct error *err)
+static bool find_loop(const struct backing_link *chain, const struct stat *st, const char *path,
+                      struct error *err)
 {
     unsigned depth = 0;
     for (; chain; chain = chain->above) {
@@ -93,7 +94,7 @@ static bool open_stage(struct session *session, const char *path, bool writable,
     return true;
 }
 
-static struct layer *layer_new(struct session *session, const struct chain *above, const char *path,
+static struct layer *layer_new(struct session *session, const struct backing_link *above, const char *path,
                                struct error *err)
 {
     struct layer *layer = mem_new(sizeof *layer, err);
@@ -265,7 +266,7 @@ void layer_open_options(struct container_open *open, struct layer_context *conte
         .warn = layer_warn,
         .arg = context,
     };
-    for (const struct chain *link = context->chain; link; link = link->above)
+    for (const struct backing_link *link = context->chain; link; link = link->above)
         open->depth++;
 }
 

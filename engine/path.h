@@ -12,8 +12,7 @@ bool path_split(const char *path, char **dir, char **name, struct error *) DISH_
 /* The file at path. follow: also when the last component is a symbolic link. At most 40 links (E_LOOP). */
 bool path_lookup(struct volume *, const char *path, bool follow, fs_id *out, struct error *) DISH_CHECKED;
 
-/* The directory that holds the last component, resolved,
- * and the component's name (into name, 256 * 4 bytes). */
+/* The directory that holds the last component, resolved, and that component's name. */
 bool path_parent(struct volume *, const char *path, fs_id *dir, char *name, size_t size,
                  struct error *) DISH_CHECKED;
 

@@ -12,12 +12,10 @@
 #include "bytes.h"
 #include "image.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 struct undo_step {
     struct device *file; /* a stage: the image's or a companion's */
@@ -88,16 +86,6 @@ void session_progress(const struct session *session, const char *what, uint64_t 
 {
     if (session->options.progress)
         session->options.progress(session->options.arg, what, done, total);
-}
-
-struct fs_time session_now(void)
-{
-    const char *fixed = getenv("SOURCE_DATE_EPOCH");
-    if (fixed && isdigit((unsigned char)fixed[0]))
-        return (struct fs_time){.sec = strtoll(fixed, NULL, 10)};
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (struct fs_time){.sec = now.tv_sec, .nsec = (uint32_t)now.tv_nsec};
 }
 
 bool session_usable(const struct session *session, struct error *err)
@@ -512,8 +500,8 @@ static bool revert_image(struct session *session, struct image *image, struct er
     return ok;
 }
 
-/* A command that failed after an undo may have ended redo in the stages: then the session's list ends,
- * too. */
+/* A command that failed after an undo may have ended redo in the stages:
+ * then the session's list ends, too. */
 static void check_redo(struct session *session)
 {
     for (const struct undo_record *record = session->redo; record; record = record->next)

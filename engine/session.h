@@ -63,18 +63,17 @@ struct image {
     bool named;          /* a person gave the name: a path without one means another image, if there is one */
     char *path;          /* host path */
     struct device *file; /* the stage */
-    /* Stages of further host files that are written with it (external data files); in the order of
-     * opening. */
+    /* Stages of further host files that are written with it (external data files);
+     * in the order of opening. */
     struct device **companions;
     size_t companion_count, companion_capacity;
     struct device *disk; /* what the container shows: the virtual disk */
     const struct container_driver *container;
-    bool format_probed;   /* the format was not named by anybody */
-    struct table *table;  /* NULL: none */
-    char table_said[480]; /* what the person was told of the table last: each thing is said once */
-    struct table
-        *second_table; /* another table on the same disk that was asked for (the MBR under a GPT), or NULL */
-    struct volume **volumes; /* [0] is the whole disk, then partitions in the order of the table */
+    bool format_probed;         /* the format was not named by anybody */
+    struct table *table;        /* NULL: none */
+    char table_said[480];       /* what the person was told of the table last: each thing is said once */
+    struct table *second_table; /* another one on the disk, asked for (the MBR under a GPT), or NULL */
+    struct volume **volumes;    /* [0] is the whole disk, then partitions in the order of the table */
     size_t volume_count;
     bool reread;                 /* the running command did what no driver's revert() can take back */
     bool restructured;           /* table or volume geometry changed since the last commit: no fresh writes */
@@ -98,9 +97,8 @@ struct session {
     struct volume *volume;    /* current, or NULL */
     struct undo_record *undo; /* newest first */
     struct undo_record *redo; /* next to redo first */
-    uint64_t
-        name_epoch;   /* grows whenever names may have changed below us (undo, reload): caches compare it */
-    char broken[480]; /* an undo that could not reload: why; everything but closing is refused */
+    uint64_t name_epoch;      /* grows when names may have changed below (undo, reload): caches compare it */
+    char broken[480];         /* an undo that could not reload: why; everything but closing is refused */
 };
 
 bool session_new(struct session **, const struct drivers *, const struct session_options *,
@@ -181,11 +179,11 @@ bool volume_fs(struct volume *, struct fs **, struct error *) DISH_CHECKED;
 bool volume_fs_copy(struct volume *, uint64_t block, struct fs **, struct error *) DISH_CHECKED;
 /* Flush and forget the opened filesystem (before mkfs, resize, raw writes to the device). */
 bool volume_release(struct volume *, struct error *) DISH_CHECKED;
-/* After the table was stored or the disk changed size: build the volumes anew; those that kept their place
- * stay open. */
+/* After the table was stored or the disk changed size: build the volumes anew;
+ * those that kept their place stay open. */
 bool image_rescan(struct image *, struct error *) DISH_CHECKED;
-/* Before writing a volume's device anew (mkfs, raw writes): its old contents are protected until the
- * commit. */
+/* Before writing a volume's device anew (mkfs, raw writes):
+ * its old contents are protected until the commit. */
 void volume_restructured(struct volume *);
 
 /* ---- commands as transactions ---- */
@@ -199,30 +197,28 @@ bool session_savepoint(struct session *, const char *command, struct error *) DI
 bool session_revert(struct session *, struct error *) DISH_CHECKED;
 bool session_commit(struct session *, struct error *) DISH_CHECKED;
 bool session_rollback(struct session *, struct error *) DISH_CHECKED;
-bool session_undo(struct session *, unsigned count,
-                  struct error *) DISH_CHECKED; /* E_NOENT: nothing to undo */
+/* Take back, or bring back, so many commands. E_NOENT: there is nothing to undo (to redo). */
+bool session_undo(struct session *, unsigned count, struct error *) DISH_CHECKED;
 bool session_redo(struct session *, unsigned count, struct error *) DISH_CHECKED;
 bool session_pending(const struct session *);
 /* The commands that undo would take back, newest first. */
 bool session_each_pending(const struct session *, bool (*emit)(const char *command, void *arg), void *arg);
-/* All layers read themselves again; nothing may be dirty (tests, `cache drop`, bytes changed below the
- * layers). */
+/* All layers read themselves again; nothing may be dirty
+ * (tests, `cache drop`, bytes changed below the layers). */
 bool session_drop_caches(struct session *, struct error *) DISH_CHECKED;
 
-/* After bytes were changed below the layers (poke, raw writes): flush nothing, all layers read themselves
- * again. */
+/* After bytes were changed below the layers (poke, raw writes):
+ * flush nothing, all layers read themselves again. */
 bool session_reload_layers(struct session *, struct error *) DISH_CHECKED;
 
-/* The whole stack as of the last commit (or, back 1, before the newest command), read-only; for diff and
- * trace. */
+/* The whole stack as of the last commit (or, back 1, before the newest command),
+ * read-only; for diff and trace. */
 bool session_open_old(struct session *, struct image *, bool last_command, struct image **old,
                       struct error *) DISH_CHECKED;
 void session_close_old(struct image *old);
 
 void session_warn(const struct session *, const char *fmt, ...) DISH_PRINTF(2, 3);
 void session_progress(const struct session *, const char *what, uint64_t done, uint64_t total);
-/* Now; fixed in tests by the environment variable SOURCE_DATE_EPOCH. */
-struct fs_time session_now(void);
 
 /* ---- places: [IMAGE:][VOLUME:]/PATH, 2:, 0:, file: ---- */
 

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* As qsort_r(), but it takes no memory, and n log n steps whatever the order was. Items have 64 bytes at
- * most. */
+/* As qsort_r(), but it takes no memory, and n log n steps whatever the order was.
+ * Items have 64 bytes at most. */
 void sort_items(void *items, size_t count, size_t size, int (*compare)(const void *, const void *, void *),
                 void *arg);
 

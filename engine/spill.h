@@ -1,5 +1,7 @@
-/* An unlinked temporary file of 4 KiB slots for overlay pages that do not fit into memory. Every slot is
- * checked by CRC-32C when it comes back. */
+/*
+ * An unlinked temporary file of 4 KiB slots for overlay pages that do not fit into memory. Every slot is
+ * checked by CRC-32C when it comes back.
+ */
 #ifndef DISH_SPILL_H
 #define DISH_SPILL_H
 

@@ -4,6 +4,7 @@
 #include "alloc.h"
 #include "archive_lib.h"
 #include "bytes.h"
+#include "clock.h"
 #include "copy_ends.h"
 #include "id_set.h"
 #include "mode.h"
@@ -86,7 +87,7 @@ static char *clean_path(const char *path, struct error *err)
 
 static bool make_implied(struct unpack *unpack, fs_id dir, const char *name, fs_id *out, struct error *err)
 {
-    struct fs_time now = session_now();
+    struct fs_time now = clock_now();
     struct fs_attr attr = {
         .mode = S_IFDIR | 0755, .nlink = 1, .atime = now, .mtime = now, .ctime = now, .crtime = now};
     return file_create_with(unpack->volume, dir, name, &attr, NULL, FILE_ABSENT, out, err);
@@ -162,7 +163,7 @@ static bool attr_of_entry(const struct unpack *unpack, struct archive_entry *ent
 {
     const struct archive_lib *lib = unpack->lib;
     const struct copy_options *options = unpack->options;
-    struct fs_time now = session_now();
+    struct fs_time now = clock_now();
     int64_t size = lib->archive_entry_size(entry);
     *attr = (struct fs_attr){
         .mode = lib->archive_entry_mode(entry),

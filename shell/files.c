@@ -2,6 +2,7 @@
 
 #include "acl.h"
 #include "alloc.h"
+#include "clock.h"
 #include "localtime.h"
 #include "mode.h"
 #include "path.h"
@@ -62,7 +63,7 @@ bool file_arg_attr(struct session *session, const char *text, struct fs_attr *at
 
 struct fs_attr fresh_attr(uint32_t mode)
 {
-    struct fs_time now = session_now();
+    struct fs_time now = clock_now();
     return (struct fs_attr){
         .mode = mode, .nlink = 1, .atime = now, .mtime = now, .ctime = now, .crtime = now};
 }
@@ -223,7 +224,7 @@ static bool parse_calendar(const char *text, struct fs_time *out)
 bool time_parse(const char *text, struct fs_time *out, struct error *err)
 {
     if (strcmp(text, "now") == 0) {
-        *out = session_now();
+        *out = clock_now();
         return true;
     }
     if (text[0] == '@') {

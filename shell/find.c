@@ -2,6 +2,7 @@
 #include "find.h"
 
 #include "bytes.h"
+#include "clock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +87,7 @@ static bool run_find(struct session *session, struct call *call, struct output *
                         .call = call,
                         .out = out,
                         .max_depth = UINT64_MAX,
-                        .now = session_now(),
+                        .now = clock_now(),
                         .follow = 'P',
                         .regex_flags = REG_EXTENDED};
     int first = 0;

@@ -3,6 +3,7 @@
 
 #include "alloc.h"
 #include "bytes.h"
+#include "clock.h"
 #include "id_set.h"
 #include "path.h"
 #include "text.h"
@@ -356,7 +357,7 @@ static bool set_up(struct ls *ls, struct error *err)
     ls->no_group = call_has(call, "o") || call_has(call, "G");
     ls->follow = call_has(call, "L") || call_has(call, "H");
     ls->groups_first = call_has(call, "group-directories-first");
-    ls->now = session_now().sec;
+    ls->now = clock_now().sec;
     if (ls->time_field != 'm' && ls->layout != LONG && ls->sort == SORT_NAME)
         ls->sort = SORT_TIME; /* -u and -c alone sort by that time */
     ls->report = output_json(ls->out) ? output_report_list(ls->out) : NULL;

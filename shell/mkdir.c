@@ -1,5 +1,6 @@
 /* mkdir, mknod, ln, touch, and their like: things that come into being with a name. */
 #include "acl.h"
+#include "clock.h"
 #include "files.h"
 
 #include "alloc.h"
@@ -164,7 +165,7 @@ static bool parse_stamp(const char *text, struct fs_time *out, struct error *err
 {
     size_t digits = strspn(text, "0123456789"), year_digits = digits - 8;
     int year, month, day, hour, minute, second = 0, end = -1;
-    time_t now = (time_t)session_now().sec;
+    time_t now = (time_t)clock_now().sec;
     struct tm tm = {0};
     bool good = digits == 8 || digits == 10 || digits == 12;
     good = good && (!text[digits] ||
@@ -191,7 +192,7 @@ static bool parse_stamp(const char *text, struct fs_time *out, struct error *err
 static bool run_touch(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     (void)out;
-    struct fs_time now = session_now();
+    struct fs_time now = clock_now();
     struct touch touch = {
         .no_create = call_has(call, "c"), .no_follow = call_has(call, "h"), .atime = now, .mtime = now};
     const char *date = call_value(call, "d"), *reference = call_value(call, "r");

@@ -1,4 +1,5 @@
 #include "bytes.h"
+#include "clock.h"
 #include "command.h"
 #include "copy.h"
 #include "place_arg.h"
@@ -63,7 +64,7 @@ static bool make(struct volume *volume, const struct fs_driver *driver, const st
         .uuid = call_value(call, "uuid"),
         .options = options,
         .start = volume->start,
-        .now = session_now(),
+        .now = clock_now(),
         .random = random_bytes,
     };
     if (!volume_release(volume, err))

@@ -1,6 +1,7 @@
 /* Creating, applying, deleting and opening internal snapshots. */
 #include "alloc.h"
 #include "check.h"
+#include "clock.h"
 #include "session.h"
 #include "write.h"
 
@@ -221,7 +222,7 @@ static char *next_id(const struct qcow2_snapshot_list *list, struct error *err)
 static bool new_entry(struct qcow2 *q, const struct qcow2_snapshot_list *list, const char *name, uint64_t l1,
                       struct qcow2_snapshot *out, struct error *err)
 {
-    struct fs_time now = session_now();
+    struct fs_time now = clock_now();
     *out = (struct qcow2_snapshot){
         .l1_offset = l1,
         .l1_size = q->active.l1_size,

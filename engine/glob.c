@@ -50,18 +50,36 @@ static bool is_space(uint32_t c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
+static bool is_blank(uint32_t c)
+{
+    return c == ' ' || c == '\t';
+}
+static bool is_cntrl(uint32_t c)
+{
+    return c < ' ' || c == 0x7F;
+}
+static bool is_graph(uint32_t c)
+{
+    return c > ' ' && c < 0x7F;
+}
+static bool is_print(uint32_t c)
+{
+    return c >= ' ' && c < 0x7F;
+}
 static bool is_xdigit(uint32_t c)
 {
     return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 static bool is_punct(uint32_t c)
 {
-    return c > ' ' && c < 0x7F && !is_alnum(c);
+    return is_graph(c) && !is_alnum(c);
 }
 
+/* Those of POSIX, for ASCII alone: an image's names belong to no locale. */
 static const struct class_name classes[] = {
-    {"alnum", is_alnum}, {"alpha", is_alpha}, {"digit", is_digit},   {"lower", is_lower},
-    {"punct", is_punct}, {"space", is_space}, {"xdigit", is_xdigit}, {"upper", is_upper},
+    {"alnum", is_alnum}, {"alpha", is_alpha}, {"blank", is_blank}, {"cntrl", is_cntrl},
+    {"digit", is_digit}, {"graph", is_graph}, {"lower", is_lower}, {"print", is_print},
+    {"punct", is_punct}, {"space", is_space}, {"upper", is_upper}, {"xdigit", is_xdigit},
 };
 
 /* "[:digit:]" at p: *has; returns its length or 0. */

@@ -3,6 +3,7 @@
 /* Before cmocka.h, which makes a macro of fail. */
 #include "memfs.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -57,6 +58,27 @@ static void test_match(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (glob_match(cases[i].pattern, cases[i].name) != cases[i].match)
             fail_msg("'%s' against '%s'", cases[i].pattern, cases[i].name);
+}
+
+/* As the C library has them in its own locale. */
+static void test_classes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern;
+        int (*has)(int);
+    } classes[] = {
+        {"[[:alnum:]]", isalnum}, {"[[:alpha:]]", isalpha}, {"[[:blank:]]", isblank},
+        {"[[:cntrl:]]", iscntrl}, {"[[:digit:]]", isdigit}, {"[[:graph:]]", isgraph},
+        {"[[:lower:]]", islower}, {"[[:print:]]", isprint}, {"[[:punct:]]", ispunct},
+        {"[[:space:]]", isspace}, {"[[:upper:]]", isupper}, {"[[:xdigit:]]", isxdigit},
+    };
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        for (int c = 1; c < 128; c++) {
+            const char name[] = {(char)c, '\0'};
+            if (glob_match(classes[i].pattern, name) != !!classes[i].has(c))
+                fail_msg("character %d against %s", c, classes[i].pattern);
+        }
 }
 
 /* Many stars must not take exponential time. */
@@ -142,10 +164,8 @@ static void test_paths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_match),
-        cmocka_unit_test(test_match_is_fast),
-        cmocka_unit_test(test_magic),
-        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_match), cmocka_unit_test(test_classes), cmocka_unit_test(test_match_is_fast),
+        cmocka_unit_test(test_magic), cmocka_unit_test(test_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

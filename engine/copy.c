@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* What a source is called in the target: its last component; "" when only its contents are meant. */
-static const char *last_name(const struct copy_end *end, char *buf, size_t size)
+const char *copy_end_name(const struct copy_end *end, char *buf, size_t size)
 {
     const char *path = end->host ? end->host : end->path;
     size_t last = end->contents ? 0 : strlen(path);
@@ -39,7 +38,9 @@ static bool run_source(struct copy *copy, const struct copy_end *end, const char
                        struct error *err)
 {
     char name[1024];
-    copy->top_name = base_name ? base_name : copy->options->mirror ? "" : last_name(end, name, sizeof name);
+    copy->top_name = base_name               ? base_name
+                     : copy->options->mirror ? ""
+                                             : copy_end_name(end, name, sizeof name);
     if (!copy_source_open(end, copy->options, &copy->source, err)) {
         struct copy_item item = {.path = shown_end(end)};
         return copy_object_failed(copy, &item, false, err);
@@ -63,7 +64,7 @@ static bool scan(struct copy *copy, const struct copy_end *sources, size_t count
         ok = run_source(copy, &sources[i], base_name, err);
     copy->scanning = false;
     copy->tally = real;
-    copy_forget_first_names(copy);
+    first_names_clear(&copy->first);
     if (!ok)
         return false;
     *real = tally;
@@ -104,7 +105,7 @@ static bool not_into_itself(const struct copy_end *source, const struct copy_end
 
 static void copy_free(struct copy *copy)
 {
-    copy_forget_first_names(copy);
+    first_names_clear(&copy->first);
     for (size_t i = 0; i < copy->level_capacity; i++) {
         copy_level_clear(&copy->levels[i]);
         free(copy->levels[i].seen);

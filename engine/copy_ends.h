@@ -147,6 +147,8 @@ bool copy_measure(const struct session *, const struct copy_end *sources, size_t
                   const struct copy_options *, uint64_t *total, struct error *) DISH_CHECKED;
 bool copy_source_open(const struct copy_end *, const struct copy_options *, struct copy_source **,
                       struct error *) DISH_CHECKED;
+/* What a source is called in the target: its last component, put into buf; "" when its contents are meant. */
+const char *copy_end_name(const struct copy_end *, char *buf, size_t size);
 
 /* What both host sides need: attributes as an image has them, and a path for calls that take no directory. */
 struct stat;

@@ -12,58 +12,6 @@
 /* From here on a file has a progress of its own; smaller ones are counted together. */
 enum { LARGE_FILE = 16 << 20 };
 
-/* ---- files with several names -------------------------------------------------------------------------- */
-
-static struct first_name *first_slot(struct first_name *slots, size_t capacity, uint64_t space, uint64_t id)
-{
-    size_t at = (size_t)(((id ^ space) * 0x9E3779B97F4A7C15u) >> 20) & (capacity - 1);
-    while (slots[at].id && (slots[at].id != id || slots[at].space != space))
-        at = (at + 1) & (capacity - 1);
-    return &slots[at];
-}
-
-static bool first_remember(struct copy *copy, const struct copy_item *item, const char *path,
-                           struct error *err)
-{
-    if (copy->first_count * 2 >= copy->first_capacity) {
-        size_t capacity = MAX_OF(copy->first_capacity * 2, 64);
-        struct first_name *slots = mem_array(capacity, sizeof *slots, err);
-        if (!slots)
-            return false;
-        for (size_t i = 0; i < copy->first_capacity; i++)
-            if (copy->first[i].id)
-                *first_slot(slots, capacity, copy->first[i].space, copy->first[i].id) = copy->first[i];
-        free(copy->first);
-        copy->first = slots;
-        copy->first_capacity = capacity;
-    }
-    struct first_name *slot = first_slot(copy->first, copy->first_capacity, item->space, item->attr.id);
-    slot->path = mem_string(path, err);
-    if (!slot->path)
-        return false;
-    slot->space = item->space;
-    slot->id = item->attr.id;
-    copy->first_count++;
-    return true;
-}
-
-/* NULL: the file was not copied yet. */
-static const char *first_path(const struct copy *copy, const struct copy_item *item)
-{
-    if (!copy->first_count)
-        return NULL;
-    return first_slot(copy->first, copy->first_capacity, item->space, item->attr.id)->path;
-}
-
-void copy_forget_first_names(struct copy *copy)
-{
-    for (size_t i = 0; i < copy->first_capacity; i++)
-        free(copy->first[i].path);
-    free(copy->first);
-    copy->first = NULL;
-    copy->first_count = copy->first_capacity = 0;
-}
-
 /* ---- places in the target ------------------------------------------------------------------------------ */
 
 static const char *name_of(const struct copy *copy, const struct copy_item *item)
@@ -381,9 +329,9 @@ static bool try_link(struct copy *copy, const struct copy_item *item, bool *done
     *done = false;
     if (!copy->options->archive || item->attr.nlink < 2)
         return true;
-    const char *first = first_path(copy, item);
+    const char *first = first_names_find(&copy->first, item->space, item->attr.id);
     if (!first)
-        return first_remember(copy, item, copy->path, err);
+        return first_names_add(&copy->first, item->space, item->attr.id, copy->path, err);
     if (!copy->target->limits->hard_links) {
         copy_lost(copy->tally, LOSS_HARD_LINK, item->path);
         return true;
@@ -397,8 +345,8 @@ static bool put_file(struct copy *copy, const struct copy_item *item, struct fs_
     bool done = false;
     if (copy->options->mirror && !mirror_file(copy, item, attr, &done, err))
         return false;
-    if (done && !first_path(copy, item) && item->attr.nlink > 1)
-        return first_remember(copy, item, copy->path, err);
+    if (done && item->attr.nlink > 1 && !first_names_find(&copy->first, item->space, item->attr.id))
+        return first_names_add(&copy->first, item->space, item->attr.id, copy->path, err);
     if (!done && !existing_stays(copy, item, &done, err))
         return false;
     if (!done && !try_link(copy, item, &done, err))

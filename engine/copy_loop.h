@@ -7,16 +7,12 @@
 #define DISH_COPY_LOOP_H
 
 #include "copy_ends.h"
+#include "first_names.h"
 
 enum {
     COPY_BUFFER = 1 << 20,
     COPY_TAKE = 8 << 20, /* asked of the kernel at once; an interrupt waits as long */
     COPY_TAKE_LEAST = 256 << 10,
-};
-
-struct first_name {
-    uint64_t space, id; /* id 0: an empty slot */
-    char *path;         /* in the target, from its base */
 };
 
 struct level {
@@ -43,9 +39,8 @@ struct copy {
     size_t path_capacity;
     struct level *levels;
     size_t level_capacity, level_count;
-    struct first_name *first;
-    size_t first_count, first_capacity;
-    uint8_t *buffer; /* grows to what the largest file needs, at most COPY_BUFFER */
+    struct first_names first; /* paths in the target, from its base */
+    uint8_t *buffer;          /* grows to what the largest file needs, at most COPY_BUFFER */
     size_t buffer_size;
 };
 
@@ -63,7 +58,6 @@ bool copy_same_xattrs(struct copy *, const struct copy_item *, const char *name,
 bool copy_drop_xattrs(struct copy *, const char *name, bool of_directory, struct error *) DISH_CHECKED;
 /* The object failed and the copy goes on (true), unless going on makes no sense. */
 bool copy_object_failed(struct copy *, const struct copy_item *, bool in_target, struct error *) DISH_CHECKED;
-void copy_forget_first_names(struct copy *);
 void copy_level_clear(struct level *);
 
 #endif

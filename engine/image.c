@@ -34,8 +34,7 @@ static bool open_container(struct image *image, bool check_only, struct error *e
 
 static void free_table(struct table **table)
 {
-    if (*table)
-        (*table)->driver->free(*table);
+    table_free(*table);
     *table = NULL;
 }
 

@@ -99,7 +99,7 @@ static bool table_instance(struct image *image, const struct table_driver *drive
         return true;
     }
     if (image->second_table && image->second_table->driver != driver) {
-        image->second_table->driver->free(image->second_table);
+        table_free(image->second_table);
         image->second_table = NULL;
     }
     if (!image->second_table && !driver->load(image->disk, &image->second_table, err))

@@ -10,6 +10,7 @@
 #include "archive_out.h"
 #include "bytes.h"
 #include "copy_ends.h"
+#include "first_names.h"
 #include "path.h"
 #include "pax.h"
 
@@ -21,22 +22,15 @@ enum { CHUNK = 1 << 18 };
 /* Archives count sizes in 63 bits, but nothing can read such a file's zeros to the end. */
 static const uint64_t max_size = (uint64_t)1 << 50;
 
-/* The name in the archive under which a file with several names came first. */
-struct first_name {
-    uint64_t space, id;
-    char *path;
-};
-
 struct pack {
     struct session *session;
     const struct copy_options *options;
     struct copy_tally *tally;
     struct copy_source *source;
     const struct copy_item *item;
-    size_t root_len;  /* of the start's path in messages */
-    const char *base; /* what the start is called in the archive: "." or a name */
-    struct first_name *first;
-    size_t first_count, first_capacity;
+    size_t root_len;          /* of the start's path in messages */
+    const char *base;         /* what the start is called in the archive: "." or a name */
+    struct first_names first; /* paths in the archive */
     char *path;
     size_t path_capacity;
     struct pax_entry entry;
@@ -77,31 +71,6 @@ static bool set_path(struct pack *pack, const struct copy_item *item, struct err
     return true;
 }
 
-static struct first_name *first_slot(struct first_name *slots, size_t capacity, uint64_t space, uint64_t id)
-{
-    size_t at = (size_t)(((id ^ space) * 0x9E3779B97F4A7C15u) >> 20) & (capacity - 1);
-    while (slots[at].path && (slots[at].id != id || slots[at].space != space))
-        at = (at + 1) & (capacity - 1);
-    return &slots[at];
-}
-
-static bool first_reserve(struct pack *pack, struct error *err)
-{
-    if (pack->first_count * 2 < pack->first_capacity)
-        return true;
-    size_t capacity = MAX_OF(pack->first_capacity * 2, 64);
-    struct first_name *slots = mem_array(capacity, sizeof *slots, err);
-    if (!slots)
-        return false;
-    for (size_t i = 0; i < pack->first_capacity; i++)
-        if (pack->first[i].path)
-            *first_slot(slots, capacity, pack->first[i].space, pack->first[i].id) = pack->first[i];
-    free(pack->first);
-    pack->first = slots;
-    pack->first_capacity = capacity;
-    return true;
-}
-
 /* The first name of a file with several; NULL: this is the first, or the only one. */
 static bool earlier_name(struct pack *pack, const struct copy_item *item, const char **path,
                          struct error *err)
@@ -109,15 +78,8 @@ static bool earlier_name(struct pack *pack, const struct copy_item *item, const 
     *path = NULL;
     if (item->attr.nlink < 2 || S_ISDIR(item->attr.mode))
         return true;
-    if (!first_reserve(pack, err))
-        return false;
-    struct first_name *slot = first_slot(pack->first, pack->first_capacity, item->space, item->attr.id);
-    *path = slot->path;
-    if (*path)
-        return true;
-    *slot = (struct first_name){item->space, item->attr.id, mem_string(pack->path, err)};
-    pack->first_count += slot->path != NULL;
-    return slot->path != NULL;
+    *path = first_names_find(&pack->first, item->space, item->attr.id);
+    return *path || first_names_add(&pack->first, item->space, item->attr.id, pack->path, err);
 }
 
 /* ---- one file ------------------------------------------------------------------------------------------ */
@@ -300,15 +262,10 @@ static bool pack_source(struct pack *pack, const struct copy_end *end, bool alon
     char name[1024];
     struct fs_attr attr;
     fs_id id;
-    size_t len = strlen(end->path), start;
-    while (len > 1 && end->path[len - 1] == '/')
-        len--;
-    for (start = len; start > 0 && end->path[start - 1] != '/'; start--)
-        continue;
-    snprintf(name, sizeof name, "%.*s", (int)(len - start), end->path + start);
     if (!path_lookup(end->volume, end->path, false, &id, err) || !file_attr(end->volume, id, &attr, err))
         return because(err, "%s", end->shown);
-    pack->base = (alone && S_ISDIR(attr.mode)) || end->contents || !*name ? "." : name;
+    copy_end_name(end, name, sizeof name);
+    pack->base = (alone && S_ISDIR(attr.mode)) || !*name ? "." : name;
     pack->root_len = strlen(end->shown);
     if (!copy_image_source(end, &pack_options, &pack->source, err))
         return because(err, "%s", end->shown);
@@ -358,9 +315,7 @@ static bool finish(struct pack *pack, struct error *err)
 static void pack_free(struct pack *pack)
 {
     archive_out_free(pack->library);
-    for (size_t i = 0; i < pack->first_capacity; i++)
-        free(pack->first[i].path);
-    free(pack->first);
+    first_names_clear(&pack->first);
     free(pack->path);
     free(pack->entry.runs);
     free(pack->entry.records);

@@ -1,7 +1,7 @@
 /*
  * Commands as transactions over all open images. Invariants:
  *  1. Between commands no layer above a stage is dirty: session_savepoint() or session_revert() ended the
- * command.
+ *     command.
  *  2. Every undo record names, for each image it changed, the stage generations before and after its command.
  *  3. After any step back, all layers of the touched images have read themselves again; when one cannot, the
  *     session is broken and refuses everything but closing.

@@ -9,11 +9,11 @@
  * command prints to its struct output only, never exits, and returns false with err set when it failed. The
  * dispatcher
  *   - has parsed the options (-rf, -o value, --long=value, --; options may follow arguments), expanded
- * variables and globs by the type of each argument, and checked how many there are;
+ *     variables and globs by the type of each argument, and checked how many there are;
  *   - prints the error as `dish: SCRIPT:LINE: COMMAND: MESSAGE`: the message names the object and says what
- * was found ("2:/nope: no such file or directory"); an empty message is not printed (it was said already);
+ *     was found ("2:/nope: no such file or directory"); an empty message is not printed (it was said before);
  *   - takes back everything the command did to the images when it fails, and makes it one undo step
- * otherwise.
+ *     otherwise.
  */
 #ifndef DISH_COMMAND_H
 #define DISH_COMMAND_H

@@ -5,8 +5,7 @@
 
 /*
  * Which side is on the host: the one that says so with "host:"; else, when one of the two has a volume in
- * front
- * ("2:/srv"), the other; else the source, as with put.
+ * front ("2:/srv"), the other; else the source, as with put.
  */
 static bool open_ends(struct copying *copying, struct tree_end *source, struct tree_end *dest,
                       struct error *err)

@@ -1,13 +1,13 @@
 /*
  * exFAT.
  *
- *   sector 0              9       10   11         12                24 .. ClusterHeapOffset
- *  +--------+------------+-------+----+----------+-----------------+------+-----------------+-----------------+
- *  | boot   | 8 extended | OEM   |    | checksum | the same again  |      | FAT             | clusters 2, 3..
- * | | sector | boot       | data  |    | of 0-10  | (backup)        |      |                 | |
- *  +--------+------------+-------+----+----------+-----------------+------+-----------------+-----------------+
+ *   sector 0  1            9       10   11         12               FatOffset  ClusterHeapOffset
+ *  +--------+------------+-------+----+----------+----------------+----------+-------------------+
+ *  | boot   | 8 extended | OEM   |    | checksum | the same again | FAT      | clusters 2, 3 ... |
+ *  | sector | boot       | data  |    | of 0-10  | (backup)       |          |                   |
+ *  +--------+------------+-------+----+----------+----------------+----------+-------------------+
  *
- *  The root directory holds entries for the allocation bitmap (which clusters are in use), the up-case table
+ * The root directory holds entries for the allocation bitmap (which clusters are in use), the up-case table
  * and the label. A file is a set of 32-byte entries: one of type 0x85, a stream extension 0xC0 with its place
  * and size, and one 0xC1 for each 15 units of its name; a checksum covers the set. A file's clusters are
  * either one run (NoFatChain) or linked by the FAT; only in the latter case the FAT is valid for them.

@@ -2,8 +2,7 @@
  * Quota files (version 2, revision 1): a tree over the bytes of an id, of 1 KiB blocks whatever the volume's
  * block size is. Specification: the quota tools' "quota format vfsv1"; ext4 keeps one file for each type.
  *
- *      | 0: header | 1: root | 2.. nodes: 256 block numbers for the next byte of the id | leaves: 14 entries
- * |
+ *      | 0: header | 1: root | nodes: 256 block numbers, by the next byte of the id | leaves: 14 entries |
  */
 #ifndef EXT_QUOTA_H
 #define EXT_QUOTA_H

@@ -2,13 +2,13 @@
  * FAT12, FAT16 and FAT32 with long names.
  *
  *   sector 0      1         6 (FAT32)       BPB_RsvdSecCnt
- *  +-------------+---------+---------------+--------+--------+----------------------+------------------------+
- *  | boot sector | FSInfo  | copies of the | FAT 0  | FAT 1  | root directory       | clusters 2, 3, ... | |
- * with BPB    | (FAT32) | two before    |        | (copy) | (FAT12, FAT16)       | files and directories  |
- *  +-------------+---------+---------------+--------+--------+----------------------+------------------------+
+ *  +-------------+---------+---------------+-------+--------+----------------+-------------------+
+ *  | boot sector | FSInfo  | copies of the | FAT 0 | FAT 1  | root directory | clusters 2, 3 ... |
+ *  | with BPB    | (FAT32) | two before    |       | (copy) | (FAT12, FAT16) | files, folders    |
+ *  +-------------+---------+---------------+-------+--------+----------------+-------------------+
  *
- *  FAT entry n says what follows cluster n: 0 free, the next cluster, "bad", or an end mark. A directory is
- * an array of 32-byte entries; a long name lies in entries of its own (attribute 0x0F), last part first,
+ * FAT entry n says what follows cluster n: 0 free, the next cluster, "bad", or an end mark. A directory is an
+ * array of 32-byte entries; a long name lies in entries of its own (attribute 0x0F), last part first,
  * directly before the short entry that it belongs to. The width of the FAT follows from the number of
  * clusters.
  *

@@ -10,9 +10,9 @@
  *
  * Invariants while a table is open:
  *  1. struct gpt.used points at a copy whose header and array passed all checks; the array of struct part was
- * made from it.
+ *     made from it.
  *  2. What this code does not know (reserved bytes, longer headers and entries, bytes behind a name's end) is
- * kept from the used copy for every entry that lives on.
+ *     kept from the used copy for every entry that lives on.
  */
 #ifndef DISH_GPT_H
 #define DISH_GPT_H

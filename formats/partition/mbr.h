@@ -4,12 +4,12 @@
  *     record 4 of the MBR: extended, x .. y
  *          |
  *          v x                       v x + b
- *          | EBR | ... logical 5 ... | EBR | ... logical 6 ... |          each EBR is a sector like the MBR:
- *            |  `--a--^              ^ |  `--c--^                          record 1: the logical partition,
- * relative
- *            `----------b------------' `--> 0: the end                               to this EBR
- *                                                                          record 2: the next EBR, relative
- * to x
+ *          | EBR | ... logical 5 ... | EBR | ... logical 6 ... |
+ *            |  `--a--^              ^ |  `--c--^
+ *            `----------b------------' `--> 0: the end
+ *
+ * Each EBR is a sector like the MBR: record 1 is the logical partition, relative to this EBR; record 2 is the
+ * next EBR, relative to x.
  *
  * Logical partitions count from 5 in the order of the chain. The first EBR is always the first sector of the
  * extended partition; it may describe no partition.

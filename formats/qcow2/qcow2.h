@@ -1,29 +1,34 @@
 /*
- * qcow2, versions 2 and 3 (QEMU's docs/interop/qcow2). The file is an array of clusters of one size.
+ * qcow2, versions 2 and 3 (QEMU's docs/interop/qcow2). The file is an array of clusters of one size: the
+ * header is cluster 0, all else lies at any place.
  *
- *     cluster 0      any place        any place           any place
- *     +---------+    +----------+     +----------+        +--------------+
- *     | header  |--->| L1 table |---->| L2 table |------->| data cluster |   guest offset:
- *     | exten-  |    | u64 each |     | u64 each |        +--------------+   | L1 index | L2 index | in
- * cluster | | sions   |    +----------+     | (or u64, |-- bit 62: compressed bytes, unaligned, any length |
- * backing |                     |  bitmap) |-- bit 0: zeros      0: unallocated (backing file or zeros) |
- * name    |    +----------+     +----------+ |         |--->| refcount |---->| refcount |   one counter of 1
- * to 64 bits for each cluster of the file: |         |    | table    |     | block    |   0 free, 1 one user
- * (bit 63 of the entry that points to it |         |    +----------+     +----------+   is set: write in
- * place), 2+ shared with snapshots (copy) |         |--->| snapshot table: each has an L1 table of its own
- * over shared L2 tables and clusters |
- *     +---------+--->| bitmap directory -> bitmap table -> clusters of bits |
+ *     +---------+    +----------+    +----------+    +--------------+
+ *     | header  |--->| L1 table |--->| L2 table |--->| data cluster |   or, as the L2 entry says:
+ *     | exten-  |    | u64 each |    | u64 each |    +--------------+     bit 62: compressed bytes, of any
+ *     | sions   |    +----------+    | (or u64, |                                 place and length
+ *     | backing |                    |  bitmap) |                         bit 0: zeros
+ *     | name    |                    +----------+                         all 0: backing file, or zeros
+ *     |         |    +----------+    +----------+
+ *     |         |--->| refcount |--->| refcount |    one counter of 1 to 64 bits for each cluster of the
+ *     |         |    | table    |    | block    |    file: 0 free; 1 one user (bit 63 of the entry that
+ *     |         |    +----------+    +----------+    points to it is set: write in place); 2 and more
+ *     |         |                                    shared with snapshots (copy before a write)
+ *     |         |---> snapshot table: each has an L1 table of its own over shared L2 tables and clusters
+ *     |         |---> bitmap directory -> bitmap table -> clusters of bits
+ *     +---------+
+ *
+ *     guest offset: | L1 index | L2 index | in the cluster |
  *
  * Invariants
  * 1. All metadata (L1, L2, refcount table and blocks, bitmaps, snapshot table, header) is read and written
  *    through one bounded cache of blocks, `meta`; nothing of it is kept elsewhere except the parsed header.
  * 2. The stage below makes a commit all or nothing, so nothing here orders its writes and refcounts are
- * always stored with what they count: the dirty bit is never set, only honoured.
+ *    always stored with what they count: the dirty bit is never set, only honoured.
  * 3. `fresh` holds the clusters that the running command allocated out of space that was free at the last
  *    commit; only writes into these become WRITE_FRESH on our account. `freed` holds what was freed since the
  *    last commit; it is not handed out again before, unless the file cannot grow, and never written as fresh.
  * 4. `index` knows every metadata cluster. A write into the file that would hit one which is not being
- * updated is refused and marks the image corrupt.
+ *    updated is refused and marks the image corrupt.
  */
 #ifndef DISH_QCOW2_H
 #define DISH_QCOW2_H

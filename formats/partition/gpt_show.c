@@ -156,7 +156,7 @@ static bool seal_copy(const struct place *place, const struct gpt_copy *copy, st
 
 /*
  * An entry is covered by the CRC in the header of its copy. Where no copy was named, the other one gets the
- * same entry, unless its header is damaged: then it is for `partition repair`.
+ * same entry, unless its header is damaged or its array has no such entry: then it is for `partition repair`.
  */
 static bool entry_settle(const struct place *place, struct error *err)
 {
@@ -169,6 +169,8 @@ static bool entry_settle(const struct place *place, struct error *err)
         return true;
     const uint8_t *header = gpt->backup.header;
     uint64_t number = place->index & (BOTH_INDEX - 1), size = gpt_header_SizeOfPartitionEntry(header);
+    if (number >= gpt_header_NumberOfPartitionEntries(header))
+        return true;
     uint64_t off = gpt_header_PartitionEntryLBA(header) * table->sector_size + number * size;
     uint8_t *raw = malloc(place->size);
     bool ok = raw || fail(err, E_NOMEM, "out of memory");
@@ -270,9 +272,11 @@ bool gpt_locate(void *opened, const char *structure, const char *args, struct pl
     }
     if (strcmp(structure, "entry") != 0)
         return fail(err, E_NOENT, "gpt has no structure '%s' (there are: header, entry)", structure);
-    if (number < 1 || number > table->max_parts)
-        return fail(err, E_INVALID, "gpt.entry takes a number from 1 to %u", table->max_parts);
-    region_place(table, &regions[backup ? REGION_BACKUP_ENTRIES : REGION_ENTRIES], number - 1, place);
+    const struct region *entries = &regions[backup ? REGION_BACKUP_ENTRIES : REGION_ENTRIES];
+    if (number < 1 || number > entries->len / entries->size)
+        return fail(err, E_INVALID, "gpt.entry takes a number from 1 to %" PRIu64,
+                    entries->len / entries->size);
+    region_place(table, entries, number - 1, place);
     if (!backup && !strstr(args, "primary"))
         place->index |= BOTH_INDEX;
     return true;

@@ -166,14 +166,16 @@ static bool drop_old_backup(struct table *table, struct error *err)
     return device_zero(table->disk, off, sector, WRITE_UPDATE, err);
 }
 
-/* Where the array of a copy goes: where it was, when that is sound, else beside its header. */
+/*
+ * Where the array of a copy goes, `sectors` long: where it was, when there is room for it (that of the copy
+ * may have been shorter), else beside its header.
+ */
 static uint64_t array_place(const struct table *table, const struct gpt_copy *copy, uint64_t lba,
-                            uint64_t beside)
+                            uint64_t beside, uint64_t sectors)
 {
     if (!copy->header_ok || copy->lba != lba)
         return beside;
-    uint64_t array = gpt_header_PartitionEntryLBA(copy->header);
-    uint64_t end = array + gpt_array_sectors(copy->header, table->sector_size);
+    uint64_t array = gpt_header_PartitionEntryLBA(copy->header), end = array + sectors;
     bool before = end <= table->first / table->sector_size, behind = array >= table->end / table->sector_size;
     return (before && array >= 2) || (behind && end < table->disk->size / table->sector_size) ? array
                                                                                               : beside;
@@ -185,8 +187,12 @@ static bool write_copies(struct table *table, uint8_t *entries, struct error *er
     const uint8_t *like = gpt->used->header;
     uint64_t last = table->disk->size / table->sector_size - 1;
     uint64_t array = gpt_array_sectors(like, table->sector_size);
-    uint64_t front = array_place(table, &gpt->primary, 1, 2);
-    uint64_t back = array_place(table, &gpt->backup, last, last - array);
+    uint64_t front = array_place(table, &gpt->primary, 1, 2, array);
+    uint64_t back = array_place(table, &gpt->backup, last, last - array, array);
+    if (front < back + array && back < front + array)
+        back = last - array;
+    if (front < back + array && back < front + array)
+        front = 2;
     if (front * table->sector_size + array * table->sector_size > table->first && front == 2)
         return fail(err, E_NOSPACE,
                     "there is no room for the primary entry array: usable space begins at sector %" PRIu64,

@@ -141,7 +141,7 @@ static bool choose_sector(const struct table *table, struct part *part, const st
     if (!table_gaps(table, &gaps, &count, err))
         return false;
     for (size_t i = 0; i < count; i++) {
-        if (!gaps[i].logical || gaps[i].len < sector || (found && gaps[i].off > part->off))
+        if (!gaps[i].logical || gaps[i].len < sector || gaps[i].off > part->off)
             continue;
         uint64_t end = gaps[i].off + gaps[i].len;
         off = end == part->off && gaps[i].len >= PART_ALIGNMENT ? end - PART_ALIGNMENT : end - sector;
@@ -150,7 +150,7 @@ static bool choose_sector(const struct table *table, struct part *part, const st
     free(gaps);
     if (!found)
         return fail(err, E_NOSPACE,
-                    "no free sector is left in the extended partition for the entry of partition %u",
+                    "no free sector is left in the extended partition in front of partition %u for its entry",
                     part->number);
     part->entry_off = off + RECORDS_OFF;
     return true;

@@ -23,9 +23,14 @@ bool qcow2_set_backing(struct device *dev, const char *backing, const char *form
     qcow2_area_current(q, &area);
     area.backing_name = some ? backing : NULL;
     area.backing_format = some ? format : NULL;
-    device_close(q->backing);
+    struct device *old = q->backing;
     q->backing = NULL;
-    return qcow2_area_write(q, &area, err) && (!open || qcow2_open_backing(q, err));
+    bool ok = qcow2_area_write(q, &area, err) && (!open || qcow2_open_backing(q, err));
+    if (!ok)
+        q->backing = old; /* it is still the one when this is taken back */
+    else
+        device_close(old);
+    return ok;
 }
 
 /* ---- refcount width ---- */

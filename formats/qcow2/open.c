@@ -170,9 +170,10 @@ static void committed(struct device *dev)
         device_committed(q->data);
 }
 
-static bool reopen_others(struct qcow2 *q, const char *old_backing, const char *old_data, struct error *err)
+static bool reopen_others(struct qcow2 *q, const char *old_backing, const char *old_format,
+                          const char *old_data, struct error *err)
 {
-    if (!same_name(old_backing, q->backing_name)) {
+    if (!same_name(old_backing, q->backing_name) || !same_name(old_format, q->backing_format)) {
         device_close(q->backing);
         q->backing = NULL;
         if (!qcow2_open_backing(q, err))
@@ -187,11 +188,12 @@ static bool reopen_others(struct qcow2 *q, const char *old_backing, const char *
 bool qcow2_reload(struct device *dev, struct error *err)
 {
     struct qcow2 *q = qcow2_of(dev);
-    char *old_backing = q->backing_name, *old_data = q->data_name;
-    q->backing_name = q->data_name = NULL;
+    char *old_backing = q->backing_name, *old_format = q->backing_format, *old_data = q->data_name;
+    q->backing_name = q->backing_format = q->data_name = NULL;
     forget(q);
-    bool ok = load(q, err) && reopen_others(q, old_backing, old_data, err);
+    bool ok = load(q, err) && reopen_others(q, old_backing, old_format, old_data, err);
     free(old_backing);
+    free(old_format);
     free(old_data);
     return ok;
 }

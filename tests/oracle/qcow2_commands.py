@@ -269,6 +269,20 @@ def refusals():
             raise SystemExit(f'{words}: refused, but the file has changed')
 
 
+def taken_back():
+    """After a change of the backing file is taken back, or fails, the old one shows again."""
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', 'under.qcow2', '1M')
+    run('qemu-io', '-f', 'qcow2', '-c', 'write -P 65 0 64k', 'under.qcow2')
+    run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'cluster_size=512', '-b', 'under.qcow2', '-F', 'qcow2',
+        'over.qcow2')
+    too_long = './' * 200 + 'under.qcow2'
+    for changes in (['rebase -u -b under.qcow2 -F raw', 'undo'], [f'-rebase -u -b {too_long} -F qcow2']):
+        words = [word for line in [*changes, 'hexdump -n 4 0:'] for word in ('-c', line)]
+        done = run(DISH, '-q', 'over.qcow2', *words, status=None)
+        if done.returncode != 0 or '|AAAA|' not in done.stdout:
+            raise SystemExit(f'{changes}: {done.stdout}{done.stderr}')
+
+
 def converted(image):
     """By the name of the new file; and only what differs from a base."""
     for name, kind in (('x.img', 'raw'), ('x.qcow2', 'qcow2'), ('x', 'qcow2')):
@@ -301,6 +315,7 @@ def main():
         snapshots_and_bitmaps()
         damage()
         refusals()
+        taken_back()
         for number in range(60 if LONG else 6):
             rebase(number)
             commit_backing(number)

@@ -38,7 +38,8 @@ struct tool {
     char *words[MAX_WORDS];
     int count;
     uint8_t *buffer;
-    bool batch; /* all operations until the next `batch` are one change */
+    bool batch;    /* all operations until the next `batch` are one change */
+    bool flushing; /* the operation itself is done: what fails now is its flush */
 };
 
 /* ---- words ---- */
@@ -545,6 +546,7 @@ static bool run_line(struct tool *tool, struct error *err)
         tool->batch = !tool->batch;
     else if (!run_change(tool, what, err))
         return false;
+    tool->flushing = !tool->batch;
     return tool->batch || (tool->driver->flush(tool->fs, err) && stage_mark(tool->dev, err));
 }
 
@@ -568,8 +570,11 @@ static bool open_volume(struct tool *tool, const char *path, bool read_only, str
 
 static void take_back(struct tool *tool)
 {
+    const struct fs_driver *driver = tool->driver;
     struct error err;
-    if (!stage_revert(tool->dev, &err) || !tool->driver->reload(tool->fs, &err)) {
+    bool revert = driver->revert && !tool->flushing && !tool->batch;
+    if (!stage_revert(tool->dev, &err) ||
+        !(revert ? driver->revert(tool->fs, &err) : driver->reload(tool->fs, &err))) {
         fprintf(stderr, "fsop: cannot take back: %s\n", err.message);
         exit(3);
     }
@@ -599,6 +604,7 @@ int main(int argc, char **argv)
         split_words(&tool, line);
         if (tool.count == 0)
             continue;
+        tool.flushing = false;
         if (run_line(&tool, &err)) {
             printf("ok\n");
         } else {

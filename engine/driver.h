@@ -235,6 +235,7 @@ enum fs_attr_mask {
     ATTR_CRTIME = 64,
     ATTR_FLAGS = 128,
     ATTR_PROJECT = 256,
+    ATTR_CHOSEN_TIMES = 512, /* no member: the times are not just those of the moment, both of them */
 };
 
 /* Per-file flags that commands know; a driver maps them to its own bits.

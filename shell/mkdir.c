@@ -212,6 +212,8 @@ static bool run_touch(struct session *session, struct call *call, struct output 
     }
     bool only_a = call_has(call, "a"), only_m = call_has(call, "m");
     touch.mask = (only_m && !only_a ? 0 : ATTR_ATIME) | (only_a && !only_m ? 0 : ATTR_MTIME);
+    if (date || stamp || reference || only_a != only_m)
+        touch.mask |= ATTR_CHOSEN_TIMES;
     return each_place(session, call, 0, touch_one, &touch, err);
 }
 

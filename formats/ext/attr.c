@@ -187,7 +187,7 @@ bool ext_op_setattr(struct fs *fs, fs_id id, const struct fs_attr *attr, unsigne
     if (!ext_begin(ext, err) || !ext_open_inode(ext, id, &inode, err))
         return false;
     uint8_t *raw = inode.raw;
-    const unsigned guarded = ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_PROJECT;
+    const unsigned guarded = ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_PROJECT | ATTR_CHOSEN_TIMES;
     bool ok = (mask & ATTR_FLAGS) || (mask & guarded ? ext_may_change : ext_may_add)(&inode, err);
     ok = ok && (!(mask & ATTR_FLAGS) || change_casefold(ext, &inode, attr->flags, err)) &&
          change_owner(ext, &inode, attr, mask, err);

@@ -92,16 +92,19 @@ REFUSED = {
            "chown 5 /d/f", "touch /d/f", "truncate -s 0 /d/f", "punch -l 1 /d/f", "xattr -n user.a -v b /d/f",
            "fallocate -l 10K /d/f", "put /etc/passwd /d/f", "mv /other /d/f", "cp /other /d/f", "acl -m u:1:r /d/f"],
     "+a": ["write /d/f new", "rm /d/f", "mv /d/f /d/g", "ln /d/f /d/g", "chmod 600 /d/f", "chown 5 /d/f",
-           "truncate -s 0 /d/f", "punch -l 1 /d/f", "xattr -n user.a -v b /d/f", "put /etc/passwd /d/f"],
+           "truncate -s 0 /d/f", "punch -l 1 /d/f", "xattr -n user.a -v b /d/f", "put /etc/passwd /d/f",
+           "touch -d 2001-02-03 /d/f", "touch -t 200102030405 /d/f", "touch -r /other /d/f", "touch -a /d/f",
+           "touch -m /d/f"],
     "dir +i": ["write /d/new x", "mkdir /d/new", "rm /d/f", "mv /d/f /other2", "mv /other /d/", "ln /other /d/x",
                "ln -s a /d/x", "mknod /d/x p", "chmod 700 /d", "rm -r /d", "mv /d /e", "touch /d/new"],
-    "dir +a": ["rm /d/f", "mv /d/f /other2", "mv /d/f /d/g", "chmod 700 /d", "rm -r /d", "mv /d /e"],
+    "dir +a": ["rm /d/f", "mv /d/f /other2", "mv /d/f /d/g", "chmod 700 /d", "rm -r /d", "mv /d /e",
+               "touch -d 2001-02-03 /d"],
 }
 ALLOWED = {
     "+i": ["cat /d/f", "attr -i /d/f", "mv /d /e", "write /d/new x"],
-    "+a": ["write -a /d/f more", "attr -a /d/f"],
+    "+a": ["write -a /d/f more", "attr -a /d/f", "touch /d/f", "touch -a -m /d/f"],
     "dir +i": ["write /d/f new", "write -a /d/f more", "chmod 600 /d/f", "attr -i /d", "truncate -s 1 /d/f"],
-    "dir +a": ["write /d/new x", "mkdir /d/new", "mv /other /d/", "ln /other /d/x", "attr -a /d"],
+    "dir +a": ["write /d/new x", "mkdir /d/new", "mv /other /d/", "ln /other /d/x", "attr -a /d", "touch /d"],
 }
 
 
@@ -130,6 +133,23 @@ def guards(image):
     expect(code == 0, f"without flags: {err}")
 
 
+def guards_of_the_kernel(image, mounted):
+    """What is refused or allowed above to touch is so by the kernel, too."""
+    make(image)
+    run(DISH, image, stdin=b"mkdir /d\nwrite /d/f text\nwrite /other text\n")
+    for flag in REFUSED:
+        target = "/d" if flag.startswith("dir") else "/d/f"
+        run(DISH, image, "--", "attr", flag.split()[-1], target)
+        if not mount(image, mounted):
+            return
+        for steps, right in ((REFUSED, 1), (ALLOWED, 0)):
+            for step in (step for step in steps[flag] if step.startswith("touch ") and "new" not in step):
+                words = step.replace(" /", f" {mounted}/").split()
+                expect(run(*words)[0] == right, f"{flag}: {step}: the kernel does otherwise")
+        run("umount", mounted)
+        run(DISH, image, "--", "attr", flag.split()[-1].replace("+", "-"), target)
+
+
 def shared_values(image):
     """Equal attribute values share one inode, counted right through all that happens to their owners."""
     for options in ("ea_inode", "ea_inode,quota", "ea_inode,^metadata_csum"):
@@ -153,5 +173,6 @@ def shared_values(image):
 with tempfile.TemporaryDirectory() as top:
     inheritance(top)
     guards(top + "/g.img")
+    guards_of_the_kernel(top + "/k.img", top + "/m")
     shared_values(top + "/v.img")
 finish()

@@ -136,6 +136,8 @@ struct ext_walk {
     /* Called for each run of data; NULL: nobody asks. */
     bool (*data)(struct ext_walk *, uint64_t block, uint64_t start, uint64_t len, bool unwritten,
                  struct error *);
+    /* Called for each block of the tree or map itself, when only visiting; NULL: nobody asks. */
+    bool (*node)(struct ext_walk *, uint64_t block, struct error *);
     void *arg;
     /* results */
     uint64_t clusters;     /* of data and index blocks */

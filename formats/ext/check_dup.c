@@ -1,6 +1,7 @@
 /*
  * Pass 1B: blocks that belong to several inodes, or to the volume itself and an inode. The volume, else the
- * inode with the lowest number keeps them; each other one gets a copy, cluster by cluster.
+ * inode with the lowest number keeps them; each other one gets a copy, cluster by cluster. Blocks of a tree,
+ * map or of attributes are kept before data.
  */
 #include "check.h"
 
@@ -12,7 +13,7 @@ enum { MAX_CLUSTER_COPY = 16 << 20, MAX_INDEX_BLOCKS = 16 /* that one copy may n
 
 struct claims {
     struct ext_checker *c;
-    struct ranges seen; /* shared blocks whose first owner was found */
+    struct ranges seen; /* shared blocks whose owner was found */
     struct ranges mine; /* blocks of the inode being looked at that it must give up: file blocks */
     uint64_t first;     /* the first of them on the volume */
     uint64_t room;      /* clusters that are free */
@@ -144,6 +145,30 @@ static bool copy_shared(struct claims *k, struct ext_inode *inode, struct error 
 
 /* ---- all inodes ---------------------------------------------------------------------------------------- */
 
+static bool keep_structure(struct claims *k, uint64_t block, struct error *err)
+{
+    uint64_t size = (uint64_t)1 << k->c->ext->cluster_bits;
+    return !ranges_overlaps(&k->c->dup, block, 1) || ranges_add(&k->seen, round_down(block, size), size, err);
+}
+
+static bool keep_node(struct ext_walk *w, uint64_t block, struct error *err)
+{
+    return keep_structure(w->arg, block, err);
+}
+
+/* Shared blocks that are this inode's and hold no data. */
+static bool look_for_structures(struct claims *k, uint32_t ino, struct error *err)
+{
+    struct ext_inode inode;
+    if (!ext_check_inode(k->c, ino, &inode, err))
+        return false;
+    struct ext_walk walk = {.c = k->c, .inode = &inode, .node = keep_node, .arg = k};
+    uint64_t attributes = ext_inode_acl_block(k->c->ext, inode.raw);
+    bool ok = ext_check_walk(&walk, err) && (attributes == 0 || keep_structure(k, attributes, err));
+    ext_inode_put(k->c->ext, &inode);
+    return ok;
+}
+
 static bool look_at(struct claims *k, uint32_t ino, struct error *err)
 {
     struct ext_inode inode;
@@ -162,21 +187,32 @@ static bool look_at(struct claims *k, uint32_t ino, struct error *err)
     return ok;
 }
 
+static bool each_used(struct claims *k, bool (*fn)(struct claims *, uint32_t ino, struct error *),
+                      struct error *err)
+{
+    const struct ext_checker *c = k->c;
+    for (uint32_t group = 0; group < c->ext->groups; group++) {
+        uint32_t first = group * c->ext->inodes_per_group + 1;
+        for (uint32_t i = 0; c->inodes[group] && i < c->ext->inodes_per_group; i++) {
+            if (c->stop)
+                return true;
+            if (ext_check_inode_used(c, first + i) && first + i != EXT_RESIZE_INO &&
+                (!interrupt_check(err) || !fn(k, first + i, err)))
+                return false;
+        }
+    }
+    return true;
+}
+
 bool ext_check_dups(struct ext_checker *c, struct error *err)
 {
     struct claims k = {.c = c};
-    bool ok = true;
     if (c->dup.total == 0)
         return true;
     if (c->repair && (!ext_flush(c->ext, err) || !ranges_copy(&c->dup, &c->ext->kept, err)))
         return false;
     k.room = count_room(c);
-    for (uint32_t group = 0; ok && group < c->ext->groups && !c->stop; group++) {
-        uint32_t first = group * c->ext->inodes_per_group + 1;
-        for (uint32_t i = 0; ok && c->inodes[group] && i < c->ext->inodes_per_group && !c->stop; i++)
-            if (ext_check_inode_used(c, first + i) && first + i != EXT_RESIZE_INO)
-                ok = interrupt_check(err) && look_at(&k, first + i, err);
-    }
+    bool ok = each_used(&k, look_for_structures, err) && each_used(&k, look_at, err);
     ranges_clear(&c->ext->kept);
     ranges_clear(&k.seen);
     ranges_clear(&k.mine);

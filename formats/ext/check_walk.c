@@ -88,7 +88,7 @@ static bool take_node(struct ext_walk *w, uint64_t block, uint64_t slot_off, boo
     uint64_t shared = c->dup.total;
     *sound = true;
     if (!w->claim)
-        return true;
+        return !w->node || w->node(w, block, err);
     if (!ext_check_claim(c, block, 1, err))
         return false;
     if (c->dup.total != shared || ranges_overlaps(&c->dup, block, 1)) {

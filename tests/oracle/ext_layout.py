@@ -5,10 +5,9 @@ import os
 import random
 import re
 import subprocess
-import sys
 import tempfile
 
-from _dish import DISH, LONG, blank
+from _dish import DISH, LONG, blank, expect, finish
 
 MOST_EXTENTS = 1.05
 
@@ -70,8 +69,9 @@ def aged(work):
     """Full to nine tenths, then half of it removed, then as much put in again."""
     ours, theirs, first, second = (f'{work}/{name}' for name in ('ours.img', 'theirs.img', 'first', 'second'))
     size = (400 if LONG else 100) << 20
-    victims = fill(first, 1, size * 8 // 10)[::2]
-    fill(second, 2, size * 35 // 100)
+    names = fill(first, 1, size * 8 // 10)
+    victims = names[::2]
+    kept = len(names) - len(victims) + len(fill(second, 2, size * 35 // 100))
     for image in (ours, theirs):
         blank(image, size)
         subprocess.run(['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096', '-m', '0', image], check=True)
@@ -80,16 +80,16 @@ def aged(work):
     subprocess.run([DISH, ours], input=script, text=True, check=True)
     subprocess.run([DISH, ours, '-c', f'put -r -a {second}/* /'], check=True)
     files, pieces = extents(ours)
-    most = MOST_EXTENTS * files
-    print(f'aged: {pieces} extents of {files} files, {free_extents(ours)} stretches of free space')
+    free, most, most_free = free_extents(ours), MOST_EXTENTS * files, None
+    print(f'aged: {pieces} extents of {files} files, {free} stretches of free space')
     if age_by_kernel(theirs, work, first, victims, second):
         their_files, their_pieces = extents(theirs)
+        most, most_free = max(most, their_pieces), 3 * free_extents(theirs)
         print(f'by the kernel: {their_pieces} of {their_files}, {free_extents(theirs)} stretches')
-        most = max(most, their_pieces)
-        if files != their_files:
-            sys.exit('files are missing')
-    if pieces > most:
-        sys.exit('too many extents on an aged volume')
+        expect(files == their_files, 'aged: files are missing')
+    expect(files >= kept, f'aged: {kept - files} of {kept} files are missing')
+    expect(pieces <= most, 'too many extents on an aged volume')
+    expect(most_free is None or free <= most_free, 'the free space of an aged volume is cut up')
 
 
 def main():
@@ -107,10 +107,10 @@ def main():
             free, their_free = free_extents(ours), free_extents(theirs)
             print(f'{block}: {pieces} extents of {files} files (mke2fs {their_pieces} of {their_files}), '
                   f'{free} stretches of free space (mke2fs {their_free})')
-            if files < 100 or pieces > MOST_EXTENTS * files:
-                sys.exit('too many extents')
-            if free > 2 * their_free + 8:
-                sys.exit('the free space is cut up')
+            expect(files >= their_files, f'{block}: {their_files - files} files are missing')
+            expect(pieces <= MOST_EXTENTS * files, f'{block}: too many extents')
+            expect(free <= 2 * their_free + 8, f'{block}: the free space is cut up')
+    finish()
 
 
 if __name__ == '__main__':

@@ -19,9 +19,10 @@ struct report;
 /*
  * What the commit must protect. WRITE_FRESH: neither the committed state nor any state before the running
  * command refers to these bytes (they were free then and were allocated by this command); they may go
- * straight to the host. WRITE_UPDATE: anything else; they go to the overlay. In doubt: WRITE_UPDATE.
+ * straight to the host. WRITE_FRESH_ONCE: the same, and not written again soon: even small ones do not wait
+ * in memory. WRITE_UPDATE: anything else; they go to the overlay. In doubt: WRITE_UPDATE.
  */
-enum write_class { WRITE_UPDATE, WRITE_FRESH };
+enum write_class { WRITE_UPDATE, WRITE_FRESH, WRITE_FRESH_ONCE };
 
 enum extent_flags {
     EXTENT_HOLE = 1,       /* nothing is allocated: reads as zeros */

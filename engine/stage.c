@@ -68,13 +68,14 @@ static bool stage_read(struct device *dev, uint64_t off, void *buf, size_t n, st
 /* ---- writing ---- */
 
 /* How many bytes from off on may bypass the overlay: whole pages, and enough of them. */
-static size_t direct_run(const struct stage *stage, uint64_t off, size_t n)
+static size_t direct_run(const struct stage *stage, uint64_t off, size_t n, enum write_class class)
 {
-    if (off % STAGE_PAGE != 0 || n < STAGE_DIRECT)
+    size_t least = class == WRITE_FRESH_ONCE ? STAGE_PAGE : STAGE_DIRECT;
+    if (off % STAGE_PAGE != 0 || n < least)
         return 0;
     uint64_t end = page_next(stage, off, off + n);
     size_t len = (size_t)round_down(end - off, STAGE_PAGE);
-    return len >= STAGE_DIRECT && range_may_be_fresh(stage, off, len) ? len : 0;
+    return len >= least && range_may_be_fresh(stage, off, len) ? len : 0;
 }
 
 static bool stage_write(struct device *dev, uint64_t off, const void *buf, size_t n, enum write_class class,
@@ -83,11 +84,11 @@ static bool stage_write(struct device *dev, uint64_t off, const void *buf, size_
     struct stage *stage = stage_of(dev);
     const uint8_t *in = buf;
     /* What was never committed cannot be damaged: in a new image everything is fresh. */
-    bool fresh = class == WRITE_FRESH || stage->is_new;
+    bool fresh = class != WRITE_UPDATE || stage->is_new;
     if (!begin_change(stage, err))
         return false;
     while (n > 0) {
-        size_t at = (size_t)(off % STAGE_PAGE), step = fresh ? direct_run(stage, off, n) : 0;
+        size_t at = (size_t)(off % STAGE_PAGE), step = fresh ? direct_run(stage, off, n, class) : 0;
         if (step > 0) {
             struct iovec vector = {(void *)(uintptr_t)in, step};
             if (!host_write_fresh(stage, stage->mark + 1, off, &vector, 1, step, err))
@@ -111,7 +112,7 @@ static bool stage_copy_in(struct device *dev, uint64_t off, int fd, uint64_t fd_
     struct stage *stage = stage_of(dev);
     if (!begin_change(stage, err))
         return false;
-    size_t len = class == WRITE_FRESH || stage->is_new ? direct_run(stage, off, n) : 0;
+    size_t len = class != WRITE_UPDATE || stage->is_new ? direct_run(stage, off, n, class) : 0;
     return len == 0 || host_copy_fresh(stage, off, fd, fd_off, len, done, err);
 }
 
@@ -236,7 +237,7 @@ static bool stage_zero(struct device *dev, uint64_t off, uint64_t n, enum write_
 {
     struct stage *stage = stage_of(dev);
     return begin_change(stage, err) &&
-           zero_range(stage, off, off + n, class == WRITE_FRESH || stage->is_new, err);
+           zero_range(stage, off, off + n, class != WRITE_UPDATE || stage->is_new, err);
 }
 
 /* Whole pages become zeros, which the commit punches; the rest is left as it is. */

@@ -5,12 +5,6 @@
 
 #include <stdlib.h>
 
-uint64_t ext_backup_super_block(const struct ext_fs *ext, uint32_t group)
-{
-    uint64_t first = ext_group_first_block(ext, group);
-    return first == 0 && ext->block_size == EXT_SUPER_OFFSET ? 1 : first;
-}
-
 /* Whether the descriptor of a group lies in its meta group, as do its copies then. */
 static bool in_own_meta_group(const struct ext_fs *ext, uint32_t group)
 {
@@ -33,8 +27,8 @@ bool ext_backup_each_desc(const struct ext_fs *ext, uint32_t index,
         }
         return true;
     }
-    for (uint32_t group = 1; group < ext->groups; group++)
-        if (ext_group_has_super(ext, group) && !in_own_meta_group(ext, group) &&
+    for (uint32_t group = ext_next_super(ext, 0); group < ext->groups; group = ext_next_super(ext, group))
+        if (!in_own_meta_group(ext, group) &&
             !fn(group, ext_backup_super_block(ext, group) + 1 + index, arg, err))
             return false;
     return true;
@@ -43,9 +37,7 @@ bool ext_backup_each_desc(const struct ext_fs *ext, uint32_t index,
 bool ext_backup_supers(struct ext_fs *ext, struct error *err)
 {
     uint8_t copy[EXT_SUPER_SIZE];
-    for (uint32_t group = 1; group < ext->groups; group++) {
-        if (!ext_group_has_super(ext, group))
-            continue;
+    for (uint32_t group = ext_next_super(ext, 0); group < ext->groups; group = ext_next_super(ext, group)) {
         memcpy(copy, ext->super, sizeof copy);
         ext_super_set_s_block_group_nr(copy, group);
         ext_super_set_s_state(copy, ext_super_s_state(copy) & ~(uint64_t)EXT_STATE_VALID);

@@ -5,8 +5,6 @@
 #include "ext.h"
 #include "ranges.h"
 
-/* The block of the superblock copy in a group that has one. */
-uint64_t ext_backup_super_block(const struct ext_fs *, uint32_t group);
 /*
  * Where descriptor block `index` has copies: calls fn with the group and the block of each but the primary
  * one.
@@ -21,6 +19,13 @@ bool ext_backup_descs(struct ext_fs *, struct error *) DISH_CHECKED;
 
 /* Blocks at a group's start that hold copies of superblock and descriptors, with those reserved for more. */
 uint64_t ext_group_copies(const struct ext_fs *, uint32_t group);
+/* resize_inode.c: the `i`th block reserved for descriptors, in group 0. */
+uint64_t ext_reserve_block(const struct ext_fs *, uint32_t i);
+/* What that block holds, being an indirect block of inode 7: where its copies are. Returns their number. */
+uint32_t ext_reserve_copies(const struct ext_fs *, uint32_t i, uint8_t *block);
+/* What the double indirect block of inode 7 holds: the reserved blocks of group 0. */
+void ext_reserve_list(const struct ext_fs *, uint8_t *block);
+
 /* All blocks that the volume needs for itself: superblocks, descriptors with those reserved, bitmaps,
  * tables. */
 bool ext_own_blocks(struct ext_fs *, struct ranges *, struct error *) DISH_CHECKED;

@@ -285,6 +285,10 @@ uint32_t ext_group_blocks(const struct ext_fs *, uint32_t group);   /* the last 
 uint32_t ext_group_clusters(const struct ext_fs *, uint32_t group); /* the same in clusters, rounded up */
 /* Whether a group holds a copy of the superblock (sparse_super, sparse_super2). */
 bool ext_group_has_super(const struct ext_fs *, uint32_t group);
+/* The next group with one after `group`; the number of groups when there is none. */
+uint32_t ext_next_super(const struct ext_fs *, uint32_t group);
+/* The block of the superblock, or its copy, in a group that has one. */
+uint64_t ext_backup_super_block(const struct ext_fs *, uint32_t group);
 /* Blocks of descriptors (with the reserved ones) that lie at a group's start, after its superblock if any. */
 uint32_t ext_group_desc_blocks(const struct ext_fs *, uint32_t group);
 /* Block that holds descriptor block `index` (meta_bg: in its own groups). */

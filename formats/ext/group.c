@@ -123,11 +123,31 @@ bool ext_group_has_super(const struct ext_fs *ext, uint32_t group)
     return power_of(group, 3) || power_of(group, 5) || power_of(group, 7);
 }
 
-/* Block of the superblock in a group that has one; 1 KiB blocks with bigalloc have block 0 before it. */
-static uint64_t super_block(const struct ext_fs *ext, uint32_t group)
+uint32_t ext_next_super(const struct ext_fs *ext, uint32_t group)
+{
+    uint64_t listed[] = {ext_super_s_backup_bgs_0(ext->super), ext_super_s_backup_bgs_1(ext->super)};
+    uint64_t next = ext->groups;
+    if (ext_has(ext, EXT_SPARSE_SUPER2)) {
+        for (size_t i = 0; i < ARRAY_LEN(listed); i++)
+            if (listed[i] > group)
+                next = MIN_OF(next, listed[i]);
+        return (uint32_t)next;
+    }
+    if (group == 0 || !ext_has(ext, EXT_SPARSE_SUPER))
+        return (uint32_t)MIN_OF(next, (uint64_t)group + 1);
+    for (uint64_t base = 3; base <= 7; base += 2) {
+        uint64_t power = base;
+        while (power <= group)
+            power *= base;
+        next = MIN_OF(next, power);
+    }
+    return (uint32_t)next;
+}
+
+uint64_t ext_backup_super_block(const struct ext_fs *ext, uint32_t group)
 {
     uint64_t first = ext_group_first_block(ext, group);
-    return first == 0 && ext->block_size == EXT_SUPER_OFFSET ? 1 : first;
+    return first == 0 && ext->block_size == EXT_SUPER_OFFSET ? 1 : first; /* bigalloc with 1 KiB blocks */
 }
 
 uint32_t ext_group_desc_blocks(const struct ext_fs *ext, uint32_t group)
@@ -146,7 +166,8 @@ uint32_t ext_group_desc_blocks(const struct ext_fs *ext, uint32_t group)
 uint64_t ext_desc_block(const struct ext_fs *ext, uint32_t index)
 {
     if (!ext_has(ext, EXT_META_BG) || index < ext_super_s_first_meta_bg(ext->super))
-        return super_block(ext, 0) + 1 + index;
+        return ext_backup_super_block(ext, 0) + 1 + index;
     uint32_t group = index * ext->descs_per_block;
-    return ext_group_has_super(ext, group) ? super_block(ext, group) + 1 : ext_group_first_block(ext, group);
+    return ext_group_has_super(ext, group) ? ext_backup_super_block(ext, group) + 1
+                                           : ext_group_first_block(ext, group);
 }

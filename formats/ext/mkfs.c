@@ -4,6 +4,7 @@
  * (INODE_UNINIT, BLOCK_UNINIT).
  */
 #include "mkfs.h"
+#include "backup.h"
 
 #include "alloc.h"
 
@@ -21,11 +22,13 @@ static enum write_class class_of(const struct ext_make *m, uint64_t off, uint64_
 {
     struct extent extent;
     struct error ignored;
-    uint64_t large = m->ext.groups < MANY_GROUPS ? 64 * KiB : m->ext.block_size;
-    if (!m->blank || n < large || !device_map_to_bottom(m->ext.dev, off, &extent, &ignored))
+    bool many = m->ext.groups >= MANY_GROUPS;
+    if (!m->blank || n < (many ? m->ext.block_size : 64 * KiB) ||
+        !device_map_to_bottom(m->ext.dev, off, &extent, &ignored))
         return WRITE_UPDATE;
-    return (extent.flags & EXTENT_HOLE) && !(extent.flags & EXTENT_BACKING) && extent.len >= n ? WRITE_FRESH
-                                                                                               : WRITE_UPDATE;
+    if (!(extent.flags & EXTENT_HOLE) || (extent.flags & EXTENT_BACKING) || extent.len < n)
+        return WRITE_UPDATE;
+    return many ? WRITE_FRESH_ONCE : WRITE_FRESH;
 }
 
 bool ext_make_write(struct ext_make *m, uint64_t off, const void *bytes, size_t n, struct error *err)
@@ -197,9 +200,7 @@ static bool write_copies(struct ext_make *m, struct error *err)
         if (!ext_group_has_super(e, group))
             continue;
         if (!meta) {
-            uint64_t block = ext_group_first_block(e, group) + 1;
-            if (group == 0 && e->block_size == 1024 && e->first_data_block == 0)
-                block++;
+            uint64_t block = ext_backup_super_block(e, group) + 1;
             if (!interrupt_check(err) || !ext_make_write(m, ext_offset(e, block), m->descs,
                                                          (size_t)e->desc_blocks * e->block_size, err))
                 return false;
@@ -210,22 +211,27 @@ static bool write_copies(struct ext_make *m, struct error *err)
     return true;
 }
 
+struct desc_block {
+    struct ext_make *make;
+    const uint8_t *bytes;
+};
+
+static bool write_desc_block(uint32_t group, uint64_t block, void *arg, struct error *err)
+{
+    const struct desc_block *d = arg;
+    (void)group;
+    return ext_make_write(d->make, ext_offset(&d->make->ext, block), d->bytes, d->make->ext.block_size, err);
+}
+
 /* With meta_bg each block of descriptors lies in the first, second and last of the groups it describes. */
 static bool write_meta_descs(struct ext_make *m, struct error *err)
 {
     const struct ext_fs *e = &m->ext;
     for (uint32_t i = 0; i < e->desc_blocks; i++) {
-        const uint32_t in[] = {0, 1, e->descs_per_block - 1};
-        for (size_t k = 0; k < ARRAY_LEN(in); k++) {
-            uint64_t group = (uint64_t)i * e->descs_per_block + in[k];
-            if (group >= e->groups)
-                continue;
-            uint64_t block = ext_group_first_block(e, (uint32_t)group);
-            block += ext_group_has_super(e, (uint32_t)group);
-            if (!ext_make_write(m, ext_offset(e, block), m->descs + (size_t)i * e->block_size, e->block_size,
-                                err))
-                return false;
-        }
+        struct desc_block d = {m, m->descs + (size_t)i * e->block_size};
+        if (!interrupt_check(err) || !write_desc_block(0, ext_desc_block(e, i), &d, err) ||
+            !ext_backup_each_desc(e, i, write_desc_block, &d, err))
+            return false;
     }
     return true;
 }

@@ -2,6 +2,7 @@
  * The first files of a new volume, in the order in which mke2fs gives them their blocks: /, lost+found, the
  * resize inode, the journal, the MMP block, the quota files and the orphan file.
  */
+#include "backup.h"
 #include "mkfs.h"
 
 #include "alloc.h"
@@ -152,37 +153,23 @@ static bool make_reserved(struct ext_make *m, uint8_t *inode, struct error *err)
     return true;
 }
 
-/*
- * Inode 7 owns the blocks reserved for descriptors: its double indirect block points to those after the
- * primary descriptors, and each of these, as an indirect block, to its copies in the groups with a
- * superblock.
- */
+/* Inode 7 owns the blocks reserved for descriptors. */
 static bool make_resize_inode(struct ext_make *m, uint8_t *inode, struct error *err)
 {
     const struct ext_fs *e = &m->ext;
     uint32_t reserved = (uint32_t)ext_super_s_reserved_gdt_blocks(e->super), per_block = e->block_size / 4;
-    uint64_t blocks = 1, at = 0;
+    uint64_t blocks = 1;
     struct ext_run dind;
     uint64_t goal = (uint64_t)e->first_data_block + e->desc_blocks + reserved + 2 + e->table_blocks;
     if (!ext_make_find(m, goal, 1, &dind, err) || !ext_make_take(m, dind.start, 1, err))
         return false;
-    uint8_t *map = mem_new(e->block_size, err);
-    bool ok = map != NULL;
+    bool ok = true;
     for (uint32_t i = 0; ok && i < reserved; i++) {
-        uint64_t primary = e->first_data_block + 1 + e->desc_blocks + (uint64_t)i;
-        if (e->block_size == 1024 && e->first_data_block == 0)
-            primary++;
-        store_le32(map + (size_t)4 * ((e->desc_blocks + i) % per_block), (uint32_t)primary);
-        memset(m->block, 0, e->block_size);
-        at = 0;
-        for (uint32_t group = 1; group < e->groups && at < per_block; group++)
-            if (ext_group_has_super(e, group))
-                store_le32(m->block + 4 * at++, (uint32_t)(primary + (uint64_t)group * e->blocks_per_group));
-        blocks += 1 + at;
-        ok = ext_make_write(m, ext_offset(e, primary), m->block, e->block_size, err);
+        blocks += 1 + ext_reserve_copies(e, i, m->block);
+        ok = ext_make_write(m, ext_offset(e, ext_reserve_block(e, i)), m->block, e->block_size, err);
     }
-    ok = ok && ext_make_write(m, ext_offset(e, dind.start), map, e->block_size, err);
-    free(map);
+    ext_reserve_list(e, m->block);
+    ok = ok && ext_make_write(m, ext_offset(e, dind.start), m->block, e->block_size, err);
     if (!ok)
         return false;
     inode_start(m, inode, S_IFREG | 0600, 1);

@@ -11,43 +11,43 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static uint64_t primary_block(const struct ext_fs *ext, uint32_t i)
+uint64_t ext_reserve_block(const struct ext_fs *ext, uint32_t i)
 {
     return ext_backup_super_block(ext, 0) + 1 + ext->desc_blocks + i;
 }
 
-/* What an indirect block of inode 7 holds, and how many entries that are. */
-static uint32_t fill_copies(const struct ext_fs *ext, uint32_t i, uint8_t *block)
+uint32_t ext_reserve_copies(const struct ext_fs *ext, uint32_t i, uint8_t *block)
 {
     uint32_t count = 0, room = ext->block_size / 4;
-    uint64_t primary = primary_block(ext, i);
+    uint64_t primary = ext_reserve_block(ext, i);
     memset(block, 0, ext->block_size);
-    for (uint32_t group = 1; group < ext->groups && count < room; group++)
-        if (ext_group_has_super(ext, group))
-            store_le32(block + (size_t)4 * count++,
-                       (uint32_t)(primary + (uint64_t)group * ext->blocks_per_group));
+    for (uint32_t group = ext_next_super(ext, 0); group < ext->groups && count < room;
+         group = ext_next_super(ext, group))
+        store_le32(block + (size_t)4 * count++,
+                   (uint32_t)(primary + (uint64_t)group * ext->blocks_per_group));
     return count;
 }
 
-static void fill_dind(const struct ext_fs *ext, uint8_t *block)
+void ext_reserve_list(const struct ext_fs *ext, uint8_t *block)
 {
     uint32_t reserved = (uint32_t)ext_super_s_reserved_gdt_blocks(ext->super), room = ext->block_size / 4;
     memset(block, 0, ext->block_size);
     for (uint32_t i = 0; i < reserved; i++)
-        store_le32(block + (size_t)4 * ((ext->desc_blocks + i) % room), (uint32_t)primary_block(ext, i));
+        store_le32(block + (size_t)4 * ((ext->desc_blocks + i) % room), (uint32_t)ext_reserve_block(ext, i));
 }
 
 static bool blocks_match(struct ext_fs *ext, uint64_t dind, uint8_t *want, uint8_t *have)
 {
     struct error ignored;
     uint32_t reserved = (uint32_t)ext_super_s_reserved_gdt_blocks(ext->super);
-    fill_dind(ext, want);
+    ext_reserve_list(ext, want);
     if (!device_read(ext->dev, ext_offset(ext, dind), have, ext->block_size, &ignored) ||
         memcmp(want, have, ext->block_size) != 0)
         return false;
     for (uint32_t i = 0; i < reserved; i++) {
-        fill_copies(ext, i, want);
-        if (!device_read(ext->dev, ext_offset(ext, primary_block(ext, i)), have, ext->block_size, &ignored) ||
+        ext_reserve_copies(ext, i, want);
+        if (!device_read(ext->dev, ext_offset(ext, ext_reserve_block(ext, i)), have, ext->block_size,
+                         &ignored) ||
             memcmp(want, have, ext->block_size) != 0)
             return false;
     }
@@ -81,12 +81,12 @@ bool ext_resize_inode_write(struct ext_fs *ext, uint64_t dind, struct error *err
     uint8_t *block = mem_new(ext->block_size, err);
     if (!block)
         return false;
-    fill_dind(ext, block);
+    ext_reserve_list(ext, block);
     cache_forget(ext->cache, ext_offset(ext, dind));
     bool ok = device_write(ext->dev, ext_offset(ext, dind), block, ext->block_size, WRITE_UPDATE, err);
     for (uint32_t i = 0; ok && i < reserved; i++) {
-        blocks += 1 + fill_copies(ext, i, block);
-        ok = device_write(ext->dev, ext_offset(ext, primary_block(ext, i)), block, ext->block_size,
+        blocks += 1 + ext_reserve_copies(ext, i, block);
+        ok = device_write(ext->dev, ext_offset(ext, ext_reserve_block(ext, i)), block, ext->block_size,
                           WRITE_UPDATE, err);
     }
     free(block);

@@ -77,10 +77,8 @@ static bool give_descs(struct ext_resize *r, struct error *err)
         spare = reserved + less - keep;
     }
     /* Bitmaps that exist do not change their meaning. */
-    for (uint32_t group = 0; spare && group < r->groups; group++) {
+    for (uint32_t group = 0; spare && group < r->groups; group = ext_next_super(ext, group)) {
         struct cache_block *bits;
-        if (!ext_group_has_super(ext, group))
-            continue;
         if (!ext_bitmap_edit(ext, EXT_BLOCK_BITMAP, group, &bits, err))
             return false;
         ext_block_put(ext, bits);

@@ -40,7 +40,7 @@ static uint64_t class_run(const struct qcow2 *q, uint64_t off, uint64_t n, enum 
 {
     bool fresh, freed = false;
     n = part_in(q, &q->fresh, off, n, &fresh);
-    if (!fresh && *class == WRITE_FRESH)
+    if (!fresh && *class != WRITE_UPDATE)
         n = part_in(q, &q->freed, off, n, &freed);
     *class = fresh ? WRITE_FRESH : freed ? WRITE_UPDATE : *class;
     return n;

@@ -62,6 +62,7 @@ CASES += [
     ("64M", "ext4", "-O none,extent", "", "none,extent"),
     ("3M", "ext2", "-T largefile4", "", "usage=largefile4"), ("64M", "ext4", "-i 1024", "", "inode_ratio=1024"),
     ("33M", "ext2", "-i 1024", "", "inode_ratio=1024"), ("64M", "ext2", "-J size=4", "", "journal_size=4M"),
+    ("64M", "ext4", "-O bigalloc,^resize_inode,meta_bg -b 1024", "", "bigalloc,^resize_inode,meta_bg,blocksize=1K"),
     ("64M", "ext3", "", "packed_meta_blocks=1", "packed_meta_blocks"),
     ("600M", "ext4", "-O ^large_file -I 128", "", "^large_file,inode_size=128"),
     ("64M", "ext4", "-O ^metadata_csum -I 128", "", "^metadata_csum,inode_size=128"),

@@ -7,7 +7,7 @@
 struct findings {
     struct check check; /* hand this to the drivers */
     bool broken;        /* a repair failed half-way: nothing of it can be kept */
-    const char *layer;  /* what is being checked now: "qcow2", "gpt", "2: ext4"; borrowed */
+    const char *layer;  /* what is being checked now, as messages call it; borrowed */
     struct output *out;
     struct report *report;     /* JSON; NULL in text */
     struct kept_finding *kept; /* JSON: printed at the end, behind the totals that the drivers add */

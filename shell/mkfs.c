@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 static const struct arg args[] = {
-    {"TYPE", ARG_MKFS_TYPE, ARG_ONE, "ext2, ext3, ext4, vfat, fat12, fat16, fat32, exfat ...", NULL},
+    {"TYPE", ARG_MKFS_TYPE, ARG_ONE, "of the filesystem, such as ext4 or fat32; Tab lists all", NULL},
     {"VOLUME", ARG_VOLUME, ARG_OPTIONAL, "number of the partition; 0 is the whole disk", NULL},
     {0},
 };

@@ -42,7 +42,9 @@ bool partition_release(struct partition *, unsigned number, struct error *) DISH
 bool partition_read_file(struct partition *, const char *path, size_t most, uint8_t **bytes, size_t *n,
                          struct error *) DISH_CHECKED;
 
-/* "gpt", "mbr" or "dos" to a driver that can write; NULL with err. */
+/* A driver by its name; NULL with err, which lists all. */
+const struct table_driver *partition_kind(struct partition *, const char *name, struct error *) DISH_CHECKED;
+/* The same, or "dos", for one that can write. */
 const struct table_driver *partition_driver(struct partition *, const char *name,
                                             struct error *) DISH_CHECKED;
 /* Write a new table over what is on the disk. options: of the driver, or NULL. */

@@ -3,6 +3,7 @@
 #include "findings.h"
 #include "partition.h"
 #include "table_script.h"
+#include "text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,14 +12,25 @@
 
 enum { MAX_SCRIPT = 16 * 1024 * 1024, SIGNATURE_AREA = 1024 * 1024 };
 
+const struct table_driver *partition_kind(struct partition *partition, const char *name, struct error *err)
+{
+    const struct table_driver *driver = session_table(partition->session, name);
+    if (driver)
+        return driver;
+    struct text kinds = {0};
+    for (const struct table_driver *const *each = partition->session->drivers.tables; *each; each++)
+        text_printf(&kinds, "%s%s", kinds.len ? ", " : "", (*each)->head.name);
+    fail(err, E_INVALID, "'%s' is not a kind of partition table (%s)", name, text_get(&kinds));
+    text_free(&kinds);
+    return NULL;
+}
+
 const struct table_driver *partition_driver(struct partition *partition, const char *name, struct error *err)
 {
     if (strcmp(name, "dos") == 0 || strcmp(name, "msdos") == 0)
         name = "mbr";
-    const struct table_driver *driver = session_table(partition->session, name);
-    if (!driver)
-        fail(err, E_INVALID, "'%s' is not a kind of partition table (gpt, mbr)", name);
-    else if (!driver->init)
+    const struct table_driver *driver = partition_kind(partition, name, err);
+    if (driver && !driver->init)
         fail(err, E_UNSUPPORTED, "tables of the kind '%s' can only be read", driver->head.title);
     return driver && driver->init ? driver : NULL;
 }

@@ -136,11 +136,9 @@ bool partition_types(struct partition *partition, struct error *err)
         {"name", "NAME", false}, {"type", "TYPE", false}, {"title", "TITLE", false}, {NULL, NULL, false}};
     const struct table *table = partition->image->table;
     const char *name = partition->argc ? partition->args[0] : table ? table->driver->head.name : "gpt";
-    const struct table_driver *driver = session_table(partition->session, name);
-    if (!driver)
-        return fail(err, E_INVALID, "'%s' is not a kind of partition table (gpt, mbr)", name);
-    struct grid *grid = grid_new(partition->out, columns, err);
-    for (const struct part_type *type = driver->types; grid && type->type; type++) {
+    const struct table_driver *driver = partition_kind(partition, name, err);
+    struct grid *grid = driver ? grid_new(partition->out, columns, err) : NULL;
+    for (const struct part_type *type = grid ? driver->types : NULL; type && type->type; type++) {
         grid_text(grid, type->name);
         grid_text(grid, type->type);
         grid_text(grid, type->title);

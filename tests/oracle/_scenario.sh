@@ -1,4 +1,4 @@
-# What the scenario tests share. Sourced; $DISH is the program. Works in a scratch directory of its own.
+# What the shell scripts of this folder share. $DISH is the program; they work in a scratch directory.
 set -u
 export PATH="$PATH:/usr/sbin:/sbin" LC_ALL=C.UTF-8 TZ=UTC
 unset NO_COLOR DISH_TEST_DROP_CACHES XDG_STATE_HOME
@@ -9,14 +9,18 @@ cd "$scratch" || exit 1
 HOME=$scratch
 failures=0
 
+complain() {
+    echo "FAILED: $*"
+    failures=$((failures + 1))
+}
+
 # check WHAT COMMAND...: the command must succeed.
 check() {
     local what=$1
     shift
     if ! "$@" >check.out 2>&1; then
-        echo "FAILED: $what: $*"
+        complain "$what: $*"
         sed 's/^/    /' check.out
-        failures=$((failures + 1))
     fi
 }
 
@@ -27,9 +31,8 @@ run() {
     "$@" >out 2>err
     got=$?
     if [ "$got" != "$want" ]; then
-        echo "FAILED: exit status $got, not $want: $*"
+        complain "exit status $got, not $want: $*"
         sed 's/^/    /' out err
-        failures=$((failures + 1))
     fi
 }
 

@@ -1,13 +1,6 @@
 #!/bin/bash
 # An image made to harm: `get` writes nothing outside its target, names what it refuses, and ends.
-set -u
-DISH=${DISH:-build/dish}
-DISH=$(realpath "$DISH")
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-cd "$scratch" || exit 1
-failures=0
-fail() { echo "hostile: $*"; failures=$((failures + 1)); }
+. "$(dirname "$0")/_scenario.sh"
 
 # Names are patched into directory blocks afterwards, so the directories have no checksums.
 mke2fs -q -F -t ext4 -O ^metadata_csum,^has_journal,^dir_index img.raw 16M || exit 1
@@ -55,28 +48,27 @@ open('img.raw', 'wb').write(data)
 X
 
 mkdir out
-timeout 60 "$DISH" img.raw -- get -r / out >stdout 2>stderr
+timeout 60 "$dish" img.raw -- get -r / out >stdout 2>stderr
 status=$?
-[ $status -eq 1 ] || fail "status $status, not 1"
-[ -e pwn ] && fail "../pwn was written"
-[ -e "$outside" ] && fail "the absolute name was written"
-[ -n "$(ls -A outside-dir)" ] && fail "a file was written through a link"
-[ "$(cat out/sound 2>/dev/null)" = payload ] || fail "the sound file is missing"
-[ "$(cat out/dir/deep/file 2>/dev/null)" = payload ] || fail "the sound directory is missing"
+[ $status -eq 1 ] || complain "status $status, not 1"
+[ -e pwn ] && complain "../pwn was written"
+[ -e "$outside" ] && complain "the absolute name was written"
+[ -n "$(ls -A outside-dir)" ] && complain "a file was written through a link"
+[ "$(cat out/sound 2>/dev/null)" = payload ] || complain "the sound file is missing"
+[ "$(cat out/dir/deep/file 2>/dev/null)" = payload ] || complain "the sound directory is missing"
 for name in '\.\./pwn' 'abs-outside' 'loop/again' 'huge' 'past'; do
-    grep -q "$name" stderr || fail "the refused entry $name is not named"
+    grep -q "$name" stderr || complain "the refused entry $name is not named"
 done
-[ -e out/huge ] && fail "a part of the impossible file stayed"
+[ -e out/huge ] && complain "a part of the impossible file stayed"
 
 # The same through every way that walks the tree: each ends, none crashes.
 for command in 'ls -lR /' 'find /' 'du /' 'tree /' 'grep -r payload /' 'tar-out / out.tar' 'cp -r /dir /copy'; do
-    timeout 60 "$DISH" img.raw -c "$command" >stdout 2>stderr </dev/null
+    timeout 60 "$dish" img.raw -c "$command" >stdout 2>stderr </dev/null
     status=$?
-    [ $status -le 1 ] || fail "$command: status $status"
+    [ $status -le 1 ] || complain "$command: status $status"
 done
-[ -e pwn ] && fail "../pwn was written later"
-timeout 60 "$DISH" img.raw -c 'rm -r /loop' >stdout 2>stderr
-[ $? -le 1 ] || fail "rm -r of a loop"
+[ -e pwn ] && complain "../pwn was written later"
+timeout 60 "$dish" img.raw -c 'rm -r /loop' >stdout 2>stderr
+[ $? -le 1 ] || complain "rm -r of a loop"
 
-[ $failures -eq 0 ] && echo "hostile: ok"
-exit $((failures != 0))
+finish

@@ -248,6 +248,14 @@ void image_committed(struct image *image)
     image->is_new = false;
 }
 
+bool image_pending(const struct image *image)
+{
+    bool pending = stage_pending(image->file);
+    for (size_t i = 0; i < image->companion_count; i++)
+        pending = pending || stage_pending(image->companions[i]);
+    return pending;
+}
+
 void error_leave_device(struct error *err)
 {
     if (!err->device)

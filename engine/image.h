@@ -48,6 +48,8 @@ bool image_flush(struct image *, struct error *) DISH_CHECKED;
 /* The command ended, with a savepoint or taken back: what changes from now on is the next one's. */
 void image_settled(struct image *);
 void image_committed(struct image *);
+/* Something of it, or of its companions, is not committed. */
+bool image_pending(const struct image *);
 
 /*
  * Everything that is marked, in all images: all or none. *happened: it is committed, even if an error says
@@ -55,6 +57,12 @@ void image_committed(struct image *);
  */
 bool commit_files(struct session *, bool *happened, struct error *) DISH_CHECKED;
 void image_free(struct image *);
+/* Close an image of the session, whatever is pending in it. */
+void session_drop_image(struct session *, struct image *);
+/* session_undo.c: nothing can be undone or redone any more. */
+void session_forget_undo(struct session *);
+/* The same as far as it would concern an image that is being closed. */
+void session_forget_undo_of(struct session *, const struct image *);
 /* Before the device that an error names is closed: keep the name of its layer and the offset. */
 void error_leave_device(struct error *);
 

@@ -85,7 +85,7 @@ struct image {
     uint64_t generation;         /* an old state: the stage's number for it */
 };
 
-/* One command that undo can take back; private to session.c. */
+/* One command that undo can take back; private to session_undo.c. */
 struct undo_record;
 
 struct session {

@@ -5,6 +5,7 @@
 #include "copy_loop.h"
 #include "path.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -70,8 +71,8 @@ static bool scan(struct copy *copy, const struct copy_end *sources, size_t count
     *real = tally;
     if (copy_losses(&tally) == 0) {
         *real = (struct copy_tally){0};
-        return tally.failed == 0 ||
-               fail(err, E_FAILED, "%llu objects cannot be copied", (unsigned long long)tally.failed);
+        return tally.failed == 0 || fail(err, E_FAILED, "%" PRIu64 " object%s cannot be copied", tally.failed,
+                                         tally.failed == 1 ? "" : "s");
     }
     return copy_judge_losses(&tally, copy->options, copy->target->type, err);
 }

@@ -3,6 +3,7 @@
 
 #include "bytes.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -120,7 +121,7 @@ bool copy_find_losses(const struct fs_limits *limits, struct copy_source *source
 static size_t loss_text(const struct copy_tally *tally, int kind, char *text, size_t size)
 {
     uint64_t count = tally->lost[kind];
-    int n = snprintf(text, size, "%llu %s (%s%s)", (unsigned long long)count,
+    int n = snprintf(text, size, "%" PRIu64 " %s (%s%s)", count,
                      count == 1 ? loss_names[kind].one : loss_names[kind].many, tally->examples[kind],
                      count == 1 ? "" : ", ...");
     return n < 0 ? 0 : MIN_OF((size_t)n, size - 1);

@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -286,7 +287,7 @@ static bool host_finish(struct copy_target *base, const struct fs_attr *attr, ui
     const struct copy_options *options = base->options;
     if (size != UINT64_MAX && target->made && (size > INT64_MAX || ftruncate(target->fd, (off_t)size) != 0))
         return fail_errno(err, size > INT64_MAX ? EFBIG : errno,
-                          "cannot make a file of %llu bytes on the host", (unsigned long long)size);
+                          "cannot make a file of %" PRIu64 " bytes on the host", size);
     if (target->made && (copy_keeps(options) || options->mode) &&
         fchmod(target->fd, final_mode(target, attr)) != 0)
         return fail_errno(err, errno, "cannot set the mode");

@@ -7,6 +7,7 @@
 #include "name_list.h"
 #include "path.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -167,9 +168,8 @@ static bool image_begin(struct copy_target *base, const char *name, const struct
     struct fs_attr old;
     target->replaced = false;
     if (attr->size > base->limits->max_file_size)
-        return fail(err, E_TOOBIG, "the file has %llu bytes; %s holds at most %llu",
-                    (unsigned long long)attr->size, base->type,
-                    (unsigned long long)base->limits->max_file_size);
+        return fail(err, E_TOOBIG, "the file has %" PRIu64 " bytes; %s holds at most %" PRIu64, attr->size,
+                    base->type, base->limits->max_file_size);
     if (!target_find(target, name, &id, &there, err))
         return false;
     if (there && !file_attr(target->volume, id, &old, err))

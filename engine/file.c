@@ -6,6 +6,7 @@
 #include "names.h"
 #include "utf.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -190,8 +191,8 @@ bool file_map(struct volume *volume, fs_id id, uint64_t off, struct extent *out,
     *out = (struct extent){0};
     if (!fs->driver->map(fs, id, off, out, err))
         return false;
-    return out->len || damaged(err, fs->device, out->off, "the map of file %llu is empty at byte %llu",
-                               (unsigned long long)id, (unsigned long long)off);
+    return out->len || damaged(err, fs->device, out->off,
+                               "the map of file %" PRIu64 " is empty at byte %" PRIu64, id, off);
 }
 
 /* The same for a format whose files are plain bytes of the volume. */
@@ -339,8 +340,8 @@ bool file_create_with(struct volume *volume, fs_id dir, const char *name, const 
     if (!fs->driver->create)
         return cannot(fs, "take new files", err);
     if (S_ISREG(attr->mode) && attr->size > fs->limits->max_file_size)
-        return fail(err, E_TOOBIG, "%llu bytes are more than a file on %s can have (%llu)",
-                    (unsigned long long)attr->size, fs->type, (unsigned long long)fs->limits->max_file_size);
+        return fail(err, E_TOOBIG, "%" PRIu64 " bytes are more than a file on %s can have (%" PRIu64 ")",
+                    attr->size, fs->type, fs->limits->max_file_size);
     if (!(flags & FILE_ABSENT) && !absent(volume, dir, name, err))
         return false;
     names_forget(volume, dir, name);
@@ -530,8 +531,8 @@ static bool check_size(const struct fs *fs, uint64_t off, uint64_t len, struct e
     uint64_t end;
     if (add_u64(off, len, &end) && end <= fs->limits->max_file_size)
         return true;
-    return fail(err, E_TOOBIG, "a file on %s can have at most %llu bytes", fs->type,
-                (unsigned long long)fs->limits->max_file_size);
+    return fail(err, E_TOOBIG, "a file on %s can have at most %" PRIu64 " bytes", fs->type,
+                fs->limits->max_file_size);
 }
 
 bool file_write(struct volume *volume, fs_id id, uint64_t off, const void *buf, size_t n, struct error *err)

@@ -14,6 +14,7 @@
 #include "path.h"
 #include "pax.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -210,8 +211,7 @@ static bool pack_item(struct pack *pack, struct copy_item *item, struct error *e
     pack->item = item;
     pack->before = pack->tally->bytes;
     if (regular && item->attr.size > max_size)
-        return fail(err, E_TOOBIG, "%llu bytes are too much for an archive",
-                    (unsigned long long)item->attr.size);
+        return fail(err, E_TOOBIG, "%" PRIu64 " bytes are too much for an archive", item->attr.size);
     if (S_ISSOCK(item->attr.mode)) {
         copy_lost(pack->tally, LOSS_FIFO, item->path);
         return true;

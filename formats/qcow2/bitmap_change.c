@@ -79,6 +79,7 @@ static bool replace_directory(struct qcow2 *q, const struct qcow2_bitmap_list *l
     return qcow2_bitmaps_track(q, err);
 }
 
+/* The bitmap of that name, in a list that the caller frees unless this fails. */
 static bool find_bitmap(struct qcow2 *q, const char *name, struct qcow2_bitmap_list *list, size_t *found,
                         struct error *err)
 {
@@ -89,6 +90,13 @@ static bool find_bitmap(struct qcow2 *q, const char *name, struct qcow2_bitmap_l
             return true;
     qcow2_bitmaps_free(list);
     return fail(err, E_NOENT, "there is no bitmap '%s'", name);
+}
+
+/* The same for one that is about to be changed. */
+static bool find_to_change(struct qcow2 *q, const char *name, struct qcow2_bitmap_list *list, size_t *found,
+                           struct error *err)
+{
+    return qcow2_prepare(q, err) && qcow2_bitmaps_flush(q, err) && find_bitmap(q, name, list, found, err);
 }
 
 /* A bitmap that was being changed when its writer stopped, or whose extra data nobody here knows. */
@@ -221,7 +229,7 @@ bool qcow2_bitmap_remove(struct device *dev, const char *name, struct error *err
     struct qcow2 *q = qcow2_of(dev);
     struct qcow2_bitmap_list list;
     size_t found;
-    if (!qcow2_prepare(q, err) || !qcow2_bitmaps_flush(q, err) || !find_bitmap(q, name, &list, &found, err))
+    if (!find_to_change(q, name, &list, &found, err))
         return false;
     struct qcow2_bitmap b = list.items[found];
     memmove(&list.items[found], &list.items[found + 1], (list.count - found - 1) * sizeof b);
@@ -241,7 +249,7 @@ bool qcow2_bitmap_enable(struct device *dev, const char *name, bool enabled, str
     struct qcow2 *q = qcow2_of(dev);
     struct qcow2_bitmap_list list;
     size_t found;
-    if (!qcow2_prepare(q, err) || !qcow2_bitmaps_flush(q, err) || !find_bitmap(q, name, &list, &found, err))
+    if (!find_to_change(q, name, &list, &found, err))
         return false;
     const struct qcow2_bitmap *b = &list.items[found];
     uint8_t raw[4];
@@ -266,7 +274,7 @@ bool qcow2_bitmap_clear(struct device *dev, const char *name, struct error *err)
     struct qcow2 *q = qcow2_of(dev);
     struct qcow2_bitmap_list list;
     size_t found;
-    if (!qcow2_prepare(q, err) || !qcow2_bitmaps_flush(q, err) || !find_bitmap(q, name, &list, &found, err))
+    if (!find_to_change(q, name, &list, &found, err))
         return false;
     const struct qcow2_bitmap *b = &list.items[found];
     bool ok = check_usable(b, err) && qcow2_bitmap_free_bits(q, b, 0, err) && zero_table(q, b, err);
@@ -292,8 +300,7 @@ bool qcow2_bitmap_merge(struct device *dev, const char *into, const char *from, 
     struct qcow2 *q = qcow2_of(dev);
     struct qcow2_bitmap_list list, other;
     size_t to_index, from_index;
-    if (!qcow2_prepare(q, err) || !qcow2_bitmaps_flush(q, err) ||
-        !find_bitmap(q, into, &list, &to_index, err))
+    if (!find_to_change(q, into, &list, &to_index, err))
         return false;
     bool ok = find_bitmap(q, from, &other, &from_index, err);
     if (ok) {

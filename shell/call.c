@@ -439,6 +439,13 @@ bool call_has_input(const struct call *call)
     return call->io->input || call->io->input_fd >= 0;
 }
 
+static bool call_can_read(const struct call *call, struct error *err)
+{
+    const struct io *io = call->io;
+    return io->input || io->input_fd >= 0 || !call->shell->stdin_is_script ||
+           fail(err, E_USAGE, "standard input is the script; give the text with <<WORD or < FILE");
+}
+
 bool call_read(struct call *call, void *buf, size_t n, size_t *got, struct error *err)
 {
     struct io *io = call->io;
@@ -449,8 +456,8 @@ bool call_read(struct call *call, void *buf, size_t n, size_t *got, struct error
         return true;
     }
     int fd = io->input_fd >= 0 ? io->input_fd : STDIN_FILENO;
-    if (io->input_fd < 0 && call->shell->stdin_is_script)
-        return fail(err, E_USAGE, "standard input is the script; give the text with <<WORD or < FILE");
+    if (!call_can_read(call, err))
+        return false;
     for (;;) {
         ssize_t done = read(fd, buf, n);
         if (done >= 0) {
@@ -468,6 +475,8 @@ bool call_confirm(struct call *call, bool *yes, struct error *err, const char *f
 {
     struct text question = {0};
     va_list args;
+    if (!call_can_read(call, err))
+        return false;
     va_start(args, fmt);
     char *text = NULL;
     int n = vasprintf(&text, fmt, args);

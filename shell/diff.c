@@ -181,40 +181,40 @@ bool changes_print(struct session *session, bool last_command, struct output *ou
     return true;
 }
 
-/* Both are files, of an image or the host: *yes. What cannot be looked at is left to the comparison of trees.
- */
-static bool open_files(struct session *session, struct call *call, struct file_diff *diff, bool *yes)
+/* One side, if it is a file of an image or of the host; *other: it is a directory or a device. */
+static bool open_file(struct session *session, struct call *call, const char *text, struct reader *reader,
+                      bool *other, struct error *err)
 {
-    struct error ignored;
-    *yes = true;
-    for (int i = 0; i < 2 && *yes; i++) {
-        struct location place = {0};
-        bool on_host = tree_end_is_host(call->args[i]) && !session_image(session, "host");
-        *yes = on_host ||
-               (location_parse(session, call->args[i], &place, &ignored) && place.kind == LOCATION_PATH);
+    struct location place = {0};
+    if (!tree_end_is_host(text) || session_image(session, "host")) {
+        if (!location_parse(session, text, &place, err))
+            return because(err, "%s", text);
+        *other |= place.kind != LOCATION_PATH;
         location_free(&place);
-        *yes = *yes && reader_open(session, call, call->args[i], &diff->readers[i], &ignored) &&
-               diff->readers[i].size != UINT64_MAX;
     }
-    return *yes;
+    if (*other || reader_open(session, call, text, reader, err))
+        return *other || reader->size != UINT64_MAX ||
+               fail(err, E_INVALID, "%s: is not a regular file", text);
+    *other = err->kind == E_ISDIR;
+    return *other;
 }
 
 static bool diff_two(struct session *session, struct call *call, struct output *out, struct error *err)
 {
-    static char cmp[] = "cmp", trees[] = "-r", attributes[] = "-ra", end[] = "--";
+    static char cmp[] = "cmp", recursive[] = "-r", attributes[] = "-ra", end[] = "--";
     struct file_diff diff = {.session = session, .out = out, .brief = call_has(call, "q")};
     uint64_t context;
-    bool files = false, differ = false, ok;
-    if (!option_size(call, "U", 3, &context, err))
-        return false;
-    diff.context = (size_t)MIN_OF(context, (uint64_t)UINT32_MAX);
-    if (!call_has(call, "attributes") && open_files(session, call, &diff, &files)) {
+    bool trees = call_has(call, "attributes"), differ = false, ok = option_size(call, "U", 3, &context, err);
+    diff.context = ok ? (size_t)MIN_OF(context, (uint64_t)UINT32_MAX) : 0;
+    for (int i = 0; i < 2 && ok && !trees; i++)
+        ok = open_file(session, call, call->args[i], &diff.readers[i], &trees, err);
+    if (ok && !trees) {
         ok = file_diff(&diff, &differ, err);
         if (ok && differ && diff.brief && !output_json(out))
             output_printf(out, "Files %s and %s differ\n", call->args[0], call->args[1]);
         ok = ok && (!differ || fail(err, E_FAILED, "%s", ""));
-    } else {
-        char *words[] = {cmp, call_has(call, "attributes") ? attributes : trees, end, call->args[0],
+    } else if (ok) {
+        char *words[] = {cmp, call_has(call, "attributes") ? attributes : recursive, end, call->args[0],
                          call->args[1]};
         ok = call_run(call, words, ARRAY_LEN(words), out, err);
     }

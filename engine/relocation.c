@@ -81,6 +81,12 @@ uint32_t relocation_of(const struct relocation *rel, uint32_t unit)
     return run && unit - run->from < run->len ? run->to + (unit - run->from) : 0;
 }
 
+uint32_t relocation_number(const struct relocation *rel, uint32_t unit)
+{
+    uint32_t now = unit >= rel->begin && unit < rel->end ? relocation_of(rel, unit) : 0;
+    return now ? now - (rel->lo - rel->begin) : unit;
+}
+
 uint32_t relocation_source(const struct relocation *rel, uint32_t unit)
 {
     const struct relocated_run *run = find(rel, unit, true);

@@ -12,9 +12,10 @@ struct relocated_run {
     uint32_t from, to, len;
 };
 
-/* Zero but for lo and hi at first. */
+/* Zero but for the bounds at first. */
 struct relocation {
-    uint32_t lo, hi;            /* units from lo to hi stay */
+    uint32_t begin, end;        /* the units of the volume so far */
+    uint32_t lo, hi;            /* those of them, and of what comes behind them, that stay or become units */
     struct relocated_run *runs; /* by rising `from` */
     size_t count, capacity;
     uint32_t next; /* where the next free unit is looked for; 0: at lo */
@@ -28,6 +29,8 @@ bool relocation_find(struct relocation *, const struct space *, uint32_t len, ui
                      struct error *) DISH_CHECKED;
 /* Where a unit is afterwards; 0: nowhere, it lay outside and was free. */
 uint32_t relocation_of(const struct relocation *, uint32_t unit);
+/* Its number in a volume that counts from `begin` again; what is no unit in use stays what it is. */
+uint32_t relocation_number(const struct relocation *, uint32_t unit);
 /* What a unit held before; 0: it is no unit's new place. The opposite of relocation_of(). */
 uint32_t relocation_source(const struct relocation *, uint32_t unit);
 /* Move the contents; unit `base_unit` lies at byte `base` of the device. */

@@ -313,9 +313,13 @@ enum write_class space_write_class(const struct space *space, uint32_t start, ui
     return ranges_contains(&space->fresh, start, len) ? WRITE_FRESH : WRITE_UPDATE;
 }
 
-bool space_partly_fresh(const struct space *space, uint32_t start, uint32_t len)
+enum write_class space_write_piece(const struct space *space, uint32_t start, uint32_t *len)
 {
-    return ranges_overlaps(&space->fresh, start, len);
+    if (space_write_class(space, start, *len) == WRITE_FRESH)
+        return WRITE_FRESH;
+    if (ranges_overlaps(&space->fresh, start, *len))
+        *len = 1;
+    return space_write_class(space, start, *len);
 }
 
 void space_stat(const struct space *space, uint32_t unit_size, struct fs_stat *stat)

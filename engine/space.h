@@ -75,7 +75,7 @@ bool space_release(struct space *, uint32_t start, uint32_t len, struct error *)
 
 /* WRITE_FRESH when the running command took all of the run out of free space. */
 enum write_class space_write_class(const struct space *, uint32_t start, uint32_t len);
-/* Whether some of it is fresh. */
-bool space_partly_fresh(const struct space *, uint32_t start, uint32_t len);
+/* The same where a run may be fresh in part only: then *len becomes 1. */
+enum write_class space_write_piece(const struct space *, uint32_t start, uint32_t *len);
 
 #endif

@@ -82,12 +82,8 @@ static bool store(struct exfat *exfat, const struct exfat_stream *s, uint64_t of
             return fail(err, E_DAMAGED, "the file's clusters end before its size");
         uint64_t step = MIN_OF(((uint64_t)len << exfat->g.cluster_shift) - inside, n);
         uint32_t count = exfat_clusters_for(exfat, inside + step);
-        enum write_class class = space_write_class(&exfat->space, cluster, count);
-        /* Where a run is fresh in part only, take its clusters one by one. */
-        if (class == WRITE_UPDATE && count > 1 && space_partly_fresh(&exfat->space, cluster, count)) {
-            step = MIN_OF(exfat->g.cluster_size - inside, step);
-            class = space_write_class(&exfat->space, cluster, 1);
-        }
+        enum write_class class = space_write_piece(&exfat->space, cluster, &count);
+        step = MIN_OF(step, ((uint64_t)count << exfat->g.cluster_shift) - inside);
         uint64_t at = exfat_cluster_off(exfat, cluster) + inside;
         if (buf ? !device_write(exfat->fs.device, at, buf, (size_t)step, class, err)
                 : !device_zero(exfat->fs.device, at, step, class, err))

@@ -53,7 +53,8 @@ static bool plan_layout(struct resize *r, uint64_t size, struct error *err)
     r->fat_len = MAX_OF(need, g->fat_len);
     r->heap_off = g->heap_off + ((uint64_t)r->shift << g->cluster_shift);
     r->clusters = (uint32_t)(clusters - r->shift);
-    r->moves = (struct relocation){.lo = 2 + r->shift, .hi = 2 + r->shift + r->clusters};
+    r->moves = (struct relocation){
+        .begin = 2, .end = 2 + g->clusters, .lo = 2 + r->shift, .hi = 2 + r->shift + r->clusters};
     return true;
 }
 
@@ -123,13 +124,6 @@ static bool keep_head(struct resize *r, struct error *err)
     return true;
 }
 
-/* The new number of a cluster; what is no cluster in use stays what it is. */
-static uint32_t renumber(const struct resize *r, uint32_t cluster)
-{
-    uint32_t now = exfat_valid_cluster(r->exfat, cluster) ? relocation_of(&r->moves, cluster) : 0;
-    return now ? now - r->shift : cluster;
-}
-
 /* ---- entries ------------------------------------------------------------------------------------------- */
 
 /* Whether a run is one afterwards, too. */
@@ -162,7 +156,7 @@ static bool renumber_entry(struct resize *r, uint8_t *entry, bool in_use, struct
     if (torn && in_use)
         exfat_stream_set_GeneralSecondaryFlags(entry, flags & ~(unsigned)FLAG_NO_FAT_CHAIN);
     bool gone = !in_use && (torn || relocation_of(&r->moves, first) == 0);
-    exfat_stream_set_FirstCluster(entry, gone ? 0 : renumber(r, first));
+    exfat_stream_set_FirstCluster(entry, gone ? 0 : relocation_number(&r->moves, first));
     return true;
 }
 
@@ -275,7 +269,7 @@ static bool new_entry(struct resize *r, uint32_t n, uint32_t *value, struct erro
     else if (old < r->exfat->g.clusters + 2 && !exfat_fat_get(r->exfat, old, value, err))
         return false;
     if (n >= 2)
-        *value = renumber(r, *value);
+        *value = relocation_number(&r->moves, *value);
     return true;
 }
 
@@ -340,7 +334,7 @@ static bool patch_boot(struct resize *r, struct error *err)
     exfat_boot_set_FatLength(boot, r->fat_len / ss);
     exfat_boot_set_ClusterHeapOffset(boot, r->heap_off / ss);
     exfat_boot_set_ClusterCount(boot, r->clusters);
-    exfat_boot_set_FirstClusterOfRootDirectory(boot, renumber(r, r->exfat->g.root));
+    exfat_boot_set_FirstClusterOfRootDirectory(boot, relocation_number(&r->moves, r->exfat->g.root));
     return exfat_boot_patch(r->exfat, FROM, boot + FROM, TO - FROM, err);
 }
 

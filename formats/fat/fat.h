@@ -435,6 +435,9 @@ bool fat_remove(struct fs *, fs_id dir, const char *name, struct error *);
 bool fat_rename(struct fs *, fs_id from, const char *name, fs_id to, const char *new_name, fs_id *out,
                 struct error *);
 bool fat_undelete(struct fs *, fs_id, fs_id dir, const char *name, struct error *);
+
+/* ---- label.c ------------------------------------------------------------------------------------------- */
+
 /* Label and volume id as they are on the volume, into fs. */
 bool fat_read_label(struct fat *, struct error *) DISH_CHECKED;
 bool fat_set_label(struct fs *, const char *label, struct error *);

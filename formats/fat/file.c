@@ -70,12 +70,8 @@ static bool store(struct fat *fat, uint32_t first, uint64_t off, const uint8_t *
             return fail(err, E_DAMAGED, "the file's chain is shorter than its size");
         uint64_t step = MIN_OF(((uint64_t)len << fat->g.cluster_shift) - inside, n);
         uint32_t count = fat_clusters_for(fat, inside + step);
-        enum write_class class = space_write_class(&fat->space, cluster, count);
-        /* Where a run is fresh in part only, take its clusters one by one. */
-        if (class == WRITE_UPDATE && count > 1 && space_partly_fresh(&fat->space, cluster, count)) {
-            step = MIN_OF(fat->g.cluster_size - inside, step);
-            class = space_write_class(&fat->space, cluster, 1);
-        }
+        enum write_class class = space_write_piece(&fat->space, cluster, &count);
+        step = MIN_OF(step, ((uint64_t)count << fat->g.cluster_shift) - inside);
         uint64_t at = fat_cluster_off(fat, cluster) + inside;
         if (buf ? !device_write(fat->fs.device, at, buf, (size_t)step, class, err)
                 : !device_zero(fat->fs.device, at, step, class, err))

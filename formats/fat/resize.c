@@ -75,7 +75,8 @@ static bool plan_layout(struct resize *r, uint64_t size, struct error *err)
         return fail(err, E_UNSUPPORTED,
                     "%s has at most %u clusters, here of %u bytes; %llu would be another type of FAT",
                     r->fat->fs.type, most, g->cluster_size, (unsigned long long)clusters);
-    r->moves = (struct relocation){.lo = 2 + r->shift, .hi = 2 + r->shift + r->clusters};
+    r->moves = (struct relocation){
+        .begin = 2, .end = 2 + g->clusters, .lo = 2 + r->shift, .hi = 2 + r->shift + r->clusters};
     return true;
 }
 
@@ -111,13 +112,6 @@ static bool keep_head(struct resize *r, struct error *err)
     return true;
 }
 
-/* The new number of a cluster; what is no cluster in use stays what it is. */
-static uint32_t renumber(const struct resize *r, uint32_t cluster)
-{
-    uint32_t now = fat_valid_cluster(r->fat, cluster) ? relocation_of(&r->moves, cluster) : 0;
-    return now ? now - r->shift : cluster;
-}
-
 /* ---- directories --------------------------------------------------------------------------------------- */
 
 struct walk {
@@ -143,7 +137,7 @@ static bool renumber_entry(struct resize *r, struct walk *walk, uint8_t *raw, bo
                            struct error *err)
 {
     unsigned attr = (unsigned)fat_entry_DIR_Attr(raw);
-    uint32_t first = fat_entry_cluster(r->fat, raw), now = renumber(r, first);
+    uint32_t first = fat_entry_cluster(r->fat, raw), now = relocation_number(&r->moves, first);
     *changed = false;
     if ((attr & FAT_LONG_MASK) == FAT_LONG_NAME || !fat_valid_cluster(r->fat, first))
         return true;
@@ -200,7 +194,7 @@ static bool new_entry(struct resize *r, uint32_t n, uint32_t *value, struct erro
     else if (old < r->fat->g.clusters + 2 && !fat_get_raw(r->fat, old, value, err))
         return false;
     if (n >= 2)
-        *value = renumber(r, *value);
+        *value = relocation_number(&r->moves, *value);
     return true;
 }
 
@@ -261,7 +255,7 @@ static bool patch_boot(struct resize *r, struct error *err)
     store_le16(total16, small ? (uint16_t)r->sectors : 0);
     store_le32(total32, small ? 0 : (uint32_t)r->sectors);
     store_le32(length, r->fat_sectors);
-    store_le32(root, renumber(r, fat->g.root));
+    store_le32(root, relocation_number(&r->moves, fat->g.root));
     return fat_boot_patch(fat, fat_bpb_off_BPB_TotSec16, total16, sizeof total16, err) &&
            fat_boot_patch(fat, fat_bpb_off_BPB_TotSec32, total32, sizeof total32, err) &&
            fat_boot_patch(fat, wide ? fat_boot32_off_BPB_FATSz32 : fat_bpb_off_BPB_FATSz16, length,

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Boot sectors and their copies on FAT32 and exFAT, up-case tables, lost clusters, and a long session: a damaged boot
 sector is read by its copy, with a damaged up-case table the recommended one is used, and nothing is changed before fsck
-restored them; poke keeps both equal; lost clusters become files where the foreign checkers make files of them; 20,000 commands look into the FAT once, and after one that failed memory says what the volume does."""
+restored them; poke keeps both equal; lost clusters become files where the foreign checkers make files of them; boot
+code is kept; 20,000 commands look into the FAT once, and after one that failed memory says what the volume does."""
 import json
 import os
 import random
@@ -165,6 +166,18 @@ def full_root(image):
     expect(status == 0 and judge('fat', image)[0], 'full root', out, err, judge('fat', image)[1])
 
 
+def old_boot(image):
+    """A boot sector of before DOS 4 has code where later ones have label and id: it is kept."""
+    blank(image, 1440 << 10)
+    status, _, err = run(image, 'mkfs fat12 -L OLD', 'poke fat.boot.BS_BootSig 0')
+    before = content(image)[:512]
+    status, out, err = run(image, 'label 0 NEW', 'label 0')
+    expect(status == 0 and out.strip() == 'NEW', 'label without a place in the boot sector', err)
+    status, _, err = run(image, 'uuid 0 1234-5678')
+    expect(status == 1 and 'no place for a volume id' in err, 'id without a place in the boot sector', err)
+    expect(content(image)[:512] == before, 'boot code')
+
+
 def session(image):
     """Thousands of commands in one session: the FAT or the bitmap is scanned once."""
     count = 1000 if SANITIZED else 10000
@@ -236,7 +249,7 @@ def taken_back(image):
 def main():
     with tempfile.TemporaryDirectory() as work:
         image = os.path.join(work, 'volume.img')
-        for part in (boots, upcases, pokes, lost, full_root, session, taken_back):
+        for part in (boots, upcases, pokes, lost, full_root, old_boot, session, taken_back):
             part(image)
     finish()
 

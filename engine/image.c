@@ -144,6 +144,7 @@ bool image_reopen(struct image *image, struct error *err)
     const char *format = image->container->head.name;
     bool probed = image->format_probed;
     image_take_down(image);
+    image->reread = true;
     image->file->no_fresh = stage_pending(image->file) || stage_dirty(image->file);
     image->session->name_epoch++;
     bool ok = image_build(image, format, err);

@@ -222,7 +222,11 @@ void ext_super_changed(struct ext_fs *);
 bool ext_super_store(struct ext_fs *, struct error *) DISH_CHECKED;
 /* Set or clear a feature in the superblock and in the decoded words. */
 void ext_set_feature(struct ext_fs *, uint64_t feature, bool on);
-/* The same in a superblock that is not in use. */
+uint64_t ext_feature_id(const char *name); /* 0: there is none of that name */
+/* s_def_hash_version and s_errors by the words that mkfs and tune know; they are among these. */
+unsigned ext_hash_of(const char *word);
+unsigned ext_errors_of(const char *word);
+/* The same as ext_set_feature() in a superblock that is not in use. */
 void ext_super_feature(uint8_t *super, uint64_t feature, bool on);
 /* "ext2", "ext3" or "ext4", by the features. */
 const char *ext_type(const struct ext_fs *);

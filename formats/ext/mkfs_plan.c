@@ -132,14 +132,6 @@ static const struct usage *usage_by_size(uint64_t bytes)
 
 /* ---- features ---- */
 
-static uint64_t feature_find(const char *name)
-{
-    for (const struct ext_feature *f = ext_features; f->name; f++)
-        if (strcmp(f->name, name) == 0)
-            return f->id;
-    return 0;
-}
-
 static void set_feature(struct ext_plan *plan, uint64_t feature, bool on)
 {
     uint32_t *word = &plan->features[feature >> 32], bit = (uint32_t)feature;
@@ -171,7 +163,7 @@ static void plan_features(struct ext_plan *plan, const struct mkfs_params *param
         if (strcmp(v->option->name, "none") == 0 && v->number)
             memset(plan->features, 0, sizeof plan->features);
         else
-            set_feature(plan, feature_find(v->option->name), v->number != 0);
+            set_feature(plan, ext_feature_id(v->option->name), v->number != 0);
     }
 }
 
@@ -398,21 +390,11 @@ static bool plan_owner(const struct options *o, struct ext_plan *plan, struct er
     return true;
 }
 
-static unsigned word_index(const char *word, const char *const *words, unsigned count)
-{
-    unsigned i = 0;
-    while (i < count - 1 && strcmp(word, words[i]) != 0)
-        i++;
-    return i;
-}
-
 static bool plan_words(const struct mkfs_params *params, struct ext_plan *plan, struct error *err)
 {
-    static const char *const hashes[] = {"legacy", "half_md4", "tea"};
-    static const char *const errors[] = {"", "continue", "remount-ro", "panic"};
     const struct options *o = params->options;
-    plan->hash_version = word_index(options_text(o, "hash_alg", "half_md4"), hashes, 3);
-    plan->errors = word_index(options_text(o, "errors", "continue"), errors, 4);
+    plan->hash_version = ext_hash_of(options_text(o, "hash_alg", "half_md4"));
+    plan->errors = ext_errors_of(options_text(o, "errors", "continue"));
     plan->creator_os = strcmp(options_text(o, "creator_os", "linux"), "hurd") == 0;
     plan->mmp_interval = (uint32_t)options_number(o, "mmp_update_interval", 0);
     if (plan->mmp_interval > 300)

@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-enum { COPY_BYTES = 1 << 20 };
-
 /* ---- parts of groups ---- */
 
 struct ext_run ext_part_of(const struct ext_fs *ext, const uint8_t *desc, enum ext_part part)
@@ -247,24 +245,6 @@ static bool fix_bitmap(struct ext_relocation *rel, const struct ext_group *group
     return true;
 }
 
-static bool copy_blocks(struct ext_fs *ext, uint64_t from, uint64_t to, uint64_t len, uint8_t *buffer,
-                        struct error *err)
-{
-    uint64_t source = ext_offset(ext, from), target = ext_offset(ext, to), left = ext_offset(ext, len);
-    cache_forget_range(ext->cache, target, left);
-    while (left > 0) {
-        size_t n = (size_t)MIN_OF(left, COPY_BYTES);
-        if (!interrupt_check(err) || !device_read(ext->dev, source, buffer, n, err) ||
-            !device_write(ext->dev, target, buffer, n, WRITE_UPDATE, err))
-            return false;
-        source += n;
-        target += n;
-        left -= n;
-    }
-    cache_forget_range(ext->cache, ext_offset(ext, from), ext_offset(ext, len));
-    return true;
-}
-
 static bool move_parts(struct ext_relocation *rel, struct ext_group *group, uint8_t *buffer,
                        struct error *err)
 {
@@ -274,8 +254,9 @@ static bool move_parts(struct ext_relocation *rel, struct ext_group *group, uint
         struct ext_run old = ext_part_of(ext, group->raw, part);
         if (to == 0 || (part == EXT_PART_TABLE && rel->table_blocks != ext->table_blocks))
             continue;
-        if (!copy_blocks(ext, old.start, to, old.len, buffer, err))
+        if (!ext_copy_blocks(ext, old.start, to, old.len, buffer, err))
             return false;
+        cache_forget_range(ext->cache, ext_offset(ext, old.start), ext_offset(ext, old.len));
         ext_part_set(ext, group->raw, part, to);
         ext_group_dirty(ext, group);
     }
@@ -286,7 +267,7 @@ static bool move_parts(struct ext_relocation *rel, struct ext_group *group, uint
 static bool move_groups(struct ext_relocation *rel, bool copy, struct error *err)
 {
     struct ext_fs *ext = rel->ext;
-    uint8_t *buffer = mem_new(COPY_BYTES, err);
+    uint8_t *buffer = mem_new(EXT_COPY_BYTES, err);
     bool ok = buffer != NULL;
     for (uint32_t i = 0; ok && i < rel->groups; i++) {
         struct ext_group group;

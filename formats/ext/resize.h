@@ -43,6 +43,10 @@ bool ext_bad_blocks_walk(struct ext_fs *, ext_map_fn *, void *arg, struct error 
  */
 bool ext_resize_move_files(struct ext_fs *, uint32_t groups, const struct ranges *doomed,
                            struct error *) DISH_CHECKED;
+/* Copy blocks past the cache, which forgets the target; `buffer` has EXT_COPY_BYTES. */
+enum { EXT_COPY_BYTES = 1 << 20 };
+bool ext_copy_blocks(struct ext_fs *, uint64_t from, uint64_t to, uint64_t len, uint8_t *buffer,
+                     struct error *) DISH_CHECKED;
 /* Move every inode of groups that go. */
 bool ext_resize_move_inodes(struct ext_resize *, struct error *) DISH_CHECKED;
 

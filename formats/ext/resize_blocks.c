@@ -7,18 +7,15 @@
 
 #include <stdlib.h>
 
-enum { COPY_BYTES = 1 << 20 };
-
 struct move {
     struct ext_fs *ext;
     uint32_t groups;             /* whose inodes are asked */
     const struct ranges *doomed; /* blocks to be emptied */
     struct ext_tally xattrs;     /* attribute blocks moved: old to new (count: high half, value: low half) */
-    uint8_t *buffer;             /* COPY_BYTES */
+    uint8_t *buffer;             /* EXT_COPY_BYTES */
     uint64_t goal;               /* block after the last one taken */
     uint64_t old_cluster, new_cluster; /* +1; moved last: bigalloc files share clusters between runs */
     struct ext_inode *inode;
-    bool changed; /* a pointer in the inode itself */
 };
 
 static bool doomed(const struct move *m, uint64_t block)
@@ -34,23 +31,27 @@ static bool take(struct move *m, uint64_t want, struct ext_run *run, struct erro
     return true;
 }
 
-static bool copy(struct move *m, uint64_t from, uint64_t to, uint64_t len, struct error *err)
+bool ext_copy_blocks(struct ext_fs *ext, uint64_t from, uint64_t to, uint64_t len, uint8_t *buffer,
+                     struct error *err)
 {
-    struct ext_fs *ext = m->ext;
-    uint64_t bytes = ext_offset(ext, len), source = ext_offset(ext, from), target = ext_offset(ext, to);
+    uint64_t left = ext_offset(ext, len), source = ext_offset(ext, from), target = ext_offset(ext, to);
     enum write_class write_class = ext_write_class(ext, to, len);
-    for (uint64_t i = 0; i < len; i++)
-        cache_forget(ext->cache, target + ext_offset(ext, i));
-    while (bytes > 0) {
-        size_t n = (size_t)MIN_OF(bytes, COPY_BYTES);
-        if (!interrupt_check(err) || !device_read(ext->dev, source, m->buffer, n, err) ||
-            !device_write(ext->dev, target, m->buffer, n, write_class, err))
+    cache_forget_range(ext->cache, target, left);
+    while (left > 0) {
+        size_t n = (size_t)MIN_OF(left, EXT_COPY_BYTES);
+        if (!interrupt_check(err) || !device_read(ext->dev, source, buffer, n, err) ||
+            !device_write(ext->dev, target, buffer, n, write_class, err))
             return false;
         source += n;
         target += n;
-        bytes -= n;
+        left -= n;
     }
     return true;
+}
+
+static bool copy(struct move *m, uint64_t from, uint64_t to, uint64_t len, struct error *err)
+{
+    return ext_copy_blocks(m->ext, from, to, len, m->buffer, err);
 }
 
 /* A metadata block with its tag at a new place; what the old one holds is given up. */
@@ -357,7 +358,7 @@ bool ext_resize_move_files(struct ext_fs *ext, uint32_t groups, const struct ran
                            struct error *err)
 {
     struct move m = {.ext = ext, .groups = groups, .doomed = doomed};
-    m.buffer = mem_new(COPY_BYTES, err);
+    m.buffer = mem_new(EXT_COPY_BYTES, err);
     bool ok = m.buffer && ext_flush(ext, err) && move_files(&m, err);
     ext_tally_free(&m.xattrs);
     free(m.buffer);

@@ -244,6 +244,34 @@ void ext_set_feature(struct ext_fs *ext, uint64_t feature, bool on)
     ext_super_changed(ext);
 }
 
+uint64_t ext_feature_id(const char *name)
+{
+    for (const struct ext_feature *f = ext_features; f->name; f++)
+        if (strcmp(f->name, name) == 0)
+            return f->id;
+    return 0;
+}
+
+static unsigned word_index(const char *word, const char *const *words, unsigned count)
+{
+    unsigned i = 0;
+    while (i < count - 1 && strcmp(word, words[i]) != 0)
+        i++;
+    return i;
+}
+
+unsigned ext_hash_of(const char *word)
+{
+    static const char *const hashes[] = {"legacy", "half_md4", "tea"};
+    return word_index(word, hashes, ARRAY_LEN(hashes));
+}
+
+unsigned ext_errors_of(const char *word)
+{
+    static const char *const errors[] = {"", "continue", "remount-ro", "panic"};
+    return word_index(word, errors, ARRAY_LEN(errors));
+}
+
 void ext_super_feature(uint8_t *super, uint64_t feature, bool on)
 {
     uint32_t bit = (uint32_t)feature;

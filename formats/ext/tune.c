@@ -142,14 +142,6 @@ static bool set_reserved(struct ext_fs *ext, const struct option_value *v, struc
     return true;
 }
 
-static unsigned word_index(const char *word, const char *const *words, unsigned count)
-{
-    unsigned i = 0;
-    while (i < count - 1 && strcmp(word, words[i]) != 0)
-        i++;
-    return i;
-}
-
 static bool set_text(uint8_t *field, size_t size, const struct option_value *v, struct error *err)
 {
     size_t n = strlen(v->text);
@@ -163,8 +155,6 @@ static bool set_text(uint8_t *field, size_t size, const struct option_value *v, 
 /* One tunable that is only a field of the superblock. *known: it is one. */
 static bool set_field(struct ext_fs *ext, const struct option_value *v, bool *known, struct error *err)
 {
-    static const char *const hashes[] = {"legacy", "half_md4", "tea"};
-    static const char *const errors[] = {"", "continue", "remount-ro", "panic"};
     const char *name = v->option->name;
     uint8_t *s = ext->super;
     *known = true;
@@ -179,9 +169,9 @@ static bool set_field(struct ext_fs *ext, const struct option_value *v, bool *kn
     else if (strcmp(name, "reserved_gid") == 0)
         ext_super_set_s_def_resgid(s, v->number);
     else if (strcmp(name, "errors") == 0)
-        ext_super_set_s_errors(s, word_index(v->text, errors, 4));
+        ext_super_set_s_errors(s, ext_errors_of(v->text));
     else if (strcmp(name, "hash_alg") == 0)
-        ext_super_set_s_def_hash_version(s, word_index(v->text, hashes, 3));
+        ext_super_set_s_def_hash_version(s, ext_hash_of(v->text));
     else if (strcmp(name, "max_mount_count") == 0)
         ext_super_set_s_max_mnt_count(s, v->number ? v->number : 0xFFFF);
     else if (strcmp(name, "mount_count") == 0)

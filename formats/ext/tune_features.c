@@ -187,17 +187,9 @@ static const struct switchable {
     {EXT_PROJECT, true, true, ext_tune_project},
 };
 
-static uint64_t feature_find(const char *name)
-{
-    for (const struct ext_feature *f = ext_features; f->name; f++)
-        if (strcmp(f->name, name) == 0)
-            return f->id;
-    return 0;
-}
-
 bool ext_tune_feature(struct ext_fs *ext, const char *name, bool on, struct error *err)
 {
-    uint64_t feature = feature_find(name);
+    uint64_t feature = ext_feature_id(name);
     if (ext_has(ext, feature) == on)
         return true;
     for (size_t i = 0; i < ARRAY_LEN(switchables); i++) {

@@ -122,7 +122,7 @@ bool ranges_add(struct ranges *set, uint64_t start, uint64_t len, struct error *
     struct range_node *node = node_new(set, start, end, err);
     if (!node)
         return false;
-    cut(set, start, end == UINT64_MAX ? end : end + 1);
+    cut(set, start, end);
     insert(set, node);
     return true;
 }

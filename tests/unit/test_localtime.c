@@ -33,8 +33,10 @@ static void offsets_are_parsed(void **state)
     static const struct {
         const char *text;
         int minutes;
-    } good[] = {{"utc", 0}, {"UTC", 0}, {"+02:00", 120}, {"-0330", -210}, {"5", 300}, {"+14:00", 840}};
-    static const char *const bad[] = {"", "+", "x", "+15:00", "-13", "2:", "2:60", "12345", "+2:00x"};
+    } good[] = {{"utc", 0}, {"UTC", 0},      {"+02:00", 120}, {"-0330", -210},
+                {"5", 300}, {"+14:00", 840}, {"-12", -720}};
+    static const char *const bad[] = {"",    "+",  "x",    "+15:00", "+14:01", "-12:01",
+                                      "-13", "2:", "2:60", "12345",  "+2:00x"};
     struct error err;
     int minutes;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
@@ -45,9 +47,24 @@ static void offsets_are_parsed(void **state)
         assert_false(localtime_parse_offset(bad[i], &minutes, &err));
 }
 
+static void offsets_are_written(void **state)
+{
+    (void)state;
+    static const int minutes[] = {0, 90, -210, -720, 840};
+    static const char *const texts[] = {"utc", "+01:30", "-03:30", "-12:00", "+14:00"};
+    for (size_t i = 0; i < ARRAY_LEN(minutes); i++) {
+        char text[7];
+        localtime_offset_text(minutes[i], text, sizeof text);
+        assert_string_equal(text, texts[i]);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(calendar_agrees_with_the_library),
-                                       cmocka_unit_test(offsets_are_parsed)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calendar_agrees_with_the_library),
+        cmocka_unit_test(offsets_are_parsed),
+        cmocka_unit_test(offsets_are_written),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

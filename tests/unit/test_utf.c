@@ -80,6 +80,30 @@ static void limits_are_kept(void **state)
     assert_false(utf16_to_utf8(units, 3, UTF_WTF8, text, 3, &err));
 }
 
+static void units_lie_in_little_endian_order(void **state)
+{
+    (void)state;
+    static const uint16_t units[] = {0x0041, 0x20AC, 0xD83D, 0xDE00};
+    static const uint8_t bytes[] = {0x41, 0x00, 0xAC, 0x20, 0x3D, 0xD8, 0x00, 0xDE};
+    uint8_t raw[sizeof bytes];
+    uint16_t back[ARRAY_LEN(units)];
+    utf16_store_le(raw, units, ARRAY_LEN(units));
+    assert_memory_equal(raw, bytes, sizeof bytes);
+    utf16_load_le(raw, back, ARRAY_LEN(units));
+    assert_memory_equal(back, units, sizeof units);
+}
+
+static void lengths_end_at_the_first_zero(void **state)
+{
+    (void)state;
+    static const uint16_t units[] = {'a', 'b', 0, 'c', 0};
+    assert_int_equal(utf16_length(units, 5), 2);
+    assert_int_equal(utf16_length(units, 2), 2);
+    assert_int_equal(utf16_length(units, 1), 1);
+    assert_int_equal(utf16_length(units + 2, 3), 0);
+    assert_int_equal(utf16_length(units + 3, 1), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +111,8 @@ int main(void)
         cmocka_unit_test(surrogates_in_any_order_are_kept),
         cmocka_unit_test(malformed_text_is_refused),
         cmocka_unit_test(limits_are_kept),
+        cmocka_unit_test(units_lie_in_little_endian_order),
+        cmocka_unit_test(lengths_end_at_the_first_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,12 @@ struct verdict {
     uint64_t last_used; /* highest cluster whose stored refcount is not 0 */
 };
 
+/* Not where counts share a cluster with something else, nor where not all that is in use is known. */
+static bool may_lower(const struct qcow2_walk *walk)
+{
+    return !walk->tables_unusable && !walk->incomplete;
+}
+
 static void report_count(struct verdict *v, uint64_t cluster, uint64_t stored, uint64_t found)
 {
     struct qcow2_walk *walk = v->walk;
@@ -25,8 +31,7 @@ static void report_count(struct verdict *v, uint64_t cluster, uint64_t stored, u
     if (walk->stopped)
         return;
     struct check *check = walk->check;
-    bool fixed =
-        check->repair == REPAIR_ALL || (leak && check->repair == REPAIR_LEAKS && !walk->tables_unusable);
+    bool fixed = check->repair == REPAIR_ALL || (leak && check->repair == REPAIR_LEAKS && may_lower(walk));
     if (!check_found(check, leak ? FINDING_LEAK : FINDING_DAMAGE, leak ? "leaked-cluster" : TOO_LOW,
                      walk->q->file, cluster << walk->q->cluster_bits, fixed,
                      "cluster %" PRIu64 ": refcount is %" PRIu64 ", references are %" PRIu64, cluster, stored,
@@ -281,8 +286,7 @@ bool qcow2_check(struct device *dev, struct check *check, struct error *err)
     bool ok = judge(&verdict, err);
     bool wrong = verdict.leaks || verdict.too_low || verdict.flags_differ || walk.structure_damage ||
                  q->h.incompatible_features & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT) || q->lost;
-    /* Counts that share a cluster with something else are not written where they are. */
-    if (ok && check->repair == REPAIR_LEAKS && verdict.leaks && !walk.stopped && !walk.tables_unusable)
+    if (ok && check->repair == REPAIR_LEAKS && verdict.leaks && !walk.stopped && may_lower(&walk))
         ok = qcow2_repair_leaks(q, &walk, verdict.too_low == 0 && !walk.structure_damage, err);
     bool repair_all = ok && check->repair == REPAIR_ALL && wrong && !walk.stopped;
     qcow2_walk_free(&walk);

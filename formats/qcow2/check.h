@@ -57,6 +57,7 @@ struct qcow2_walk {
     uint64_t file_clusters;
     bool stopped;          /* found() asked to stop */
     bool tables_unusable;  /* refcount table or a block of it cannot be used */
+    bool incomplete;       /* snapshots or bitmaps could not be read: what only they use was not counted */
     bool structure_damage; /* something other than counts and flags is wrong */
     uint64_t allocated, fragmented, compressed;
 };

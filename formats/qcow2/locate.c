@@ -200,6 +200,7 @@ static bool locate_snapshot_extra(struct query *query, struct error *err)
     uint64_t off;
     uint32_t extra;
     return find_snapshot(query, &off, &extra, err) &&
+           (extra || fail(err, E_NOENT, "snapshot %" PRIu64 " has no extra data", query->number[0])) &&
            place_at(query, &qcow2_snapshot_extra_layout, off + SNAPSHOT_SIZE, extra, query->number[0],
                     "extra data of a snapshot");
 }

@@ -382,6 +382,7 @@ static bool walk_snapshots(struct qcow2_walk *walk, struct error *err)
             *err = bad;
             return false;
         }
+        walk->incomplete = true;
         qcow2_walk_damage(walk, "snapshot-table", bad.offset, "%s",
                           q->refused_for & REFUSED_SNAPSHOTS ? q->refused : bad.message);
     }
@@ -419,6 +420,7 @@ static bool walk_bitmaps(struct qcow2_walk *walk, struct error *err)
         return true;
     if (!qcow2_bitmaps_load(q, &list, &bad)) {
         if (bad.kind == E_DAMAGED) {
+            walk->incomplete = true;
             qcow2_walk_damage(walk, "bitmap-directory", bad.offset, "%s", bad.message);
             return count_range(walk, q->bitmaps.directory_offset, q->bitmaps.directory_size, 1, 0,
                                "bitmap directory", err);

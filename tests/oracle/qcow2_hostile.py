@@ -160,6 +160,29 @@ def part_of_a_field(path):
            content(path)[at + 36:at + 56])
 
 
+def unreadable_snapshots(path):
+    """What only a damaged entry of the snapshot table refers to is not leaked: the entry can be mended by hand."""
+    image = Image(path, 'cluster_size=64k', '1M', 'write -P 17 0 128k')
+    image.tool('qemu-img', 'snapshot', '-c', 's', path)
+    image.tool('qemu-io', '-f', 'qcow2', '-c', 'write -P 34 0 128k', path)
+    at = image.number(64)
+    l1 = image.number(at)
+    image.put(at, l1 + 1)
+    rc, _, err = image.dish('check --repair=leaks')
+    expect(rc in (1, 4), 'unreadable snapshots', rc, err)
+    image.put(at, l1)
+    rc, out, _ = run('qemu-img', 'check', path)
+    expect(rc == 0, 'unreadable snapshots', out)
+
+
+def no_extra_data(path):
+    """A snapshot without extra data has none to be shown or changed: behind it lies its name."""
+    image = Image(path, 'compat=0.10,cluster_size=64k', '1M')
+    image.tool('qemu-img', 'snapshot', '-c', 's', path)
+    put(path, image.number(64) + 36, struct.pack('>I', 0) + b'1s')
+    image.refused('no extra data', 'no extra data', 'poke --raw qcow2.snapshot-extra.disk_size 0 7')
+
+
 def larger_clusters(path):
     """What was made for the small clusters of a header does not do for large ones."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -12)
@@ -188,7 +211,8 @@ def corrupt_twice(path):
 
 
 CASES = (bitmap_over_l1, bitmap_table_over_l1, refcounts_over_l1, zeros_over_l1, discard_over_l1, uncounted_data,
-         snapshot_counted_once, flag_without_table, part_of_a_field, larger_clusters, corrupt_twice)
+         snapshot_counted_once, flag_without_table, part_of_a_field, unreadable_snapshots, no_extra_data,
+         larger_clusters, corrupt_twice)
 
 
 def main():

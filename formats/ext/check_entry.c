@@ -280,6 +280,8 @@ static void check_name(struct ext_run_check *r, uint8_t *entry)
         for (uint32_t i = 0; i < len; i++)
             if (name[i] == '/' || name[i] == '\0')
                 name[i] = '.';
+        if (is_name(entry, ".") || is_name(entry, ".."))
+            name[0] = '_';
         r->changed = true;
     }
 }

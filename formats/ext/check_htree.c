@@ -179,7 +179,7 @@ static bool flatten(struct ext_checker *c, struct ext_inode *dir, const uint64_t
         if (!interrupt_check(err) ||
             !ext_block_get(ext, blocks[i], EXT_TAG_DIR, ext_inode_owner(dir), &block, err))
             return false;
-        if (i == 0 || ext_index_counts(ext, block->data)) {
+        if (ext_index_counts(ext, block->data)) { /* else it holds entries */
             if (i == 0)
                 flatten_root(ext, block->data);
             else

@@ -1,6 +1,7 @@
 /* Pass 1: every inode that is in use, in the order of the tables. */
 #include "check.h"
 #include "quota.h"
+#include "rescue.h"
 #include "xattr.h"
 
 #include "alloc.h"
@@ -75,8 +76,9 @@ static void check_flags(struct judged *j)
         (!S_ISREG(j->mode) || !ext_has(ext, EXT_EA_INODE)) &&
         ext_problem(c, "inode-flags", off, "inode %u has the flag of an attribute value", j->ino))
         set_flags(j, EXT_FL_EA_INODE, 0);
-    if (S_ISLNK(j->mode) && ext_inode_flag(j->inode->raw, EXT_FL_IMMUTABLE | EXT_FL_APPEND) &&
-        ext_problem(c, "inode-flags", off, "symbolic link %u is immutable or append-only", j->ino))
+    if (!directory && !S_ISREG(j->mode) && ext_inode_flag(j->inode->raw, EXT_FL_IMMUTABLE | EXT_FL_APPEND) &&
+        ext_problem(c, "inode-flags", off, "inode %u is no file or directory, but immutable or append-only",
+                    j->ino))
         set_flags(j, EXT_FL_IMMUTABLE | EXT_FL_APPEND, 0);
 }
 
@@ -256,12 +258,13 @@ static const char *symlink_fault(struct judged *j)
                : "its target is not as long as its size says";
 }
 
+/* Kernels leave things behind the device number: they tell something only beside flags that cannot be. */
 static const char *special_fault(const struct judged *j)
 {
     const uint8_t *i_block = ext_inode_i_block(j->inode->raw);
-    if (ext_inode_i_size_lo(j->inode->raw) != 0)
-        return "its size is not 0";
-    return all_zero(i_block + 8, EXT_I_BLOCK_SIZE - 8) ? NULL : "it has more than a device number in i_block";
+    bool odd = ext_inode_flag(j->inode->raw, EXT_FL_EXTENTS | EXT_FL_IMMUTABLE | EXT_FL_APPEND);
+    return odd && !all_zero(i_block + 8, EXT_I_BLOCK_SIZE - 8) ? "it has more than a device number in i_block"
+                                                               : NULL;
 }
 
 /* Why an inode cannot be what its mode says; NULL: it can. */
@@ -314,6 +317,8 @@ static void check_size(struct judged *j, const struct ext_walk *w)
             right = w->init_end << ext->block_bits;
         else if (size > most)
             right = w->init_end << ext->block_bits;
+    } else {
+        right = 0;
     }
     if (right != size && ext_problem(j->c, "inode-size", INODE_OFF(j->inode, i_size_lo),
                                      "inode %u: its size is %llu, not %llu", j->ino, (unsigned long long)size,
@@ -538,8 +543,14 @@ static bool table_len(struct ext_checker *c, uint32_t group, uint32_t *len, stru
     bool stale = ext_check_stale(desc.block, group % ext->descs_per_block, ext->descs_per_block);
     bool trusted =
         ext->group_csum && (stale || ext_desc_bg_checksum(desc.raw) == ext_desc_csum(ext, group, desc.raw));
-    if ((trusted && (ext_desc_bg_flags(desc.raw) & EXT_BG_INODE_UNINIT)) ||
-        ranges_contains(&c->lost_tables, group, 1))
+    if (trusted && group == 0 && (ext_desc_bg_flags(desc.raw) & EXT_BG_INODE_UNINIT)) {
+        if (ext_problem(c, "group-unused", desc.block->off + ext_desc_off_bg_flags,
+                        "group 0 is marked as having no inodes in use, but holds the root directory")) {
+            ext_desc_distrust(ext, desc.raw);
+            ext_group_dirty(ext, &desc);
+        }
+    } else if ((trusted && (ext_desc_bg_flags(desc.raw) & EXT_BG_INODE_UNINIT)) ||
+               ranges_contains(&c->lost_tables, group, 1))
         *len = 0;
     else if (trusted)
         *len -= (uint32_t)MIN_OF(ext_group_itable_unused(ext, desc.raw), ext->inodes_per_group);

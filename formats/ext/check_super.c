@@ -68,6 +68,56 @@ static void check_quota_fields(struct ext_checker *c)
     }
 }
 
+/* A feature that makes no sense beside another, or without it. */
+static void drop_feature(struct ext_checker *c, uint64_t feature, const char *why)
+{
+    if (!ext_problem(c, "feature", EXT_SUPER_OFFSET + ext_super_off_s_feature_compat, "%s", why))
+        return;
+    ext_set_feature(c->ext, feature, false);
+    c->copies = true;
+}
+
+static void check_features(struct ext_checker *c)
+{
+    struct ext_fs *ext = c->ext;
+    uint8_t *s = ext->super;
+    if (ext->has_csum && ext_has(ext, EXT_GDT_CSUM))
+        drop_feature(c, EXT_GDT_CSUM, "the volume has both metadata_csum and uninit_bg, which it replaces");
+    if (!ext->has_csum && ext_has(ext, EXT_CSUM_SEED))
+        drop_feature(c, EXT_CSUM_SEED, "the volume has the feature metadata_csum_seed without metadata_csum");
+    if (ext_has(ext, EXT_ORPHAN_FILE))
+        return;
+    if (ext_has(ext, EXT_ORPHAN_PRESENT))
+        drop_feature(c, EXT_ORPHAN_PRESENT, "the volume has the feature orphan_present without orphan_file");
+    if (ext_super_s_orphan_file_inum(s) != 0 &&
+        ext_problem(c, "orphan-file", SUPER_OFF(s_orphan_file_inum),
+                    "the superblock names an orphan file, but the volume has no feature orphan_file")) {
+        ext_super_set_s_orphan_file_inum(s, 0);
+        ext_super_changed(ext);
+        c->copies = true;
+    }
+}
+
+/* Sizes that an inode's fields should have must fit into the inode. */
+static void check_extra_sizes(struct ext_checker *c)
+{
+    uint8_t *s = c->ext->super;
+    uint64_t most = c->ext->inode_size - EXT_GOOD_OLD_INODE_SIZE, usual = MIN_OF(most, 32);
+    uint64_t least = ext_super_s_min_extra_isize(s), want = ext_super_s_want_extra_isize(s);
+    if (most == 0)
+        return;
+    if ((least > most || least % 4) && ext_problem(c, "extra-size", SUPER_OFF(s_min_extra_isize),
+                                                   "s_min_extra_isize is %u", (unsigned)least)) {
+        ext_super_set_s_min_extra_isize(s, usual);
+        ext_super_changed(c->ext);
+    }
+    if ((want > most || want % 4) && ext_problem(c, "extra-size", SUPER_OFF(s_want_extra_isize),
+                                                 "s_want_extra_isize is %u", (unsigned)want)) {
+        ext_super_set_s_want_extra_isize(s, usual);
+        ext_super_changed(c->ext);
+    }
+}
+
 static void check_fields(struct ext_checker *c)
 {
     struct ext_fs *ext = c->ext;
@@ -95,6 +145,8 @@ static void check_fields(struct ext_checker *c)
     }
     check_cluster_fields(c);
     check_quota_fields(c);
+    check_features(c);
+    check_extra_sizes(c);
     if (ext_super_s_state(s) & EXT_STATE_ERROR)
         check_found(c->check, FINDING_NOTE, "state", ext->dev, SUPER_OFF(s_state), c->repair,
                     "the kernel has noted %llu errors", (unsigned long long)ext_super_s_error_count(s));

@@ -46,6 +46,12 @@ static void judge_features(struct ext_fs *ext)
                (unsigned long long)ext->fs.device->size);
 }
 
+/* Without a journal the feature is a mistake, which the check takes away. */
+static bool waits_for_replay(const struct ext_fs *ext)
+{
+    return ext_has(ext, EXT_HAS_JOURNAL) && ext_has(ext, EXT_NEEDS_RECOVERY);
+}
+
 /* What is to be said once of a volume that was left unclean and has no journal that could mend it. */
 static void judge_state(struct ext_fs *ext)
 {
@@ -142,7 +148,7 @@ bool ext_start(struct ext_fs *ext, struct error *err)
     judge_rescue(ext);
     judge_features(ext);
     judge_state(ext);
-    return !ext_has(ext, EXT_NEEDS_RECOVERY) || replay_in_memory(ext, err);
+    return !waits_for_replay(ext) || replay_in_memory(ext, err);
 }
 
 /* ---- before the first change ---- */
@@ -186,7 +192,7 @@ bool ext_prepare(struct ext_fs *ext, struct error *err)
         return true;
     if (!check_mmp(ext, err))
         return false;
-    if ((ext->overlay || ext_has(ext, EXT_NEEDS_RECOVERY)) && !replay_for_good(ext, err))
+    if ((ext->overlay || waits_for_replay(ext)) && !replay_for_good(ext, err))
         return because(err, "replaying the journal");
     ext->prepared = true; /* orphans are removed by ordinary changes */
     if (ext_orphans_process(ext, &deleted, &truncated, err))

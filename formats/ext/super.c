@@ -154,6 +154,8 @@ static bool decode_counts(struct ext_fs *ext, const uint8_t *super, struct error
     ext->groups = (uint32_t)groups;
     ext->table_blocks = (uint32_t)div_up((uint64_t)ext->inodes_per_group * ext->inode_size, ext->block_size);
     ext->desc_blocks = (uint32_t)div_up(groups, ext->descs_per_block);
+    if (ext_has(ext, EXT_META_BG) && ext_super_s_first_meta_bg(super) > ext->desc_blocks)
+        return BAD_FIELD(s_first_meta_bg, "past the last block of descriptors");
     uint64_t log_flex = ext_super_s_log_groups_per_flex(super);
     ext->flex_groups = ext_has(ext, EXT_FLEX_BG) && log_flex < 31 ? (uint32_t)1 << log_flex : 1;
     return true;

@@ -95,9 +95,21 @@ def damages():
         "symlink-blocks": sif("/fast", "blocks", 8),
         "file-to-symlink": sif("/dir/small", "mode", "0xa1ff"),
         "fifo-size": sif("/fifo", "size", 3),
+        "fifo-immutable": sif("/fifo", "flags", "0x10"),
+        "extra-isize-least": lambda i: i.debugfs("ssv min_extra_isize 300"),
+        "extra-isize-wanted": lambda i: i.debugfs("ssv want_extra_isize 301"),
+        "csum-seed-alone": lambda i: i.debugfs("feature metadata_csum_seed") if not i.has("metadata_csum") else False,
+        "orphan-present": lambda i: i.debugfs("feature orphan_present") if not i.has("orphan_file") else False,
+        "orphan-inode": lambda i: i.poke(1024 + 0x280, struct.pack("<I", i.ino("/dir")))
+        if not i.has("metadata_csum") and not i.has("orphan_file") else False,
+        "recovery-alone": lambda i: i.debugfs("feature -has_journal", "feature needs_recovery"),
+        "group-0-uninit": lambda i: i.debugfs("set_bg 0 flags 1", "set_bg 0 checksum calc")
+        if i.has("metadata_csum") or i.has("uninit_bg") else False,
         "file-acl": sif("/big", "file_acl", 5),
         "file-acl-out": sif("/big", "file_acl", 99999999),
         "flags-index": sif("/big", "flags", "0x81000"),
+        "index-linear": lambda i: i.debugfs("sif /dir flags 0x81000")
+        if i.has("extent") and not i.has("inline_data") else False,
         "flags-none": sif("/big", "flags", 0),
         "clear-inode": lambda i: i.debugfs("clri /big"),
         "clear-dir": lambda i: i.debugfs("clri /dir"),
@@ -279,6 +291,10 @@ def kept(name, damage):
         flags = int(re.search(r"Flags: (0x[0-9a-f]+)", i.ask("stat /many")).group(1), 16)
         files = run(DISH, "-r", name, "--", "ls", "/many")[1].split()
         return None if flags & 0x1000 and len(files) == 400 else f"the index or files of /many ({len(files)})"
+    if damage in ("index-linear", "orphan-inode", "group-0-uninit", "fifo-size", "fifo-immutable", "recovery-alone"):
+        small, linked = i.ask("cat /dir/small"), i.ask("cat /dir/sub/linked")
+        whole = "small" in small and small == linked and "Type: FIFO" in i.ask("stat /fifo")
+        return None if whole else "files of the tree"
     if damage in ("clear-journal", "journal-super"):
         if not i.has("has_journal"):
             return "the journal"

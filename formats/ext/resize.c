@@ -289,6 +289,9 @@ static uint64_t overhead_of(const struct ext_fs *ext, uint64_t groups)
         else if (ext_group_has_super(ext, (uint32_t)i))
             blocks += descs + ext_super_s_reserved_gdt_blocks(ext->super);
     }
+    if (ext_has(ext, EXT_SPARSE_SUPER2) &&
+        ext_super_s_backup_bgs_1(ext->super) >= groups) /* it follows the end */
+        blocks += 1 + descs + ext_super_s_reserved_gdt_blocks(ext->super);
     return round_up(blocks, (uint64_t)1 << ext->cluster_bits);
 }
 

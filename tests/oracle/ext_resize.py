@@ -75,6 +75,7 @@ BASES = {
     "no-resize": ["-t", "ext4", "-b", "1024", "-O", "^resize_inode"],
     "no-flex": ["-t", "ext4", "-b", "1024", "-O", "^flex_bg"],
     "bigalloc": ["-t", "ext4", "-b", "1024", "-C", "4096", "-O", "bigalloc"],
+    "sparse2-noflex": ["-t", "ext2", "-b", "1024", "-g", "2048", "-O", "sparse_super2"],
     "sparse2": ["-t", "ext4", "-b", "1024", "-O", "sparse_super2"],
     "inline": ["-t", "ext4", "-b", "1024", "-O", "inline_data,orphan_file,metadata_csum_seed,mmp"],
     "quota": ["-t", "ext4", "-b", "1024", "-O", "quota,project,^metadata_csum,uninit_bg"],

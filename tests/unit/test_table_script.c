@@ -79,6 +79,21 @@ static void fields_by_position(void **state)
     device_close(disk);
 }
 
+static void headers_bound_the_partitions(void **state)
+{
+    (void)state;
+    static const char linux_type[] = "0fc63daf-8483-4772-8e79-3d69d8477de4";
+    struct device *disk = memory_device_new(100 * MiB, &err);
+    struct table *table = apply(&gpt_driver, disk, "first-lba: 4096\nlast-lba: 100000\n,\n");
+    expect(table, 1, 4096, 100001 - 4096, linux_type);
+    table_free(table);
+    /* What lies past the end is that of another disk. */
+    table = apply(&gpt_driver, disk, "first-lba: 4096\nlast-lba: 999999\n,\n");
+    expect(table, 1, 4096, 204800 - 33 - 4096, linux_type);
+    table_free(table);
+    device_close(disk);
+}
+
 static void errors_name_the_line(void **state)
 {
     (void)state;
@@ -192,8 +207,11 @@ static void broken_scripts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fields_by_name),       cmocka_unit_test(fields_by_position),
-        cmocka_unit_test(errors_name_the_line), cmocka_unit_test(printing_and_parsing_are_inverse),
+        cmocka_unit_test(fields_by_name),
+        cmocka_unit_test(fields_by_position),
+        cmocka_unit_test(headers_bound_the_partitions),
+        cmocka_unit_test(errors_name_the_line),
+        cmocka_unit_test(printing_and_parsing_are_inverse),
         cmocka_unit_test(broken_scripts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -299,13 +299,24 @@ bool space_claim(struct space *space, uint32_t unit, struct error *err)
     return true;
 }
 
-bool space_release(struct space *space, uint32_t start, uint32_t len, struct error *err)
+static bool release_run(struct space *space, uint32_t start, uint32_t len, struct error *err)
 {
     space->free += len;
     space->changed = true;
     note_step(space, SPACE_RELEASED, start, len);
     return ranges_add(&space->freed, start, len, err) && ranges_add(&space->held, start, len, err) &&
            ranges_remove(&space->fresh, start, len, err);
+}
+
+bool space_release(struct space *space, uint32_t start, uint32_t len, struct error *err)
+{
+    uint32_t end = start + len;
+    if (scan(space, start, end, false) == end && !ranges_overlaps(&space->held, start, len))
+        return release_run(space, start, len, err);
+    for (uint32_t unit = start; unit < end; unit++)
+        if (!space_is_free(space, unit) && !release_run(space, unit, 1, err))
+            return false;
+    return true;
 }
 
 enum write_class space_write_class(const struct space *space, uint32_t start, uint32_t len)

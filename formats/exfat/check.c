@@ -237,6 +237,23 @@ static bool mend_table(struct exfat_check *c, const struct exfat_item *item, con
     return check_run_goes_on(&c->run);
 }
 
+/* A bitmap with a length that its chain does not have is read as far as it is needed. */
+static bool mend_bitmap_size(struct exfat_check *c, struct exfat_dir *dir, const struct exfat_item *item,
+                             uint64_t size)
+{
+    bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
+    uint8_t raw[ENTRY_SIZE];
+    memcpy(raw, item->raw, sizeof raw);
+    if (exfat_bitmap_DataLength(raw) == size)
+        return true;
+    check_run_found(&c->run, FINDING_DAMAGE, "bitmap-size", item->off + exfat_bitmap_off_DataLength, fix,
+                    "the allocation bitmap's length is %llu bytes, its clusters hold %llu that are needed",
+                    (unsigned long long)exfat_bitmap_DataLength(raw), (unsigned long long)size);
+    exfat_bitmap_set_DataLength(raw, size);
+    return check_run_goes_on(&c->run) &&
+           (!fix || check_run_did(&c->run, exfat_slots_write(c->exfat, dir, item->slot, 1, raw, c->run.err)));
+}
+
 static bool extra_table(struct exfat_check *c, struct exfat_dir *dir, const struct exfat_item *item)
 {
     bool fix = check_run_repairs(&c->run, FINDING_DAMAGE);
@@ -259,12 +276,14 @@ static bool claim_table(struct exfat *exfat, struct exfat_dir *dir, const struct
     if (item->kind != ITEM_OTHER || (item->raw[0] != TYPE_BITMAP && item->raw[0] != TYPE_UPCASE))
         return true;
     uint32_t first = load_le32(item->raw + 20);
+    uint64_t size = load_le64(item->raw + 24);
     struct exfat_stream s;
-    bool *seen = item->raw[0] == TYPE_BITMAP ? &c->has_bitmap : &c->has_upcase;
-    if (*seen || (item->raw[0] == TYPE_BITMAP && first != exfat->bitmap.first))
+    bool bitmap = item->raw[0] == TYPE_BITMAP, *seen = bitmap ? &c->has_bitmap : &c->has_upcase;
+    if (*seen || (bitmap && (first != exfat->bitmap.first || size < exfat_bitmap_size(exfat))))
         return extra_table(c, dir, item);
     *seen = true;
-    bool sound = exfat_table_stream(exfat, first, load_le64(item->raw + 24), &s);
+    bool sound =
+        bitmap ? exfat_bitmap_stream(exfat, first, size, &s) : exfat_table_stream(exfat, first, size, &s);
     if (item->raw[0] == TYPE_UPCASE && exfat->upcase_fault[0]) {
         c->upcase_off = item->off;
         c->upcase = sound && !s.contiguous ? s : (struct exfat_stream){.first = 0};
@@ -272,12 +291,12 @@ static bool claim_table(struct exfat *exfat, struct exfat_dir *dir, const struct
     }
     if (!sound)
         return true; /* the volume would not have been opened */
-    if ((s.contiguous && !mend_table(c, item, &s)) || !exfat_claim(c, &s, &walk))
+    if ((bitmap && !mend_bitmap_size(c, dir, item, s.size)) || (s.contiguous && !mend_table(c, item, &s)) ||
+        !exfat_claim(c, &s, &walk))
         return false;
     if (walk.code)
         check_run_found(&c->run, FINDING_DAMAGE, walk.code, item->off, false, "the %s: cluster %u %s",
-                        item->raw[0] == TYPE_BITMAP ? "allocation bitmap" : "up-case table", walk.at,
-                        walk.why);
+                        bitmap ? "allocation bitmap" : "up-case table", walk.at, walk.why);
     return check_run_goes_on(&c->run);
 }
 

@@ -17,6 +17,7 @@ struct tree {
     uint8_t raw[MAX_SET * ENTRY_SIZE]; /* the set, with repairs */
     bool repaired;                     /* raw is to be written */
     bool deleted;
+    unsigned renamed; /* counts over the new names, so that none is tried twice */
     char path[MAX_PATH_SHOWN];
 };
 
@@ -137,9 +138,12 @@ static void rename_set(struct tree *t, struct dosname *name)
     for (unsigned i = 0; i < name->count; i++)
         if (!dosname_allows(name->units[i]))
             name->units[i] = '_';
-    for (unsigned n = 0; n < 0x10000 && (dosname_fault(name) || name_taken(t, name)); n++)
-        for (unsigned i = 0; i < MIN_OF(name->count, 4u); i++)
-            name->units[name->count - 1 - i] = (uint16_t) "0123456789abcdef"[n >> (4 * i) & 15];
+    unsigned digits = MIN_OF(name->count, 4u);
+    for (unsigned n = 0; n < 1u << (4 * digits) && (dosname_fault(name) || name_taken(t, name)); n++) {
+        for (unsigned i = 0; i < digits; i++)
+            name->units[name->count - 1 - i] = (uint16_t) "0123456789abcdef"[t->renamed >> (4 * i) & 15];
+        t->renamed++;
+    }
     put_name(t, name);
 }
 
@@ -179,7 +183,7 @@ static void check_lengths(struct tree *t, struct exfat_stream *s)
         s->first = 0;
     } else if (s->size > room) {
         report(t, "size-too-large", at, "the size is larger than the volume has room for");
-        s->size = s->contiguous ? room : 0;
+        s->size = room; /* and of a chain what it holds */
     }
     if (s->first == 0 && s->contiguous) {
         report(t, "empty-chain", ENTRY_SIZE + exfat_stream_off_GeneralSecondaryFlags,

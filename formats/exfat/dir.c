@@ -204,18 +204,24 @@ static uint32_t deleted_count(struct exfat *exfat, struct exfat_dir *dir, uint32
     return count;
 }
 
+/* Of the `want` entries that a set claims to have: those before the next primary entry. */
+static uint32_t own_entries(const uint8_t *raw, uint32_t want)
+{
+    uint32_t have = 1;
+    while (have < want &&
+           (raw[have * ENTRY_SIZE] & (TYPE_IN_USE | TYPE_SECONDARY)) == (TYPE_IN_USE | TYPE_SECONDARY))
+        have++;
+    return have;
+}
+
 /* The set that begins at a slot: count is cut where the next primary entry stands. */
 static bool read_set(struct exfat *exfat, struct exfat_dir *dir, struct exfat_item *item, uint8_t *raw,
                      struct error *err)
 {
-    uint32_t want = 1 + raw[1], have = 1;
-    want = MIN_OF(want, dir->slots - item->slot);
+    uint32_t want = MIN_OF(1u + raw[1], dir->slots - item->slot);
     if (!exfat_slots_read(exfat, dir, item->slot + 1, want - 1, raw + ENTRY_SIZE, err))
         return false;
-    while (have < want &&
-           (raw[have * ENTRY_SIZE] & (TYPE_IN_USE | TYPE_SECONDARY)) == (TYPE_IN_USE | TYPE_SECONDARY))
-        have++;
-    item->count = have;
+    item->count = own_entries(raw, want);
     return true;
 }
 
@@ -449,6 +455,7 @@ bool exfat_dir_new(struct exfat *exfat, const struct exfat_stream *stream, fs_id
                    struct error *err)
 {
     struct exfat_dir *dir;
+    exfat_dir_forget(exfat, stream->first); /* whose cluster a damaged volume gave to something else, too */
     if (!exfat_dir_at(exfat, stream, id, parent, &dir, err))
         return false;
     dir->end = 0;
@@ -471,6 +478,7 @@ bool exfat_dir_find(struct exfat *exfat, struct exfat_dir *dir, const struct dos
         set->count = MIN_OF(1u + set->raw[1], dir->slots - ref->first);
         if (!exfat_slots_read(exfat, dir, ref->first + 1, set->count - 1, set->raw + ENTRY_SIZE, err))
             return false;
+        set->count = own_entries(set->raw, set->count); /* what a damaged one claims may be others' */
         exfat_set_name(set->raw, set->count, &other);
         if (exfat_name_equal(exfat, name, &other))
             return true;

@@ -177,6 +177,8 @@ bool exfat_remove(struct fs *fs, fs_id dir_id, const char *text, struct error *e
     if (!exfat_dir_index(exfat, dir_id, &dir, err) || !exfat_dir_find(exfat, dir, &name, &set, err))
         return false;
     const char *fault = exfat_set_fault(exfat, set.raw, set.count);
+    if (set.count != 1u + set.raw[1])
+        fault = "the entry set is not whole";
     if (!fault && (exfat_file_FileAttributes(set.raw) & EXFAT_DIRECTORY) &&
         !retire_dir(exfat, exfat_id(dir->stream.first, set.slot), err))
         return false;
@@ -234,13 +236,11 @@ static bool claim_stream(struct exfat *exfat, const struct exfat_stream *s, stru
             return false;
         if (len == 0)
             return fail(err, E_NOENT, "only %u of %u clusters of the deleted file are known", index, total);
-        if (!space_is_free(&exfat->space, cluster))
+        if (!space_is_free(&exfat->space, cluster)) /* or twice in a chain that runs in a circle */
             return fail(err, E_NOENT, "cluster %u of the deleted file is in use again", cluster);
-    }
-    for (uint32_t index = 0; index < total; index++)
-        if (!exfat_stream_map(exfat, s, index, &cluster, &len, err) ||
-            !space_claim(&exfat->space, cluster, err) || !exfat_bitmap_mark(exfat, cluster, 1, true, err))
+        if (!space_claim(&exfat->space, cluster, err) || !exfat_bitmap_mark(exfat, cluster, 1, true, err))
             return false;
+    }
     return true;
 }
 

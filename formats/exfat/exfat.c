@@ -40,7 +40,7 @@ static bool look_at_entry(struct exfat *exfat, struct exfat_dir *dir, const stru
     switch (raw[0]) {
     case TYPE_BITMAP:
         /* Of several the first that can be one; a damaged file's entry may look like a second. */
-        if (found->bitmaps > 0 && exfat->bitmap.size >= div_up(exfat->g.clusters, 8))
+        if (found->bitmaps > 0 && exfat->bitmap.size >= exfat_bitmap_size(exfat))
             return true;
         found->bitmaps++;
         exfat->bitmap = (struct exfat_stream){.first = (uint32_t)exfat_bitmap_FirstCluster(raw),
@@ -76,14 +76,13 @@ static bool read_root(struct exfat *exfat, struct error *err)
         return because(err, "root directory");
     if (found.bitmaps == 0)
         return damaged(err, exfat->fs.device, place, "the root directory has no allocation bitmap");
-    uint64_t bitmap_size = exfat->bitmap.size;
-    if (!exfat_table_stream(exfat, exfat->bitmap.first, bitmap_size, &exfat->bitmap) ||
-        bitmap_size < div_up(exfat->g.clusters, 8))
+    uint32_t first = exfat->bitmap.first;
+    uint64_t size = exfat->bitmap.size;
+    if (!exfat_bitmap_stream(exfat, first, size, &exfat->bitmap))
         return damaged(
             err, exfat->fs.device, place,
-            "the allocation bitmap has first cluster %u and %llu bytes; %u clusters need %llu bytes",
-            exfat->bitmap.first, (unsigned long long)exfat->bitmap.size, exfat->g.clusters,
-            (unsigned long long)div_up(exfat->g.clusters, 8));
+            "the allocation bitmap has first cluster %u and %llu bytes; %u clusters need %llu bytes", first,
+            (unsigned long long)size, exfat->g.clusters, (unsigned long long)exfat_bitmap_size(exfat));
     return exfat_upcase_load(exfat, found.upcases ? found.upcase : NULL, err);
 }
 

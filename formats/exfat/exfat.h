@@ -297,6 +297,9 @@ bool exfat_space_load(struct exfat *, struct error *) DISH_CHECKED;
  * them. False: there is no room for them.
  */
 bool exfat_table_stream(struct exfat *, uint32_t first, uint64_t size, struct exfat_stream *);
+/* Bytes that the bitmap needs, and the same for it: a larger size counts only when its chain bears it out. */
+uint64_t exfat_bitmap_size(const struct exfat *);
+bool exfat_bitmap_stream(struct exfat *, uint32_t first, uint64_t size, struct exfat_stream *);
 /* Set or clear bits of the allocation bitmap on disk. */
 bool exfat_bitmap_mark(struct exfat *, uint32_t start, uint32_t len, bool used, struct error *) DISH_CHECKED;
 /* Read the bitmap piece by piece: the bits of buf are `count` clusters from `first` on. */

@@ -68,6 +68,9 @@ const char *exfat_set_fault(const struct exfat *exfat, const uint8_t *raw, uint3
     struct dosname name;
     if (count < 3 || raw[ENTRY_SIZE] != TYPE_STREAM || raw[2 * ENTRY_SIZE] != TYPE_NAME)
         return "the entry set is not whole";
+    for (uint32_t i = 1; i < count; i++)
+        if ((raw[i * ENTRY_SIZE] & (TYPE_IN_USE | TYPE_SECONDARY)) != (TYPE_IN_USE | TYPE_SECONDARY))
+            return "the entry set is not whole";
     if (exfat_set_checksum(raw, count) != exfat_file_SetChecksum(raw))
         return "the entry set's checksum is wrong";
     exfat_set_name(raw, count, &name);

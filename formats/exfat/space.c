@@ -85,6 +85,18 @@ bool exfat_table_stream(struct exfat *exfat, uint32_t first, uint64_t size, stru
     return !s->contiguous || need <= exfat->g.clusters - (first - 2);
 }
 
+uint64_t exfat_bitmap_size(const struct exfat *exfat)
+{
+    return div_up(exfat->g.clusters, 8);
+}
+
+bool exfat_bitmap_stream(struct exfat *exfat, uint32_t first, uint64_t size, struct exfat_stream *s)
+{
+    return size >= exfat_bitmap_size(exfat) &&
+           ((exfat_table_stream(exfat, first, size, s) && !s->contiguous) ||
+            exfat_table_stream(exfat, first, exfat_bitmap_size(exfat), s));
+}
+
 bool exfat_bitmap_off(struct exfat *exfat, uint32_t cluster, uint64_t *off, struct error *err)
 {
     uint64_t byte = (cluster - 2) / 8;
@@ -139,7 +151,7 @@ static bool use_bits(struct exfat *exfat, const uint8_t *buf, uint32_t first, ui
 
 bool exfat_bitmap_each(struct exfat *exfat, exfat_bits_fn *visit, void *arg, struct error *err)
 {
-    uint64_t end = div_up(exfat->g.clusters, 8);
+    uint64_t end = exfat_bitmap_size(exfat);
     uint8_t *buf = mem_new(SCAN_BYTES, err);
     bool ok = buf && cache_flush(exfat->meta, err);
     for (uint64_t byte = 0; ok && byte < end;) {
@@ -162,13 +174,28 @@ bool exfat_bitmap_each(struct exfat *exfat, exfat_bits_fn *visit, void *arg, str
     return ok;
 }
 
+/* What the volume cannot do without keeps its clusters, whatever the bitmap says. */
+static void use_stream(struct exfat *exfat, const struct exfat_stream *s)
+{
+    struct error ignored;
+    uint32_t cluster, len, max = MAX_DIR_BYTES >> exfat->g.cluster_shift;
+    for (uint32_t i = 0; i <= max && exfat_stream_map(exfat, s, i, &cluster, &len, &ignored) && len > 0;
+         i += len)
+        space_use(&exfat->space, cluster, len);
+}
+
 bool exfat_space_load(struct exfat *exfat, struct error *err)
 {
+    struct exfat_stream root = {.first = exfat->g.root};
     if (exfat->space.loaded)
         return true;
     if (space_load(&exfat->space, 2, exfat->g.clusters + 2, err) &&
-        exfat_bitmap_each(exfat, use_bits, NULL, err))
+        exfat_bitmap_each(exfat, use_bits, NULL, err)) {
+        use_stream(exfat, &exfat->bitmap);
+        use_stream(exfat, &exfat->upcase_place);
+        use_stream(exfat, &root);
         return space_loaded(&exfat->space, 2, err);
+    }
     space_drop(&exfat->space);
     return false;
 }

@@ -90,6 +90,7 @@ static bool load_own(struct exfat *exfat, const uint8_t *entry, struct error *er
 bool exfat_upcase_load(struct exfat *exfat, const uint8_t *entry, struct error *err)
 {
     exfat->upcase_fault[0] = '\0';
+    exfat->upcase_place = (struct exfat_stream){.first = 0};
     if (!exfat->upcase)
         exfat->upcase = mem_array(TABLE_UNITS, sizeof *exfat->upcase, err);
     if (!exfat->upcase)

@@ -141,6 +141,10 @@ static bool parse_fat32(struct device *dev, const uint8_t *boot, struct fat_geom
         g->fsinfo = 0;
     if (g->backup == 0xFFFF || g->backup >= g->reserved)
         g->backup = 0;
+    if (g->fsinfo && g->fsinfo == g->backup) { /* whichever it is, writing the other would destroy it */
+        g->clash = g->fsinfo;
+        g->fsinfo = g->backup = 0;
+    }
     return true;
 }
 

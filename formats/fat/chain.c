@@ -61,6 +61,8 @@ bool fat_chain_add(struct fat *fat, struct chain **chain, uint32_t want, uint32_
     if (*chain)
         return fat_set(fat, (*chain)->last, *start, err) &&
                chain_append(fat->chains, *chain, *start, *len, err);
+    /* On a damaged volume it may have been freed as a part of another file. */
+    chain_forget(fat->chains, *start);
     if (!fat_chain_open(fat, *start, chain, err))
         return false;
     (*chain)->complete = true;
@@ -113,5 +115,10 @@ bool fat_chain_cut(struct fat *fat, uint32_t *first, uint32_t total, struct erro
     chain_forget(fat->chains, *first);
     if (rest == CLUSTER_END)
         return true;
-    return fat_set(fat, cluster, CLUSTER_END, err) && fat_chain_free(fat, rest, err);
+    if (!fat_set(fat, cluster, CLUSTER_END, err) || !fat_chain_free(fat, rest, err) ||
+        !fat_get(fat, cluster, &rest, err))
+        return false;
+    /* What was behind led back into what was to stay: that is free now. */
+    return rest == CLUSTER_END || damaged(err, fat->fs.device, fat_entry_off(fat, *first),
+                                          "the chain of cluster %u runs in a circle", *first);
 }

@@ -76,6 +76,11 @@ static bool check_backup(struct fat_check *c)
 {
     const struct fat_geometry *g = &c->fat->g;
     struct cache_block *boot, *copy;
+    if (g->clash) {
+        check_run_found(&c->run, FINDING_DAMAGE, "boot", fat_boot32_off_BPB_FSInfo, false,
+                        "BPB_FSInfo and BPB_BkBootSec both name sector %u; 'poke' sets them right", g->clash);
+        return check_run_goes_on(&c->run);
+    }
     if (g->backup == 0)
         return true;
     if (!check_run_did(&c->run, cache_get(c->fat->meta, 0, &boot, c->run.err)))

@@ -101,7 +101,8 @@ static uint32_t short_hash(const uint8_t *name)
     return hash ^ hash >> 13;
 }
 
-/* A name that is free so far: the long name goes, the short one becomes FSCKnnnn.REN. */
+/* A name that is free so far: the long name goes, the short one becomes FSCKnnnn.REN, or FSCnnnnn.REN when a
+ * directory has more than 10000 such ones. */
 static bool rename_entry(struct tree *t, struct fat_dir *dir, struct fat_item *item)
 {
     char name[16];
@@ -109,7 +110,8 @@ static bool rename_entry(struct tree *t, struct fat_dir *dir, struct fat_item *i
     if (item->first_slot < item->slot && !free_slots(t, dir, item->first_slot, item->slot - 1))
         return false;
     while (again) {
-        snprintf(name, sizeof name, "FSCK%04uREN", t->c->renamed++ % 10000);
+        unsigned n = t->c->renamed++ % 110000; /* more than a directory has entries */
+        snprintf(name, sizeof name, n < 10000 ? "FSCK%04uREN" : "FSC%05uREN", n < 10000 ? n : n - 10000);
         memcpy(item->raw, name, SHORT_NAME);
         if (!remember(t, short_hash(item->raw), &again))
             return false;
@@ -475,9 +477,15 @@ static bool check_root_chain(struct fat_check *c)
         return false;
     if (!walk.code)
         return true;
+    bool is_free = walk.last == 0 && strcmp(walk.code, "free-cluster") == 0;
     check_run_found(&c->run, FINDING_DAMAGE, walk.code, fat_entry_off(c->fat, walk.last ? walk.last : first),
-                    fix && walk.last, "/: after %u clusters the root's chain comes to cluster %u, which %s",
-                    walk.clusters, walk.at, walk.why);
+                    fix && (walk.last || is_free),
+                    "/: after %u clusters the root's chain comes to cluster %u, which %s", walk.clusters,
+                    walk.at, walk.why);
+    if (fix && is_free) { /* which nothing else was given: space.c keeps it */
+        walk.last = first;
+        check_run_mark(&c->run, first, true);
+    }
     if (fix && walk.last)
         return check_run_goes_on(&c->run) &&
                check_run_did(&c->run, fat_set(c->fat, walk.last, CLUSTER_END, c->run.err));

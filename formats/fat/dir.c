@@ -139,6 +139,7 @@ bool fat_dir_open_cluster(struct fat *fat, uint32_t first, fs_id id, struct fat_
 bool fat_dir_new(struct fat *fat, uint32_t first, fs_id id, struct error *err)
 {
     struct fat_dir *dir;
+    fat_dir_forget(fat, first); /* whose cluster a damaged volume gave to something else, too */
     if (!fat_dir_open_cluster(fat, first, id, &dir, err))
         return false;
     dir->end = 2;

@@ -143,6 +143,9 @@ static bool fat_flush(struct fs *fs, struct error *err)
         return false;
     fat_table_unpin(fat);
     space_command_ended(&fat->space);
+    if (fat->cut_any) /* on a damaged volume others may have shared the clusters */
+        chains_drop(fat->chains);
+    fat->cut_any = false;
     fat->hint_id = 0;
     return cache_flush(fat->table, err) && cache_flush(fat->meta, err);
 }

@@ -174,6 +174,7 @@ struct fat_geometry {
     uint32_t root;       /* first cluster of the root directory; 0: the fixed one */
     uint32_t fsinfo;     /* sector; 0: none */
     uint32_t backup;     /* sector of the boot sector's copy; 0: none */
+    uint32_t clash;      /* the sector that is named as both of them; 0: none */
     uint32_t active_fat; /* the copy that is read */
     bool mirrored;       /* changes go to all copies */
     uint8_t media;
@@ -199,6 +200,7 @@ struct fat {
     struct chains *chains;
     struct fat_dir *dirs; /* most recently used first */
     struct fat_dir *dir_buckets[DIR_BUCKETS];
+    bool cut_any;  /* the running command freed clusters */
     fs_id hint_id; /* the file created last, and the clusters it is expected to get */
     uint32_t hint_clusters;
 };

@@ -67,6 +67,19 @@ static bool scan_table(struct fat *fat, struct error *err)
     return ok;
 }
 
+/* The root directory keeps its clusters, whatever the FAT says: writing over it would lose all of the volume.
+ */
+static bool use_root(struct fat *fat, struct error *err)
+{
+    uint32_t cluster = fat->g.root, left = MAX_SLOTS * ENTRY_SIZE / fat->g.cluster_size + 1;
+    for (; left > 0 && fat_valid_cluster(fat, cluster); left--) {
+        space_use(&fat->space, cluster, 1);
+        if (!fat_get(fat, cluster, &cluster, err))
+            return false;
+    }
+    return true;
+}
+
 /* FSInfo says where to look first; without it, or when it makes no sense, at the beginning. */
 static uint32_t first_search(struct fat *fat)
 {
@@ -86,7 +99,7 @@ bool fat_space_load(struct fat *fat, struct error *err)
 {
     if (fat->space.loaded)
         return true;
-    if (space_load(&fat->space, 2, fat->g.clusters + 2, err) && scan_table(fat, err))
+    if (space_load(&fat->space, 2, fat->g.clusters + 2, err) && scan_table(fat, err) && use_root(fat, err))
         return space_loaded(&fat->space, first_search(fat), err);
     space_drop(&fat->space);
     return false;
@@ -98,6 +111,7 @@ bool fat_chain_free(struct fat *fat, uint32_t first, struct error *err)
     if (!fat_space_load(fat, err))
         return false;
     chain_forget(fat->chains, first);
+    fat->cut_any = true;
     while (fat_valid_cluster(fat, cluster)) {
         uint32_t next;
         if (!fat_get(fat, cluster, &next, err))

@@ -1,4 +1,5 @@
 /* The actions of find that print. */
+#include "alloc.h"
 #include "bytes.h"
 #include "find.h"
 #include "mode.h"
@@ -283,6 +284,21 @@ static bool put_directive(struct printing *printing, const char *p, size_t *used
     return fail(err, E_USAGE, "'%%%c' is no directive of -printf", *p ? *p : ' ');
 }
 
+/* A name out of the image must not steer the terminal: from `start` on the text becomes what is shown of it.
+ */
+static bool escape_from(struct text *text, size_t start, struct error *err)
+{
+    size_t len = text->len - start;
+    char *raw = mem_bytes(len, err);
+    if (!raw)
+        return false;
+    memcpy(raw, text_get(text) + start, len);
+    text->len = start;
+    text_escaped(text, raw, len);
+    free(raw);
+    return true;
+}
+
 /* A directive with flags and width, "%-10s". */
 static bool put_padded(struct printing *printing, const char **format, struct error *err)
 {
@@ -296,6 +312,9 @@ static bool put_padded(struct printing *printing, const char **format, struct er
     for (; *p >= '0' && *p <= '9' && width < 1000; p++)
         width = width * 10 + (size_t)(*p - '0');
     if (!put_directive(printing, p, &used, err))
+        return false;
+    if (strchr("fhHlpP", *p) && output_is_terminal(printing->find->out) &&
+        (!text_ok(&printing->text, err) || !escape_from(&printing->text, start, err)))
         return false;
     size_t len = printing->text.len - start;
     for (size_t i = len; i < width; i++)

@@ -145,7 +145,8 @@ struct ext_walk {
     uint64_t init_end;     /* the same of written ones */
     uint64_t last_cluster; /* +1; of the run before: neighbours may share it */
     uint64_t runs;
-    uint32_t bad; /* things that were wrong */
+    uint64_t nodes; /* blocks of pointers visited */
+    uint32_t bad;   /* things that were wrong */
 };
 bool ext_check_walk(struct ext_walk *, struct error *) DISH_CHECKED;
 

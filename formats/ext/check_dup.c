@@ -123,7 +123,7 @@ static bool copy_shared(struct claims *k, struct ext_inode *inode, struct error 
     uint64_t mask = ((uint64_t)1 << ext->cluster_bits) - 1, at = 0, lost = 0;
     struct range run;
     while (ranges_next(&k->mine, at, &run)) {
-        uint64_t end = mask ? (run.start | mask) + 1 : run.start + MIN_OF(run.len, 256);
+        uint64_t end = mask ? (run.start | mask) + 1 : run.start + MIN_OF(run.len, 64);
         uint64_t first = run.start & ~mask, clusters = (end - first) >> ext->cluster_bits;
         bool fits = k->room >= clusters + MAX_INDEX_BLOCKS, ok = interrupt_check(err);
         if (ok && fits)

@@ -44,7 +44,7 @@ static const char *shape_fault(const struct ext_run_check *r, uint32_t at)
         return "rec_len is wrong";
     if (len < ext_entry_size(ext_de_name_len(entry)))
         return "name_len is more than rec_len";
-    if (len < EXT_DIRENT_MIN && ext_de_inode(entry) != 0)
+    if (len < EXT_DIRENT_MIN)
         return "rec_len is less than 12";
     return NULL;
 }
@@ -58,7 +58,8 @@ static void cut_run(struct ext_run_check *r, uint32_t at, uint8_t *before)
     } else {
         uint8_t *entry = r->run.base + at;
         memset(entry, 0, left);
-        ext_set_rec_len(entry, left);
+        if (left >= EXT_DIRENT_HEADER)
+            ext_set_rec_len(entry, left);
     }
     r->changed = true;
 }
@@ -127,6 +128,30 @@ static bool check_dot(struct ext_run_check *r, uint8_t *entry, struct error *err
     }
     check_dot_form(r, entry, ".");
     return ext_check_add_link(d->c, ino, err);
+}
+
+/* `.` may have taken the room of `..` besides its own. */
+static void split_dot(struct ext_run_check *r)
+{
+    const struct ext_fs *ext = r->d->c->ext;
+    uint8_t *entry = r->run.base;
+    uint32_t len = ext_rec_len(ext, entry);
+    bool follows = len < r->run.len && !shape_fault(r, len);
+    if (follows || len < 2 * EXT_DIRENT_MIN ||
+        !ext_problem(r->d->c, "dotdot", entry_off(r, entry), "directory %u: no entry for `..` follows `.`",
+                     r->d->dir->ino))
+        return;
+    memset(entry + EXT_DIRENT_MIN, 0, len - EXT_DIRENT_MIN);
+    ext_set_rec_len(entry, EXT_DIRENT_MIN);
+    ext_set_rec_len(entry + EXT_DIRENT_MIN, len - EXT_DIRENT_MIN);
+    r->changed = true;
+}
+
+static bool check_first(struct ext_run_check *r, uint8_t *entry, struct error *err)
+{
+    bool ok = check_dot(r, entry, err);
+    split_dot(r);
+    return ok;
 }
 
 static bool check_dotdot(struct ext_run_check *r, uint8_t *entry, struct error *err)
@@ -362,7 +387,7 @@ bool ext_check_entries(struct ext_run_check *r, struct error *err)
         }
         bool sound = false;
         if (r->first && index == 0)
-            ok = check_dot(r, entry, err);
+            ok = check_first(r, entry, err);
         else if (r->first && index == 1)
             ok = check_dotdot(r, entry, err);
         else

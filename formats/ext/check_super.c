@@ -243,6 +243,27 @@ static uint64_t journal_blocks(struct ext_checker *c, uint32_t ino)
     return 0;
 }
 
+/* The number may be what is wrong: the journal that the superblock has a copy of is inode 8. */
+static bool mend_journal_number(struct ext_checker *c, uint32_t ino)
+{
+    struct ext_fs *ext = c->ext;
+    struct ext_journal j;
+    struct error ignored = {0};
+    if (ino == 0 || ino == EXT_JOURNAL_INO || ext_super_s_jnl_backup_type(ext->super) != 1)
+        return false;
+    ext_super_set_s_journal_inum(ext->super, EXT_JOURNAL_INO);
+    bool ok = ext_journal_open(ext, &j, &ignored);
+    ext_journal_close(&j);
+    if (ok && ext_problem(c, "journal", SUPER_OFF(s_journal_inum),
+                          "s_journal_inum is %u, but the journal is inode %u", ino, EXT_JOURNAL_INO)) {
+        ext_super_changed(ext);
+        c->copies = true;
+        return true;
+    }
+    ext_super_set_s_journal_inum(ext->super, ino);
+    return false;
+}
+
 static bool check_journal(struct ext_checker *c, struct error *err)
 {
     struct ext_fs *ext = c->ext;
@@ -270,8 +291,12 @@ static bool check_journal(struct ext_checker *c, struct error *err)
     bool ok = ino == 0 ? fail(&why, E_DAMAGED, "s_journal_inum is 0") : ext_journal_open(ext, &j, &why);
     if (ino != 0)
         ext_journal_close(&j);
+    if (ok && !j.from_backup)
+        return true;
+    if (mend_journal_number(c, ino))
+        return check_journal(c, err);
     if (ok)
-        return !j.from_backup || restore_journal_inode(c, ino, err);
+        return ino != EXT_JOURNAL_INO || restore_journal_inode(c, ino, err);
     if (why.kind != E_DAMAGED && why.kind != E_UNSUPPORTED) {
         *err = why;
         return false;
@@ -284,7 +309,7 @@ static bool check_journal(struct ext_checker *c, struct error *err)
         c->fast_commit = ext_has(ext, EXT_FAST_COMMIT);
         drop_journal(ext);
         c->copies = true;
-        if (ino == 0 || ino >= ext->first_ino)
+        if (ino != EXT_JOURNAL_INO) /* something else's: the root directory's, a file's */
             return true;
         if (!ext_check_inode(c, ino, &inode, err))
             return false;

@@ -358,7 +358,7 @@ static bool walk_pointer(struct map *m, uint64_t at, uint64_t block, unsigned de
     if (sound && !take_node(w, at, slot_off, &sound, err))
         return false;
     *clear = !sound && w->claim && w->c->repair;
-    if (!sound)
+    if (!sound || ++w->nodes > ext->blocks) /* more than there can be: some are there many times */
         return true;
     if (!ext_block_get(ext, at, EXT_TAG_NONE, 0, &index, err))
         return false;

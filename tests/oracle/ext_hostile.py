@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Structures of ext that nobody writes, each made with a foreign tool and changed by hand: a change that would have
 to trust them is refused and leaves the image as it was; and what deleting leaves behind is no trap for undelete."""
+import os
 import struct
+import subprocess
 import tempfile
 
 from _dish import DISH, blank, content, expect, finish, poke, run
@@ -121,10 +123,92 @@ def held_but_free(image):
     refused('held but free', image, f'write --at {2 * BLOCK * count} /f x', 'marked as free')
 
 
+def repaired(what, image, *lines):
+    """A repair ends, e2fsck finds nothing after it, and the files are what they were."""
+    rc, out, err = dish(image, 'fsck --repair')
+    expect(rc == 0, what, rc, out[-300:], err[:2000])
+    rc, out, _ = run('e2fsck', '-fn', image)
+    expect(rc == 0, what, out)
+    for command, output in lines:
+        rc, out, err = dish(image, command)
+        expect(rc == 0 and out == output, what, command, out[:200], err)
+
+
+def journal_number(image):
+    """The superblock says that the journal is the root directory, or a file: these are left alone."""
+    for path in ('/', '/a'):
+        make(image, '-t', 'ext4', '-O', '^metadata_csum')
+        dish(image, 'write /a A', 'mkdir /d', 'write /d/b B')
+        poke(image, 1024 + 0xE0, struct.pack('<I', stat(image, path, 'Inode:')))  # s_journal_inum
+        repaired('journal number', image, ('cat /a /d/b', 'AB'))
+
+
+def no_room_for_dotdot(image):
+    """`.` takes all of a directory's block, or leaves 8 bytes, too few for `..`."""
+    for rest in (0, 8):
+        make(image, '-t', 'ext4', '-O', '^metadata_csum,^dir_index')
+        dish(image, 'mkdir /d', 'write /d/b B')
+        first = int(run('debugfs', '-R', 'blocks /d', image)[1].split()[0])
+        block = struct.pack('<IHBB4s', stat(image, '/d', 'Inode:'), BLOCK - rest, 1, 2, b'.')
+        poke(image, first * BLOCK, block.ljust(BLOCK - rest, b'\0') + struct.pack('<IHBB', 0, 8, 0, 0)[:rest])
+        repaired('no room for ..', image, ('ls /d', ''), ('cat /lost+found/*', 'B'))
+
+
+def short_inline_part(image):
+    """The second part of an inline directory has 4 bytes at the very end of a block."""
+    make(image, '-t', 'ext4', '-O', '^metadata_csum,inline_data', '-I', '256')
+    dish(image, 'write /a A', 'mkdir /c /d', *(f'write /d/a-rather-long-name-{i} {i}' for i in range(3)))
+    inode = inode_at(image, '/d')
+    entry = inode + 128 + struct.unpack_from('<H', content(image), inode + 128)[0] + 4
+    poke(image, entry + 2, struct.pack('<H', inode + 256 - entry - 4))  # e_value_offs
+    poke(image, entry + 8, struct.pack('<II', 4, 0))  # e_value_size, e_hash
+    behind = content(image)[inode + 256:inode + 512]
+    rc, _, err = dish(image, 'fsck --repair')
+    expect(rc in (0, 4), 'short inline part', rc, err[:2000])
+    if (inode + 256) % BLOCK:
+        expect(content(image)[inode + 256:inode + 512] == behind, 'short inline part', 'the next inode was changed')
+    expect(dish(image, 'cat /a')[1] == 'A', 'short inline part', 'a file is lost')
+
+
+def repeated_pointers(image):
+    """Three blocks of pointers, all of them the same: a map of 2^24 blocks. Looking at it ends."""
+    make(image, '-t', 'ext2')
+    dish(image, 'write /a A', 'write /b B')
+    for level in range(3):
+        poke(image, (6000 + level) * BLOCK, struct.pack('<256I', *[6001 + level] * 256))
+    poke(image, inode_at(image, '/a') + 40 + 14 * 4, struct.pack('<I', 6000))
+    rc, out, err = run(DISH, image, '-c', 'fsck', timeout=30)
+    expect(rc == 4, 'repeated pointers', rc, out[-300:], err[:2000])
+
+
+def shared_pieces(image):
+    """A file owns the blocks of another one in reverse order: more pieces than are copied at once."""
+    make(image, '-t', 'ext2')
+    dish(image, 'write /a ' + 'a' * 100 * BLOCK, 'write /b ' + 'b' * 100 * BLOCK)
+    maps = [[int(n) for n in run('debugfs', '-R', f'blocks {path}', image)[1].split()] for path in ('/a', '/b')]
+    index = maps[1][12]  # the indirect block follows the direct ones
+    poke(image, index * BLOCK, struct.pack('<88I', *reversed(maps[0][13:])))
+    repaired('shared pieces', image, ('cat /a', 'a' * 100 * BLOCK))
+
+
+def names_at_a_terminal(image):
+    """No name can steer the terminal that it is shown at."""
+    make(image, '-t', 'ext4')
+    dish(image, "mkdir $'/d\\x1b[31m'", "ln -s $'t\\x1b[2J' $'/d\\x1b[31m/l\\x1b[7m'")
+    for command in ('ls -lR /', 'find /', 'find / -ls', "find / -printf '%p|%P|%f|%h|%l|%10f|'", 'tree /', 'du -a /'):
+        master, slave = os.openpty()
+        subprocess.run([DISH, '--color', 'never', image, '-c', command], stdout=slave, stderr=slave, timeout=60)
+        shown = os.read(master, 65536)
+        os.close(slave)
+        os.close(master)
+        expect(b'033[' in shown and b'\x1b' not in shown, 'names at a terminal', command, shown)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         for case in (overlapping_values, overlapping_in_inode, quota_blocks, undeleted_values,
-                     shared_by_directory_and_extents, held_but_free):
+                     shared_by_directory_and_extents, held_but_free, journal_number, no_room_for_dotdot,
+                     short_inline_part, repeated_pointers, shared_pieces, names_at_a_terminal):
             case(folder + '/image')
     finish()
 

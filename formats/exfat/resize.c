@@ -113,6 +113,7 @@ static bool plan(struct resize *r, struct error *err)
            place_table(r, &r->upcase, err);
 }
 
+/* The runs that became chains are among them. */
 static bool keep_head(struct resize *r, struct error *err)
 {
     r->head = mem_array(r->shift + 1, sizeof *r->head, err);
@@ -351,7 +352,7 @@ static bool move_all(struct resize *r, struct error *err)
     size_t size = (size_t)r->upcase.old.size;
     uint8_t *table = mem_bytes(size, err);
     bool ok = table && exfat_table_read(exfat, &r->upcase.old, table, err) && renumber_dirs(r, err) &&
-              flush(exfat, err) &&
+              keep_head(r, err) && flush(exfat, err) &&
               relocation_copy(&r->moves, dev, exfat->g.heap_off, 2, exfat->g.cluster_size, err) &&
               rewrite_fat(r, err) && write_bitmap(r, err) &&
               device_write(dev, exfat_cluster_off(exfat, r->upcase.row), table, size, WRITE_UPDATE, err);
@@ -372,8 +373,7 @@ bool exfat_resize(struct fs *fs, uint64_t size, struct error *err)
 {
     struct resize r = {.exfat = exfat_of(fs)};
     bool ok = exfat_space_load(r.exfat, err) && plan_layout(&r, size, err) && plan(&r, err) &&
-              keep_head(&r, err) && move_all(&r, err) && patch_boot(&r, err) && flush(r.exfat, err) &&
-              look_again(r.exfat, err);
+              move_all(&r, err) && patch_boot(&r, err) && flush(r.exfat, err) && look_again(r.exfat, err);
     relocation_clear(&r.moves);
     free(r.head);
     free(r.todo);

@@ -53,7 +53,9 @@ def by_mtools(image, work):
 
 def fill(image, rng, work, size):
     """Files in pieces all over the volume, folders deep down, holes between them."""
-    commands = ['mkdir -p "/A folder/below/and below"', 'mkdir /many']
+    with open(os.path.join(work, 'long'), 'wb') as stream:
+        stream.write(rng.randbytes(size // 8))  # in one row over the first clusters
+    commands = [f'put {work}/long /long', 'mkdir -p "/A folder/below/and below"', 'mkdir /many']
     part = os.path.join(work, 'part')
     names = []
     for i in range(60):
@@ -85,7 +87,7 @@ def volume(label, make, kib, limit, work, seed):
     os.truncate(image, limit * 1024)
     status, _, err = run(image, 'resizefs 0 min')
     expect(status == 0, f'{label}: min', err)
-    steps = ['min', 'all'] + [f'{rng.randrange(kib * 3 // 4, limit)}K' for _ in range(20 if LONG else 3)] + ['min', 'all']
+    steps = ['min', 'all'] + [f'{rng.randrange(kib * 7 // 8, limit)}K' for _ in range(20 if LONG else 3)] + ['min', 'all']
     for step in steps:
         command = 'resizefs 0' + ('' if step == 'all' else ' ' + step)
         status, _, err = run(image, command)

@@ -117,6 +117,11 @@ void ext_check_reset(struct ext_checker *); /* forget all that was found */
 
 /* A descriptor, its checksum not asked for. Release with ext_group_put(). */
 bool ext_check_group(struct ext_checker *, uint32_t group, struct ext_group *, struct error *) DISH_CHECKED;
+/* Where a descriptor lies: a byte of the volume. */
+static inline uint64_t ext_check_group_off(const struct ext_group *group)
+{
+    return group->block->off + (uint64_t)(group->raw - group->block->data);
+}
 bool ext_check_inode(struct ext_checker *, uint32_t ino, struct ext_inode *, struct error *) DISH_CHECKED;
 uint64_t ext_check_inode_off(const struct ext_inode *);
 /* Whether part `index` of `count` of a block was changed: its checksum is stale until the flush. */

@@ -46,7 +46,7 @@ static bool load(struct compare *p, bool *must, struct error *err)
         memcpy(p->have, p->want, ext->block_size);
         return true;
     }
-    p->off = p->group->block->off + (uint64_t)(p->group->raw - p->group->block->data);
+    p->off = ext_check_group_off(p->group);
     if (ext_desc_bg_flags(p->group->raw) & uninit_flag(p)) {
         ext_bitmap_initial(ext, p->kind, p->group, p->have);
         return true;

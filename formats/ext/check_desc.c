@@ -14,11 +14,6 @@
 
 enum { MAX_DESC = 1024 };
 
-static uint64_t desc_off(const struct ext_group *group)
-{
-    return group->block->off + (uint64_t)(group->raw - group->block->data);
-}
-
 /*
  * No copy is left: mke2fs would have put things in certain places, and when the root directory's inode is
  * found there, they are.
@@ -71,7 +66,7 @@ static void check_flags(struct ext_checker *c, struct ext_group *group)
     uint64_t flags = ext_desc_bg_flags(group->raw);
     uint64_t unused = ext_group_itable_unused(c->ext, group->raw);
     if (!c->ext->group_csum && ((flags & uninit) || unused) &&
-        ext_problem(c, "group-flags", desc_off(group) + ext_desc_off_bg_flags,
+        ext_problem(c, "group-flags", ext_check_group_off(group) + ext_desc_off_bg_flags,
                     "group %u is marked as uninitialised without the feature uninit_bg", group->number)) {
         ext_desc_set_bg_flags(group->raw, flags & ~uninit);
         ext_group_set_itable_unused(c->ext, group->raw, 0);
@@ -87,7 +82,7 @@ static void check_sum(struct ext_checker *c, struct ext_group *group)
     if (!ext->group_csum || stored == right ||
         ext_check_stale(group->block, group->number % ext->descs_per_block, ext->descs_per_block))
         return;
-    bool mend = ext_problem(c, "group-checksum", desc_off(group) + ext_desc_off_bg_checksum,
+    bool mend = ext_problem(c, "group-checksum", ext_check_group_off(group) + ext_desc_off_bg_checksum,
                             "group %u: bg_checksum is 0x%04x, not 0x%04x", group->number, stored, right);
     uint8_t same[MAX_DESC];
     memcpy(same, group->raw, ext->desc_size);
@@ -105,8 +100,8 @@ static bool check_desc(struct ext_checker *c, struct ext_group *group, struct er
     if (!table && !found && !guess_desc(c, group->number, copy, &found, err))
         return false;
     if (found) {
-        bool mend = ext_problem(c, "group-descriptor", desc_off(group), "group %u: its %s lies outside",
-                                group->number, fault);
+        bool mend = ext_problem(c, "group-descriptor", ext_check_group_off(group),
+                                "group %u: its %s lies outside", group->number, fault);
         replace_desc(c, group, copy, mend);
     } else {
         check_sum(c, group);
@@ -186,7 +181,7 @@ static bool judge_by_copy(struct ext_checker *c, struct ext_group *group, const 
         return false;
     if (!clash && there <= here)
         return true;
-    bool mend = ext_problem(c, "group-descriptor", desc_off(group),
+    bool mend = ext_problem(c, "group-descriptor", ext_check_group_off(group),
                             "group %u: its inode table is not at block %llu, but at %llu, as a copy has it",
                             group->number, (unsigned long long)table, (unsigned long long)other);
     replace_desc(c, group, copy, mend);

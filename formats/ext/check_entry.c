@@ -190,7 +190,7 @@ static bool lost_in_table(struct ext_checker *c, uint32_t ino, bool *lost, struc
         ext_inode_put(ext, &inode);
     }
     if (ok && *lost &&
-        ext_problem(c, "group-unused", group.block->off + (uint64_t)(group.raw - group.block->data),
+        ext_problem(c, "group-unused", ext_check_group_off(&group),
                     "group %u: inode %u is in use, but lies in the part of the table that was never used",
                     group.number, ino)) {
         ext_desc_set_bg_flags(group.raw, ext_desc_bg_flags(group.raw) & ~(uint64_t)EXT_BG_INODE_UNINIT);

@@ -544,7 +544,7 @@ static bool table_len(struct ext_checker *c, uint32_t group, uint32_t *len, stru
     bool trusted =
         ext->group_csum && (stale || ext_desc_bg_checksum(desc.raw) == ext_desc_csum(ext, group, desc.raw));
     if (trusted && group == 0 && (ext_desc_bg_flags(desc.raw) & EXT_BG_INODE_UNINIT)) {
-        if (ext_problem(c, "group-unused", desc.block->off + ext_desc_off_bg_flags,
+        if (ext_problem(c, "group-unused", ext_check_group_off(&desc) + ext_desc_off_bg_flags,
                         "group 0 is marked as having no inodes in use, but holds the root directory")) {
             ext_desc_distrust(ext, desc.raw);
             ext_group_dirty(ext, &desc);

@@ -14,11 +14,6 @@ bool ext_check_add_meta(struct ext_checker *c, uint64_t start, uint64_t len, str
     return ranges_add(&c->meta, start, len, err) && ext_check_mark(c, start, len, err);
 }
 
-static uint64_t desc_off(const struct ext_group *group)
-{
-    return group->block->off + (uint64_t)(group->raw - group->block->data);
-}
-
 static uint64_t bitmap_place(const struct ext_fs *ext, const struct ext_group *group, int kind)
 {
     return kind == EXT_BLOCK_BITMAP ? ext_group_block_bitmap(ext, group->raw)
@@ -85,12 +80,13 @@ static bool place_table(struct ext_checker *c, struct ext_group *group, struct e
     if (sound && !ranges_overlaps(&c->meta, table, ext->table_blocks))
         return ext_check_add_meta(c, table, ext->table_blocks, err);
     if (sound)
-        ext_problem(c, "table-conflict", desc_off(group),
+        ext_problem(c, "table-conflict", ext_check_group_off(group),
                     "group %u: its inode table at block %llu overlaps other metadata", group->number,
                     (unsigned long long)table);
     else
-        ext_problem(c, "group-descriptor", desc_off(group), "group %u: its inode table lies outside%s",
-                    group->number, inside ? " the group" : ", and so do its inodes");
+        ext_problem(c, "group-descriptor", ext_check_group_off(group),
+                    "group %u: its inode table lies outside%s", group->number,
+                    inside ? " the group" : ", and so do its inodes");
     if (!inside && !ranges_add(&c->lost_tables, group->number, 1, err))
         return false;
     return ranges_add(&c->displaced_tables, group->number, 1, err);
@@ -143,8 +139,7 @@ static bool copy_table(struct ext_checker *c, uint32_t group, uint64_t from, uin
     return true;
 }
 
-/* Where an inode table that no descriptor names may lie: behind bitmaps, beside the tables of other groups.
- */
+/* Where a table that no descriptor names may lie: behind bitmaps, beside the tables of other groups. */
 struct places {
     uint64_t at[5];
     size_t count;
@@ -299,8 +294,9 @@ static bool place_bitmap(struct ext_checker *c, struct ext_group *group, int kin
     const char *fault = bitmap_fault(c, group->number, at);
     if (!fault)
         return ext_check_add_meta(c, at, 1, err);
-    ext_problem(c, "bitmap-conflict", desc_off(group), "group %u: its %s bitmap at block %llu lies %s",
-                group->number, kind == EXT_BLOCK_BITMAP ? "block" : "inode", (unsigned long long)at, fault);
+    ext_problem(c, "bitmap-conflict", ext_check_group_off(group),
+                "group %u: its %s bitmap at block %llu lies %s", group->number,
+                kind == EXT_BLOCK_BITMAP ? "block" : "inode", (unsigned long long)at, fault);
     return ranges_add(&c->displaced[kind], group->number, 1, err);
 }
 

@@ -541,8 +541,3 @@ bool call_verbose(const struct call *call)
 {
     return call->shell->options.verbose;
 }
-
-bool call_quiet(const struct call *call)
-{
-    return call->shell->options.quiet;
-}

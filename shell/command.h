@@ -161,6 +161,5 @@ void call_note(struct call *, const char *fmt, ...) DISH_PRINTF(2, 3);
  */
 bool call_run(struct call *, char **words, int count, struct output *, struct error *) DISH_CHECKED;
 bool call_verbose(const struct call *);
-bool call_quiet(const struct call *);
 
 #endif

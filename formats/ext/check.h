@@ -196,10 +196,6 @@ bool ext_check_link_counts(struct ext_checker *, struct error *) DISH_CHECKED;
 bool ext_check_counts(struct ext_checker *, struct error *) DISH_CHECKED;
 bool ext_check_quotas(struct ext_checker *, struct error *) DISH_CHECKED;
 
-/*
- * Take the index of a directory away: its blocks become ordinary ones without entries, and it loses the flag.
- */
-bool ext_check_unindex(struct ext_checker *, struct ext_inode *dir, struct error *) DISH_CHECKED;
 /* Give an inode a name in lost+found, which is made when there is none. */
 bool ext_check_reconnect(struct ext_checker *, uint32_t ino, struct error *) DISH_CHECKED;
 /* Take an inode away: blocks, bits and counts. From pass 2 on. */

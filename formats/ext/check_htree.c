@@ -227,16 +227,6 @@ static bool make_anew(struct ext_checker *c, struct ext_inode *dir, struct error
     return false;
 }
 
-bool ext_check_unindex(struct ext_checker *c, struct ext_inode *dir, struct error *err)
-{
-    uint64_t *blocks, count;
-    if (!ext_check_dir_map(c, dir, &blocks, &count, err))
-        return false;
-    bool ok = flatten(c, dir, blocks, count, err);
-    free(blocks);
-    return ok;
-}
-
 bool ext_check_htree(struct ext_checker *c, struct ext_inode *dir, struct error *err)
 {
     struct tree t = {.c = c, .dir = dir};

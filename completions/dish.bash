@@ -36,7 +36,7 @@ _dish()
         df) COMPREPLY=($(compgen -W '--human-readable --inodes --print-type' -- "$cur"));;
         ls) COMPREPLY=($(compgen -W '--all --almost-all --recursive --human-readable --inode --reverse --numeric-uid-gid --directory --classify --size --no-group --quote-name --escape --hide-control-chars --literal --ignore-backups --ignore --kibibytes --width --dereference --si --file-type --indicator-style --color --time --sort --full-time --time-style --group-directories-first' -- "$cur"));;
         tree) COMPREPLY=($(compgen -W '--all --level --ascii --pattern' -- "$cur"));;
-        stat) COMPREPLY=($(compgen -W '--dereference --file-system --format --printf' -- "$cur"));;
+        stat) COMPREPLY=($(compgen -W '--dereference --file-system --id --format --printf' -- "$cur"));;
         cat) COMPREPLY=($(compgen -W '--number --number-nonblank --squeeze-blank --show-all --show-ends --show-tabs --show-nonprinting' -- "$cur"));;
         head) COMPREPLY=($(compgen -W '--lines --bytes --quiet --verbose' -- "$cur"));;
         tail) COMPREPLY=($(compgen -W '--lines --bytes --quiet --verbose' -- "$cur"));;

@@ -199,6 +199,7 @@ complete -c dish -f -n __dish_at_command -a 'find' -d 'find files by name, type,
 complete -c dish -f -n __dish_at_command -a 'stat' -d 'print the attributes of files'
 complete -c dish -n '__dish_command stat' -a --dereference -d 'what symbolic links point to'
 complete -c dish -n '__dish_command stat' -a --file-system -d 'the filesystem that the file is on; directives %a %b %c %d %f %i %l %n %s %S %T'
+complete -c dish -n '__dish_command stat' -a --id -d 'not PATH itself: the file of this number on its volume, as ls -i or lsdel tells it, also a deleted one'
 complete -c dish -n '__dish_command stat' -a --format -d 'directives of stat(1), as %a %A %b %f %F %g %h %i %n %N %s %u %x %y %Y %Z'
 complete -c dish -n '__dish_command stat' -a --printf -d 'the same with \\n and the like, and no newline of its own'
 complete -c dish -f -n __dish_at_command -a 'cat' -d 'print files'

@@ -1,4 +1,4 @@
-/* stat: the attributes of files, and with -f of volumes. */
+/* stat: the attributes of files, with -f of volumes, and with -i of files that have no name any more. */
 #include "alloc.h"
 #include "bytes.h"
 #include "files.h"
@@ -19,6 +19,8 @@ struct stat_command {
     struct report *list;
     const char *format; /* NULL: the usual lines */
     bool escapes;       /* --printf: \n and the like, and no newline of its own */
+    fs_id id;           /* -i: the file of this number on the volume of the path; 0: the path's own */
+    const char *id_text;
 };
 
 /* Everything that a format can ask for. */
@@ -357,15 +359,30 @@ static void report_volume(struct report *list, const struct facts *facts)
     report_close(list);
 }
 
+/* Where a symbolic link leads; of a deleted one that may not be known any more. */
+static bool find_target(const struct stat_command *stat, const struct file_arg *arg, char **target,
+                        struct error *err)
+{
+    if (!S_ISLNK(arg->attr.mode) || file_readlink(arg->volume, arg->id, target, err))
+        return true;
+    return stat->id != 0;
+}
+
 static bool stat_one(struct file_arg *arg, void *opaque, struct error *err)
 {
     struct stat_command *stat = opaque;
     struct facts facts = {.arg = arg, .of_volume = stat->volumes};
     struct text text = {0};
     const struct fs *fs = arg->volume->fs;
+    if (stat->id != 0) {
+        arg->id = stat->id;
+        arg->typed = stat->id_text;
+        if (!file_attr(arg->volume, arg->id, &arg->attr, err))
+            return false;
+    }
     if (!fs->driver->statfs || !fs->driver->statfs(arg->volume->fs, &facts.space, err))
         facts.space = (struct fs_stat){.block_size = 4096};
-    if (S_ISLNK(arg->attr.mode) && !file_readlink(arg->volume, arg->id, &facts.target, err))
+    if (!find_target(stat, arg, &facts.target, err))
         return false;
     facts.owners = owners_new(arg->volume, err);
     bool ok = facts.owners != NULL;
@@ -396,6 +413,13 @@ static bool run_stat(struct session *session, struct call *call, struct output *
         stat.format = call_value(call, "printf");
         stat.escapes = true;
     }
+    stat.id_text = call_value(call, "i");
+    if (stat.id_text) {
+        char *end;
+        stat.id = strtoull(stat.id_text, &end, 10);
+        if (*end || stat.id == 0)
+            return fail(err, E_USAGE, "'%s' is no number of a file", stat.id_text);
+    }
     if (output_json(out))
         stat.list = output_report_list(out);
     return each_file(session, call, 0, call_has(call, "L"), stat_one, &stat, err);
@@ -410,6 +434,9 @@ static const struct flag stat_flags[] = {
     {'L', "dereference", NULL, ARG_WORD, "what symbolic links point to"},
     {'f', "file-system", NULL, ARG_WORD,
      "the filesystem that the file is on; directives %a %b %c %d %f %i %l %n %s %S %T"},
+    {'i', "id", "ID", ARG_NUMBER,
+     "not PATH itself: the file of this number on its volume, as ls -i or lsdel tells it, also a deleted "
+     "one"},
     {'c', "format", "FORMAT", ARG_WORD,
      "directives of stat(1), as %a %A %b %f %F %g %h %i %n %N %s %u %x %y %Y %Z"},
     {0, "printf", "FORMAT", ARG_WORD, "the same with \\n and the like, and no newline of its own"},
@@ -420,7 +447,7 @@ const struct command stat_command = {
     .name = "stat",
     .group = "Files",
     .summary = "print the attributes of files",
-    .examples = "stat /etc/fstab\nstat -f /\nstat -c '%a %u:%g %.9Y %n' /etc/*",
+    .examples = "stat /etc/fstab\nstat -f /\nstat -i 12 2:\nstat -c '%a %u:%g %.9Y %n' /etc/*",
     .args = path_args,
     .flags = stat_flags,
     .needs = NEEDS_IMAGE,

@@ -148,6 +148,8 @@ static bool decode_counts(struct ext_fs *ext, const uint8_t *super, struct error
         return BAD_FIELD(s_blocks_per_group, "not what one bitmap block can map");
     if (ext->inodes_per_group == 0 || ext->inodes_per_group > 8 * ext->block_size)
         return BAD_FIELD(s_inodes_per_group, "not what one bitmap block can map");
+    if (ext_super_s_reserved_gdt_blocks(super) > ext->block_size / 4)
+        return BAD_FIELD(s_reserved_gdt_blocks, "more than a block of pointers to them holds");
     uint64_t groups = div_up(ext->blocks - ext->first_data_block, ext->blocks_per_group);
     if (groups * ext->inodes_per_group != ext->inodes)
         return BAD_FIELD(s_inodes_count, "not s_inodes_per_group times the number of groups");

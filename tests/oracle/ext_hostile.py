@@ -204,11 +204,25 @@ def names_at_a_terminal(image):
         expect(b'033[' in shown and b'\x1b' not in shown, 'names at a terminal', command, shown)
 
 
+def too_many_reserved(image):
+    """More blocks reserved for descriptors than inode 7 could hold: the superblock is not believed."""
+    blank(image, 24 << 20)
+    run('mke2fs', '-q', '-F', '-t', 'ext4', '-b', str(BLOCK), '-O', '^metadata_csum', image)
+    dish(image, 'write /f text')
+    poke(image, 1024 + 0xCE, b'\xff\x7f')
+    rc, out, err = dish(image, 'cat /f')
+    expect(rc == 0 and out == 'text' and 'copy' in err, 'too many reserved blocks', rc, out, err)
+    dish(image, 'fsck --repair')
+    rc, out, _ = run('e2fsck', '-fn', image)
+    expect(rc == 0 and content(image)[1024 + 0xCE:1024 + 0xD0] != b'\xff\x7f', 'too many reserved blocks', out)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         for case in (overlapping_values, overlapping_in_inode, quota_blocks, undeleted_values,
                      shared_by_directory_and_extents, held_but_free, journal_number, no_room_for_dotdot,
-                     short_inline_part, repeated_pointers, shared_pieces, names_at_a_terminal):
+                     short_inline_part, repeated_pointers, shared_pieces, names_at_a_terminal,
+                     too_many_reserved):
             case(folder + '/image')
     finish()
 

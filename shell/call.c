@@ -1,5 +1,5 @@
-/* One invocation: words are sorted into options and arguments, checked against the command's row,
- * expanded. */
+/* One invocation: words are sorted into options and arguments,
+ * checked against the command's row, expanded. */
 #include "shell.h"
 
 #include "alloc.h"
@@ -281,8 +281,8 @@ static bool check_count(const struct sorting *sorting, size_t count, struct erro
     return usage_error(command, err, "missing %s", row->name);
 }
 
-/* Words of a command that sorts them itself: the first row's type up to its expression, then the last
- * row's. */
+/* Words of a command that sorts them itself: the first row's type up to its expression,
+ * then the last row's. */
 static enum arg_type raw_type(const struct command *command, const struct value *value, bool *expression)
 {
     const struct arg *row = command->args;

@@ -69,8 +69,8 @@ static bool check_volume(struct findings *findings, struct volume *volume, struc
     return volume_fs(volume, &fs, err) && check_fs(findings, volume, fs, err);
 }
 
-/* What is left of a filesystem in a volume that was given to something else must not be brought back
- * unasked. */
+/* What is left of a filesystem in a volume that was given to something
+ * else must not be brought back unasked. */
 static bool check_unasked(struct findings *findings, struct volume *volume, struct error *err)
 {
     enum repair repair = findings->check.repair;

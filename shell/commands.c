@@ -44,8 +44,8 @@ const struct command *command_find(const char *name, size_t len)
 
 /* ---- typing errors ----------------------------------------------------------------------------------- */
 
-/* The edits (insert, drop, replace, swap neighbours) between two words; more than `most` counts as most
- * + 1. */
+/* The edits (insert, drop, replace, swap neighbours) between two words;
+ * more than `most` counts as most + 1. */
 static unsigned edits(const char *a, const char *b, unsigned most)
 {
     enum { LONGEST = 40 };

@@ -1,5 +1,5 @@
-/* What may stand at the cursor: the word is found as the shell would read it, and asked of the command's
- * row. */
+/* What may stand at the cursor: the word is found as the shell would read it,
+ * and asked of the command's row. */
 #include "interactive.h"
 
 #include "alloc.h"

@@ -11,7 +11,7 @@
 enum {
     LONGEST_TEXT = 4 << 20, /* bytes of a file that is compared line by line */
     MOST_LINES = 300000,
-    NEAR = 16,              /* equal bytes between two ranges that are told as one */
+    NEAR = 16, /* equal bytes between two ranges that are told as one */
 };
 
 /* ---- texts --------------------------------------------------------------------------------------------- */

@@ -68,8 +68,8 @@ static void report_volume(struct volume *volume, bool verbose, struct report *re
     report_close(report);
 }
 
-/* What is refused is described and refused all the same; only that contents are kept elsewhere is no
- * fault. */
+/* What is refused is described and refused all the same;
+ * only that contents are kept elsewhere is no fault. */
 static bool info_judge(const struct image *image, struct report *report, struct error *err)
 {
     const struct container_driver *driver = image->container;

@@ -125,8 +125,8 @@ static bool next_pending(struct editor *editor, const char **line, size_t *len)
     return false;
 }
 
-/* The terminal is made ready before the prompt shows: what is typed at once must not be taken for a
- * command's. */
+/* The terminal is made ready before the prompt shows:
+ * what is typed at once must not be taken for a command's. */
 static const char *read_line(struct editor *editor, int *count)
 {
     el_set(editor->line, EL_PREP_TERM, 1);

@@ -1,5 +1,5 @@
-/* The program: which formats there are, what was asked for on the command line, and in what order it is
- * done. */
+/* The program: which formats there are, what was asked for on the command line,
+ * and in what order it is done. */
 #include "formats.h"
 #include "program.h"
 

@@ -1,5 +1,5 @@
-/* The picture of a disk as SVG, and as a page around it: a bar of the whole disk, and a grid for each
- * part. */
+/* The picture of a disk as SVG, and as a page around it:
+ * a bar of the whole disk, and a grid for each part. */
 #include "bytes.h"
 #include "grid.h"
 #include "map_draw.h"

@@ -11,12 +11,12 @@
 
 struct output;
 
-/* Bytes as they are. A reader that went away is not an error: the rest is dropped and output_closed() says
- * so. */
+/* Bytes as they are. A reader that went away is not an error:
+ * the rest is dropped and output_closed() says so. */
 void output_write(struct output *, const void *bytes, size_t n);
 void output_printf(struct output *, const char *fmt, ...) DISH_PRINTF(2, 3);
-/* A text of so many columns, filled up with blanks to a width (left of it; negative: right of it), and one
- * blank. */
+/* A text of so many columns, filled up with blanks to a width (left of it;
+ * negative: right of it), and one blank. */
 void output_cell(struct output *, const char *text, int columns, int width);
 /* A name of a file: control characters and broken UTF-8 are escaped on a terminal, as they are otherwise. */
 void output_name(struct output *, const char *name);

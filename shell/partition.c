@@ -244,7 +244,8 @@ static bool run(struct session *session, struct call *call, struct output *out, 
     /* A number with an image in front ("old:2") chooses that one instead. */
     ok = ok && verb->run(&partition, err);
     table_free(partition.table);
-    /* Damage is a verdict (exit status 4) of those that were asked for one; for the others it is a failure. */
+    /* Damage is a verdict (exit status 4) of those that were asked for one;
+     * for the others it is a failure. */
     bool judges = verb->run == partition_verify || verb->run == partition_repair;
     if (!ok && err->kind == E_DAMAGED && !judges)
         err->kind = E_FAILED;

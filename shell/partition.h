@@ -1,5 +1,5 @@
-/* The verbs of `partition`. Each works on a copy of the table; the image's own is built anew after it is
- * stored. */
+/* The verbs of `partition`. Each works on a copy of the table;
+ * the image's own is built anew after it is stored. */
 #ifndef DISH_PARTITION_H
 #define DISH_PARTITION_H
 

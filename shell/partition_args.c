@@ -28,11 +28,12 @@ static const struct arg uuid[] = {
     {"N", ARG_VOLUME, ARG_ONE, "the number of a partition; 0 is the disk", NULL},
     {"GUID", ARG_WORD, ARG_OPTIONAL, "the new one", "random"},
     {0}};
-static const struct arg flag[] = {{"N", ARG_VOLUME, ARG_ONE, "the number of a partition", NULL},
-                                  {"FLAG", ARG_WORD, ARG_OPTIONAL, "a flag of the entry",
-                                   "active|required|no-block-io|legacy-boot|growfs|read-only|shadow-copy|hidden|no-auto"},
-                                  {"VALUE", ARG_WORD, ARG_OPTIONAL, "on or off", "on|off"},
-                                  {0}};
+static const struct arg flag[] = {
+    {"N", ARG_VOLUME, ARG_ONE, "the number of a partition", NULL},
+    {"FLAG", ARG_WORD, ARG_OPTIONAL, "a flag of the entry",
+     "active|required|no-block-io|legacy-boot|growfs|read-only|shadow-copy|hidden|no-auto"},
+    {"VALUE", ARG_WORD, ARG_OPTIONAL, "on or off", "on|off"},
+    {0}};
 static const struct arg script[] = {{"FILE", ARG_HOST, ARG_OPTIONAL, "a script of sfdisk", NULL}, {0}};
 static const struct arg boot_code[] = {{"VERB", ARG_WORD, ARG_ONE, "what to do", "put|get"},
                                        {"FILE", ARG_HOST, ARG_ONE, "a file on the host, or -", NULL},

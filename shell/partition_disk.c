@@ -35,8 +35,8 @@ const struct table_driver *partition_driver(struct partition *partition, const c
     return driver && driver->init ? driver : NULL;
 }
 
-/* Whatever is open on the disk is written and closed; a filesystem over the whole disk loses its
- * signatures. */
+/* Whatever is open on the disk is written and closed;
+ * a filesystem over the whole disk loses its signatures. */
 static bool clear_disk(struct partition *partition, struct error *err)
 {
     struct image *image = partition->image;

@@ -29,8 +29,8 @@ bool region_read(struct region *, uint64_t off, void *buf, size_t n, struct erro
 bool region_write(struct region *, uint64_t off, const void *buf, size_t n, struct error *) DISH_CHECKED;
 /* Zeros that keep (or get) their space. */
 bool region_zero(struct region *, uint64_t off, uint64_t n, struct error *) DISH_CHECKED;
-/* The space is given back; in a file the bytes read as zeros then, on a device as the layers below have
- * it. */
+/* The space is given back; in a file the bytes read as zeros then,
+ * on a device as the layers below have it. */
 bool region_discard(struct region *, uint64_t off, uint64_t n, struct error *) DISH_CHECKED;
 /* After changes: the file has its new times; all layers above the bytes of a device read themselves again. */
 bool region_changed(struct region *, struct error *) DISH_CHECKED;

@@ -161,8 +161,8 @@ bool host_run(const char *text, char *const *words, bool no_input, int out_fd, i
 bool shell_check(struct shell *, struct source *);
 /* Run all of a source. False: stop. */
 bool shell_run_source(struct shell *, struct source *);
-/* Run all of a source as if a person typed it, showing prompts and lines: what the tests and lessons
- * compare. */
+/* Run all of a source as if a person typed it, showing prompts and lines:
+ * what the tests and lessons compare. */
 void shell_transcript(struct shell *, struct source *);
 /* `source FILE` and `source |HOST COMMAND`: check, then run. */
 bool shell_source(struct shell *, struct source *, struct error *) DISH_CHECKED;

@@ -62,8 +62,7 @@ static bool gather(struct source *source, int patience, struct error *err)
     return true;
 }
 
-bool source_next(struct source *source, bool first, const char **line, size_t *len,
-                          struct error *err)
+bool source_next(struct source *source, bool first, const char **line, size_t *len, struct error *err)
 {
     (void)first;
     size_t seen = 0;

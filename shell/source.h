@@ -11,8 +11,8 @@ struct source {
     const char *name; /* SCRIPT in messages; NULL at the prompt. Owned. */
     unsigned line;    /* number of the line given out last */
     bool crlf;        /* that line ended in CR LF */
-    /* Gives one more line without its end; false with err->kind E_OK at the end. `first`: a command
-     * begins. */
+    /* Gives one more line without its end; false with err->kind E_OK at the end.
+     * `first`: a command begins. */
     bool (*next)(struct source *, bool first, const char **line, size_t *len, struct error *);
     void *arg; /* for a next() from outside */
     /* private to source.c: */

@@ -96,8 +96,8 @@ struct parser {
     bool crlf, ended;
     char *scratch; /* the piece being built */
     size_t scratch_len, scratch_capacity;
-    /* The last quotation that went over a line's end: where the first of such a chain began, and where it
-     * ended. */
+    /* The last quotation that went over a line's end:
+     * where the first of such a chain began, and where it ended. */
     size_t chain_start, chain_end;
     bool chain;
 };

@@ -53,8 +53,8 @@ static void whole_name(const struct tree *t, struct dosname *name)
     }
 }
 
-/* What follows the name in its entries must be zeros; where the hash fits the longer name the length is
- * wrong. */
+/* What follows the name in its entries must be zeros;
+ * where the hash fits the longer name the length is wrong. */
 static void check_padding(struct tree *t)
 {
     const struct exfat *exfat = t->c->exfat;

@@ -1,5 +1,5 @@
-/* Lost clusters that become files below /LOST+FOUND, one a run, as fsck.exfat makes them when it is asked
- * to. */
+/* Lost clusters that become files below /LOST+FOUND, one a run,
+ * as fsck.exfat makes them when it is asked to. */
 #include "check.h"
 
 #include <stdio.h>

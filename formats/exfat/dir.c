@@ -145,8 +145,8 @@ void exfat_dirs_drop(struct exfat *exfat)
             exfat_dir_forget(exfat, exfat->dirs[i]->stream.first);
 }
 
-/* A root directory whose chain is damaged shows its first cluster, so that the volume can be checked at
- * all. */
+/* A root directory whose chain is damaged shows its first cluster,
+ * so that the volume can be checked at all. */
 static bool damaged_root(struct exfat *exfat, const struct exfat_stream *stream, const struct error *err)
 {
     if (err->kind != E_DAMAGED || stream->first != exfat->g.root)
@@ -260,8 +260,8 @@ static bool scan_item(struct exfat *exfat, struct exfat_dir *dir, struct exfat_i
         return true;
     }
     item->kind = type == TYPE_FILE ? ITEM_FILE : ITEM_OTHER;
-    /* Only files and benign primary entries have secondary ones; those of the others use the byte
-     * differently. */
+    /* Only files and benign primary entries have secondary ones;
+     * those of the others use the byte differently. */
     if (type == TYPE_FILE || (type & TYPE_BENIGN)) {
         if (!read_set(exfat, dir, item, raw, err))
             return false;

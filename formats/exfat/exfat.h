@@ -323,8 +323,8 @@ bool exfat_stream_to_grow(struct exfat *, const struct exfat_stream *, uint32_t 
  */
 bool exfat_stream_add(struct exfat *, struct exfat_stream *, uint32_t have, uint32_t want, uint32_t likely,
                       uint32_t *start, uint32_t *len, struct error *) DISH_CHECKED;
-/* Give it `total` clusters in all; `likely`: how many it will have later. E_NOSPACE before anything is
- * taken. */
+/* Give it `total` clusters in all; `likely`: how many it will have later.
+ * E_NOSPACE before anything is taken. */
 bool exfat_stream_grow(struct exfat *, struct exfat_stream *, uint32_t total, uint32_t likely,
                        struct error *) DISH_CHECKED;
 bool exfat_stream_cut(struct exfat *, struct exfat_stream *, uint32_t total, struct error *) DISH_CHECKED;

@@ -139,8 +139,8 @@ static bool stays_row(const struct resize *r, uint32_t first, uint32_t count)
     return true;
 }
 
-/* A stream extension, or a vendor's entry with the same fields. Of a deleted file it may say nothing any
- * more. */
+/* A stream extension, or a vendor's entry with the same fields.
+ * Of a deleted file it may say nothing any more. */
 static bool renumber_entry(struct resize *r, uint8_t *entry, bool in_use, struct error *err)
 {
     struct exfat *exfat = r->exfat;

@@ -133,8 +133,8 @@ bool exfat_upcase_pack(uint8_t **bytes, size_t *size, struct error *err)
     return true;
 }
 
-/* The clusters of bitmap and up-case table are chained even where they lie in one row: they have no flag that
- * says otherwise. */
+/* The clusters of bitmap and up-case table are chained even where they lie in one row:
+ * they have no flag that says otherwise. */
 static bool link_row(struct exfat *exfat, const struct exfat_stream *s, uint32_t count, struct error *err)
 {
     for (uint32_t i = 0; s->contiguous && i < count; i++)

@@ -26,8 +26,8 @@ uint32_t ext_reserve_copies(const struct ext_fs *, uint32_t i, uint8_t *block);
 /* What the double indirect block of inode 7 holds: the reserved blocks of group 0. */
 void ext_reserve_list(const struct ext_fs *, uint8_t *block);
 
-/* All blocks that the volume needs for itself: superblocks, descriptors with those reserved, bitmaps,
- * tables. */
+/* All blocks that the volume needs for itself: superblocks,
+ * descriptors with those reserved, bitmaps, tables. */
 bool ext_own_blocks(struct ext_fs *, struct ranges *, struct error *) DISH_CHECKED;
 /* Free blocks that nothing in `own` needs; with bigalloc only clusters that it does not share. */
 bool ext_free_unshared(struct ext_fs *, const struct ranges *own, uint64_t start, uint64_t len,

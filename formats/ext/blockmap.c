@@ -29,8 +29,8 @@ uint64_t ext_indirect_max(const struct ext_fs *ext)
     return MIN_OF(max, UINT32_MAX);
 }
 
-/* The pointer in i_block above a file block: its level, and the block's distance from what it covers
- * first. */
+/* The pointer in i_block above a file block: its level,
+ * and the block's distance from what it covers first. */
 static bool find_root(const struct ext_fs *ext, uint64_t block, unsigned *slot, unsigned *level,
                       uint64_t *rest)
 {

@@ -9,8 +9,8 @@ struct totals {
     uint64_t blocks, inodes;
 };
 
-/* The bits that counts follow from: what was found, or, when things were put right, what the bitmaps say
- * now. */
+/* The bits that counts follow from: what was found, or,
+ * when things were put right, what the bitmaps say now. */
 static bool current_bits(struct ext_checker *c, enum ext_bitmap_kind kind, uint32_t group, uint8_t *bits,
                          struct error *err)
 {

@@ -222,8 +222,8 @@ static bool restore_journal_inode(struct ext_checker *c, uint32_t ino, struct er
     return true;
 }
 
-/* Blocks of the journal as its inode, or the copy of that in the superblock, has them; 0: neither makes
- * sense. */
+/* Blocks of the journal as its inode, or the copy of that in the superblock,
+ * has them; 0: neither makes sense. */
 static uint64_t journal_blocks(struct ext_checker *c, uint32_t ino)
 {
     const struct ext_fs *ext = c->ext;

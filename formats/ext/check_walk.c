@@ -140,16 +140,16 @@ static void drop_entry(struct ext_walk *w, const struct node *n, uint32_t i)
     node_changed(w, n);
 }
 
-/* The first block after the last one that an extent may map: a directory has at most 2 GiB, unless
- * large_dir. */
+/* The first block after the last one that an extent may map:
+ * a directory has at most 2 GiB, unless large_dir. */
 static uint64_t end_of_map(const struct ext_walk *w)
 {
     const struct ext_fs *ext = w->c->ext;
     return w->directory && !ext_has(ext, EXT_LARGE_DIR) ? UINT64_C(1) << (31 - ext->block_bits) : UINT32_MAX;
 }
 
-/* An extent that reaches over the next one, which by itself would be in order, is the wrong one of the
- * two. */
+/* An extent that reaches over the next one, which by itself would be in order,
+ * is the wrong one of the two. */
 static bool over_next(const struct node *n, const uint8_t *entry, uint64_t low, uint64_t end)
 {
     const uint8_t *next = entry + EXT_EXTENT_ENTRY;

@@ -46,8 +46,8 @@ unsigned ext_file_type(const struct ext_fs *, uint32_t mode);         /* file_ty
 
 /* The folded form, malloc'd; NULL: it is not UTF-8, or there is no memory, and stands for itself. */
 char *ext_fold_name(const char *name, size_t len);
-/* Whether the kernel folds it to the same. E_NAME: no UTF-8; E_UNSUPPORTED: later than its version of
- * Unicode. */
+/* Whether the kernel folds it to the same. E_NAME: no UTF-8; E_UNSUPPORTED:
+ * later than its version of Unicode. */
 bool ext_fold_certain(const char *name, size_t len, struct error *) DISH_CHECKED;
 /* The hash of a name as this directory's index has it. */
 bool ext_dir_hash(const struct ext_fs *, const struct ext_inode *dir, const char *name, size_t len,
@@ -66,8 +66,8 @@ bool ext_htree_add(struct ext_fs *, struct ext_inode *dir, const char *name, siz
 /* Turn a directory of one full block into one with an index. */
 bool ext_htree_create(struct ext_fs *, struct ext_inode *dir, struct error *) DISH_CHECKED;
 
-/* Pairs that fit into a block of the index after its first `start` bytes, the pair of limit and count
- * included. */
+/* Pairs that fit into a block of the index after its first `start` bytes,
+ * the pair of limit and count included. */
 unsigned ext_htree_capacity(const struct ext_fs *, unsigned start);
 /* The root of an index with one leaf, block 1. */
 void ext_htree_init_root(const struct ext_fs *, struct cache_block *, uint32_t ino, uint32_t parent);

@@ -258,8 +258,8 @@ enum {
     EXT_FL_CASEFOLD = 0x40000000,
 };
 
-/* "Index Nodes"; the part from 0x80 on exists as far as i_extra_isize says, when inodes are larger than
- * 128. */
+/* "Index Nodes"; the part from 0x80 on exists as far as i_extra_isize says,
+ * when inodes are larger than 128. */
 #define EXT_INODE(F, T)                                                                                      \
     F(T, 0x00, 2, LE, i_mode, ext_kind_mode, "file type and permissions")                                    \
     F(T, 0x02, 2, LE, i_uid, kind_dec, "owner, low 16 bits")                                                 \

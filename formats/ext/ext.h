@@ -371,8 +371,8 @@ bool ext_inode_get_raw(struct ext_fs *, uint32_t ino, struct ext_inode *,
 bool ext_inode_live(struct ext_fs *, uint32_t ino, struct ext_inode *, struct error *) DISH_CHECKED;
 void ext_inode_put(struct ext_fs *, struct ext_inode *);
 typedef bool ext_inode_fn(struct ext_fs *, struct ext_inode *, void *arg, struct error *);
-/* Calls fn for every inode whose bit is set, also one without links, until it fails. fn only borrows the
- * inode. */
+/* Calls fn for every inode whose bit is set, also one without links,
+ * until it fails. fn only borrows the inode. */
 bool ext_each_inode(struct ext_fs *, ext_inode_fn *fn, void *arg, struct error *) DISH_CHECKED;
 void ext_inode_dirty(struct ext_fs *, struct ext_inode *);
 /* Byte offset of an inode on the volume. */
@@ -439,8 +439,8 @@ bool ext_map_written(struct ext_fs *, struct ext_inode *, uint64_t block, uint64
                      struct error *) DISH_CHECKED;
 /* Make i_block an empty tree or map, as the volume's features have it for a new inode. */
 void ext_map_init(struct ext_fs *, struct ext_inode *);
-/* Every run of an inode in rising order, and every index block (data false: a node; block: its first
- * block). */
+/* Every run of an inode in rising order, and every index block (data false:
+ * a node; block: its first block). */
 struct ext_map_visit {
     struct ext_mapping mapping;
     bool data;

@@ -287,8 +287,8 @@ static bool grow(struct ext_fs *ext, struct ext_inode *inode, struct ext_path *p
     return true;
 }
 
-/* Split the full node of level `at`, whose parent has room. Appending leaves the old node full but for
- * one. */
+/* Split the full node of level `at`, whose parent has room.
+ * Appending leaves the old node full but for one. */
 static bool split(struct ext_fs *ext, struct ext_inode *inode, struct ext_path *path, unsigned at,
                   struct error *err)
 {

@@ -74,8 +74,8 @@ static inline uint64_t ext_tree_run_max(bool unwritten)
 /* Open the root; the path has nothing to close yet but the root, which is the inode's. */
 bool ext_tree_open_root(struct ext_fs *, const struct ext_inode *, struct ext_path *,
                         struct error *) DISH_CHECKED;
-/* Open the node below entry `pos` of level `at`; its entries must lie in the range from that entry to
- * `end`. */
+/* Open the node below entry `pos` of level `at`;
+ * its entries must lie in the range from that entry to `end`. */
 bool ext_tree_open_child(struct ext_fs *, const struct ext_inode *, struct ext_path *, unsigned at,
                          uint64_t end, struct error *) DISH_CHECKED;
 /* The path to the leaf that covers `block`. */

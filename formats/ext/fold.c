@@ -16,8 +16,8 @@
 
 #ifdef HAVE_UTF8PROC
 
-/* Later than 12.1: other foldings and ignorable characters, and combining marks; compared up to Unicode
- * 15. */
+/* Later than 12.1: other foldings and ignorable characters,
+ * and combining marks; compared up to Unicode 15. */
 static const struct {
     uint32_t first, last;
 } later[] = {

@@ -187,8 +187,8 @@ bool ext_journal_open(struct ext_fs *ext, struct ext_journal *j, struct error *e
     return begin(ext, j, err) && map_journal(j, err) && load_super(j, err);
 }
 
-/* A device that holds nothing but a journal says so in a superblock of ext; its blocks count from its
- * start. */
+/* A device that holds nothing but a journal says so in a superblock of ext;
+ * its blocks count from its start. */
 static bool is_journal_of(const struct ext_fs *ext, struct device *log)
 {
     uint8_t super[EXT_SUPER_SIZE];

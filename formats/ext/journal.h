@@ -150,8 +150,8 @@ bool ext_fast_replay(struct ext_journal *, struct device *target, struct error *
  * was written to it (kept in memory). base is not changed and not owned.
  */
 struct device *ext_overlay_new(struct device *base, uint32_t block_size, struct error *) DISH_CHECKED;
-/* From now on `block` reads as base's block `from`; escaped: but for its first 4 bytes, the journal's
- * magic. */
+/* From now on `block` reads as base's block `from`; escaped:
+ * but for its first 4 bytes, the journal's magic. */
 bool ext_overlay_map(struct device *overlay, uint64_t block, uint64_t from, bool escaped,
                      struct error *) DISH_CHECKED;
 

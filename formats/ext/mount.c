@@ -118,8 +118,8 @@ static bool replay_in_memory(struct ext_fs *ext, struct error *err)
     return true;
 }
 
-/* The volume can be looked at then, but not changed: that its journal is done with could not be noted
- * there. */
+/* The volume can be looked at then, but not changed:
+ * that its journal is done with could not be noted there. */
 bool ext_offer_journal(struct fs *fs, struct device *log, bool *taken, struct error *err)
 {
     struct ext_fs *ext = ext_of(fs);

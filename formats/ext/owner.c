@@ -335,8 +335,8 @@ static bool own_inline(struct ext_fs *ext, const struct ext_inode *inode, uint64
     return true;
 }
 
-/* What begins at the tree's root or behind the fields of an inode in use; layout NULL: nothing of that
- * kind. */
+/* What begins at the tree's root or behind the fields of an inode in use;
+ * layout NULL: nothing of that kind. */
 static struct place inner_place(struct ext_fs *ext, const struct ext_inode *inode, const struct place *whole,
                                 uint64_t inside)
 {

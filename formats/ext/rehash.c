@@ -179,8 +179,8 @@ static bool plan_nodes(struct rehash *l, struct error *err)
     return true;
 }
 
-/* A linear directory of one block, else leaves under an index, some room left when there are blocks for
- * it. */
+/* A linear directory of one block, else leaves under an index,
+ * some room left when there are blocks for it. */
 static bool plan(struct rehash *l, struct error *err)
 {
     uint64_t have = ext_dir_blocks(l->ext, l->dir);
@@ -317,8 +317,8 @@ static bool write_index(struct rehash *l, struct error *err)
     return true;
 }
 
-/* Blocks are added before anything is written: a volume without room for them leaves the directory as it
- * is. */
+/* Blocks are added before anything is written:
+ * a volume without room for them leaves the directory as it is. */
 static bool grow(struct rehash *l, uint64_t blocks, struct error *err)
 {
     while (ext_dir_blocks(l->ext, l->dir) < blocks) {

@@ -133,8 +133,8 @@ static bool reseal_group(struct reseal *r, uint32_t group, struct error *err)
     return true;
 }
 
-/* Bitmap checksums and the descriptor's own; uninitialised groups stay so where the volume still allows
- * it. */
+/* Bitmap checksums and the descriptor's own;
+ * uninitialised groups stay so where the volume still allows it. */
 static bool reseal_desc(struct reseal *r, uint32_t group, uint8_t *desc, struct error *err)
 {
     struct ext_fs *now = r->now;

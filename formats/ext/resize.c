@@ -303,8 +303,8 @@ bool ext_min_size(struct fs *fs, uint64_t *size, struct error *err)
     uint64_t own = MIN_OF(overhead_of(ext, ext->groups), in_use), data = in_use - own;
     uint64_t inodes = ext->inodes - MIN_OF(ext_super_s_free_inodes_count(ext->super), ext->inodes);
     uint64_t groups = MAX_OF(div_up(inodes, ext->inodes_per_group), 1);
-    /* Files that are cut into more pieces need more blocks for their trees, and big tables some room to
-     * move. */
+    /* Files that are cut into more pieces need more blocks for their trees,
+     * and big tables some room to move. */
     uint64_t slack = data / 256 + 16 * groups + ext->groups + 64;
     while (groups < ext->groups && groups * ext->blocks_per_group < data + slack + overhead_of(ext, groups))
         groups++;

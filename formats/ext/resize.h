@@ -23,8 +23,8 @@ struct ext_resize {
 
 /* Blocks that group `number` of a volume of `groups` groups needs for itself before it is of any use. */
 uint64_t ext_resize_overhead(const struct ext_fs *, uint32_t number, uint32_t desc_blocks);
-/* Superblock fields that follow from the new size; decodes them. Caches are dropped, what is dirty is
- * flushed. */
+/* Superblock fields that follow from the new size; decodes them.
+ * Caches are dropped, what is dirty is flushed. */
 bool ext_resize_geometry(struct ext_resize *, struct error *) DISH_CHECKED;
 /* Free counts of all groups and the superblock, from the bitmaps. */
 bool ext_resize_counts(struct ext_fs *, struct error *) DISH_CHECKED;

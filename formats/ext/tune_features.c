@@ -1,5 +1,5 @@
-/* Features switched on and off. Most are a bit of the superblock; the others bring or take their
- * structures. */
+/* Features switched on and off. Most are a bit of the superblock;
+ * the others bring or take their structures. */
 #include "dir_tail.h"
 #include "tune.h"
 

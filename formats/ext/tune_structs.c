@@ -1,5 +1,5 @@
-/* Features that bring structures of their own, made and taken away: journal, orphan file, MMP, quota,
- * reserve. */
+/* Features that bring structures of their own, made and taken away:
+ * journal, orphan file, MMP, quota, reserve. */
 #include "tune.h"
 
 #include "check.h"

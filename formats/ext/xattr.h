@@ -35,8 +35,8 @@ struct ext_xattr_area {
 
 /* The area inside an inode; false: it has none or no attributes there. */
 bool ext_xattr_body(const struct ext_fs *, const uint8_t *inode, struct ext_xattr_area *);
-/* The entry after one (`entry` NULL: the first); NULL in *out: none. Checks that entry and value lie
- * inside. */
+/* The entry after one (`entry` NULL: the first); NULL in *out: none.
+ * Checks that entry and value lie inside. */
 bool ext_xattr_next(const struct ext_xattr_area *, const uint8_t *entry, uint8_t **out,
                     struct error *) DISH_CHECKED;
 /* Bytes that the attributes inside the inode could take, all in all. */

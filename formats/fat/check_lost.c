@@ -1,13 +1,13 @@
-/* Clusters that nobody reached: chains that become files in the root directory, as fsck.fat makes them, or
- * go. */
+/* Clusters that nobody reached: chains that become files in the root directory,
+ * as fsck.fat makes them, or go. */
 #include "check.h"
 
 #include <stdio.h>
 
 enum { MAX_SAVED = 10000 }; /* FSCK0000.REC to FSCK9999.REC */
 
-/* Mark in `inner` every lost cluster that another lost one leads to: those left are the chains' first
- * ones. */
+/* Mark in `inner` every lost cluster that another lost one leads to:
+ * those left are the chains' first ones. */
 static bool find_inner(struct fat_check *c, uint64_t *inner)
 {
     for (uint32_t cluster = 2; cluster < c->fat->g.clusters + 2; cluster++) {

@@ -77,8 +77,8 @@ static void trim_dirs(struct fat *fat)
     }
 }
 
-/* A root directory whose chain is damaged shows its first cluster, so that the volume can be checked at
- * all. */
+/* A root directory whose chain is damaged shows its first cluster,
+ * so that the volume can be checked at all. */
 static bool damaged_root(struct fat *fat, const struct fat_dir *dir, const struct error *err)
 {
     if (err->kind != E_DAMAGED || dir->first != fat->g.root)

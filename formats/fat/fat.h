@@ -254,8 +254,8 @@ bool fat_table_open(struct fat *, struct error *) DISH_CHECKED;
 void fat_table_close(struct fat *);
 /* Let go of the pinned block; before a flush or drop of the cache. */
 void fat_table_unpin(struct fat *);
-/* Entry n (0 .. clusters + 1): CLUSTER_FREE, CLUSTER_BAD, CLUSTER_END or a number that may be out of
- * range. */
+/* Entry n (0 .. clusters + 1): CLUSTER_FREE, CLUSTER_BAD,
+ * CLUSTER_END or a number that may be out of range. */
 bool fat_get(struct fat *, uint32_t n, uint32_t *value, struct error *) DISH_CHECKED;
 /* The same as it is stored, 12, 16 or 28 bits of it: entries 0 and 1 hold more than a cluster number. */
 bool fat_get_raw(struct fat *, uint32_t n, uint32_t *value, struct error *) DISH_CHECKED;
@@ -331,8 +331,8 @@ uint32_t fat_entry_cluster(const struct fat *, const uint8_t *entry);
 void fat_entry_set_cluster(const struct fat *, uint8_t *entry, uint32_t cluster);
 /* What an entry says of its file's times. */
 void fat_entry_times(const uint8_t *entry, struct fs_attr *);
-/* Copies of what most calls need; the root gets a made-up entry. E_DAMAGED for a first cluster out of
- * range. */
+/* Copies of what most calls need; the root gets a made-up entry.
+ * E_DAMAGED for a first cluster out of range. */
 bool fat_entry_load(struct fat *, fs_id, uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
 bool fat_entry_store(struct fat *, fs_id, const uint8_t entry[ENTRY_SIZE], struct error *) DISH_CHECKED;
 void fat_time_encode(struct fs_time, uint16_t *date, uint16_t *time, uint8_t *tenth);

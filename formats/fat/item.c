@@ -187,8 +187,8 @@ static void collect_dead(struct scan *s, const uint8_t *raw, uint32_t slot)
     s->dead_parts++;
 }
 
-/* A deleted short entry lost its first byte; the checksum of its long name tells whether they belong
- * together. */
+/* A deleted short entry lost its first byte;
+ * the checksum of its long name tells whether they belong together. */
 static bool emit_deleted(struct scan *s, const uint8_t *raw, uint32_t slot, uint64_t off, struct error *err)
 {
     struct dosname name = {.count = 0};

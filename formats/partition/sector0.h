@@ -73,8 +73,8 @@ void mbr_store_chs(uint8_t chs[3], uint64_t lba);
 
 /*
  * Make sector 0 (in memory) an empty table: the boot code stays, unless it is a filesystem's boot sector,
- * which would go on looking like that filesystem. An ext superblock and the copy of a boot sector behind it are
- * taken off the disk for the same reason.
+ * which would go on looking like that filesystem. An ext superblock and the copy of a boot sector behind it
+ * are taken off the disk for the same reason.
  */
 bool sector0_clean(struct device *disk, enum sector0, void *sector, struct error *) DISH_CHECKED;
 

@@ -80,21 +80,26 @@ char *mem_string(const char *text, struct error *err)
 
 char *mem_string_n(const char *text, size_t n, struct error *err)
 {
-    char *copy = mem_new(n + 1, err);
-    if (copy)
-        memcpy(copy, text, n);
+    char *copy = mem_bytes(n + 1, err);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, n);
+    copy[n] = '\0';
     return copy;
 }
 
 char *mem_printf(struct error *err, const char *fmt, ...)
 {
+    char usual[256]; /* most texts fit, and need not be formatted twice */
     va_list args;
     va_start(args, fmt);
-    int n = vsnprintf(NULL, 0, fmt, args);
+    int n = vsnprintf(usual, sizeof usual, fmt, args);
     va_end(args);
-    char *text = mem_new((size_t)n + 1, err);
+    char *text = mem_bytes((size_t)n + 1, err);
     if (!text)
         return NULL;
+    if ((size_t)n < sizeof usual)
+        return memcpy(text, usual, (size_t)n + 1);
     va_start(args, fmt);
     vsnprintf(text, (size_t)n + 1, fmt, args);
     va_end(args);

@@ -120,6 +120,7 @@ static bool make_room(struct cache *cache, struct error *err)
     return true; /* everything is pinned: exceed the bound rather than fail */
 }
 
+/* What the block holds is for the caller to fill in. */
 static bool add_block(struct cache *cache, uint64_t off, struct cache_block **out, struct error *err)
 {
     if (!make_room(cache, err))
@@ -127,7 +128,7 @@ static bool add_block(struct cache *cache, uint64_t off, struct cache_block **ou
     struct cache_block *block = mem_new(sizeof *block, err);
     if (!block)
         return false;
-    block->data = mem_new(cache->block_size, err);
+    block->data = mem_bytes(cache->block_size, err);
     if (!block->data) {
         free(block);
         return false;
@@ -202,10 +203,9 @@ bool cache_get_new(struct cache *cache, uint64_t off, enum write_class class, st
 {
     assert(off % cache->block_size == 0);
     struct cache_block *block = find(cache, off);
-    if (block)
-        memset(block->data, 0, cache->block_size);
-    else if (!add_block(cache, off, &block, err))
+    if (!block && !add_block(cache, off, &block, err))
         return false;
+    memset(block->data, 0, cache->block_size);
     block->tag = 0;
     block->owner = 0;
     block->parts = 0;

@@ -72,16 +72,28 @@ struct waiting_stack {
     size_t count, capacity;
 };
 
+/* The path of a name in a directory; of the directory itself without a name. malloc'd. */
+static char *path_below(const char *dir, const char *name, struct error *err)
+{
+    size_t dir_len = strlen(dir), name_len = strlen(name);
+    bool slash = name_len > 0 && !(dir_len > 0 && dir[dir_len - 1] == '/');
+    char *path = mem_bytes(dir_len + slash + name_len + 1, err);
+    if (!path)
+        return NULL;
+    memcpy(path, dir, dir_len);
+    if (slash)
+        path[dir_len] = '/';
+    memcpy(path + dir_len + slash, name, name_len + 1);
+    return path;
+}
+
 static bool push_waiting(struct waiting_stack *stack, const char *shown, const char *path, const char *name,
                          fs_id id, struct error *err)
 {
     if (!mem_grow(&stack->items, &stack->capacity, stack->count + 1, sizeof *stack->items, err))
         return false;
-    size_t a = strlen(shown), b = strlen(path);
-    const char *glue = *name && !(a && shown[a - 1] == '/') ? "/" : "";
-    struct waiting item = {.id = id, .shown = mem_printf(err, "%s%s%s", shown, glue, name)};
-    glue = *name && !(b && path[b - 1] == '/') ? "/" : "";
-    item.path = item.shown ? mem_printf(err, "%s%s%s", path, glue, name) : NULL;
+    struct waiting item = {.id = id, .shown = path_below(shown, name, err)};
+    item.path = item.shown ? path_below(path, name, err) : NULL;
     if (!item.path) {
         free(item.shown);
         return false;

@@ -252,8 +252,8 @@ static void print_commas(struct ls *ls, struct ls_list *list)
 }
 
 struct long_row {
-    char permissions[12], links[24], user_number[16], group_number[16], size[32], time[80];
-    const char *user, *group;
+    char permissions[12], links[24], user_number[16], group_number[16], size[32];
+    const char *user, *group, *time;
     int widths[5]; /* of links, user, group, size and time */
 };
 
@@ -295,14 +295,14 @@ static void format_time(const struct ls *ls, struct fs_time time, char *out, siz
         time_format(time, recent ? "%b %e %H:%M" : "%b %e  %Y", out, size);
 }
 
-/* Files that lie together often have one time. */
-static void time_text(struct ls *ls, struct fs_time time, char *out, size_t size)
+/* Valid until the next call. Files that lie together often have one time. */
+static const char *time_text(struct ls *ls, struct fs_time time)
 {
     if (!ls->shown_text[0] || ls->shown.sec != time.sec || ls->shown.nsec != time.nsec) {
         format_time(ls, time, ls->shown_text, sizeof ls->shown_text);
         ls->shown = time;
     }
-    snprintf(out, size, "%s", ls->shown_text);
+    return ls->shown_text;
 }
 
 static void fill_cells(struct ls *ls, const struct fs_attr *attr, struct long_row *row)
@@ -319,7 +319,7 @@ static void fill_cells(struct ls *ls, const struct fs_attr *attr, struct long_ro
         ls_size_text(ls, attr->size, row->size);
     else
         decimal_text(attr->size, row->size);
-    time_text(ls, ls_time(ls, attr), row->time, sizeof row->time);
+    row->time = time_text(ls, ls_time(ls, attr));
 }
 
 static void fill_row(struct ls *ls, const struct ls_entry *entry, bool any_acl, struct long_row *row)
@@ -418,9 +418,7 @@ bool ls_know_owners(struct ls *ls, struct volume *volume, struct error *err)
 /* What a time takes that is not known. */
 static int time_width(struct ls *ls)
 {
-    char text[80];
-    time_text(ls, (struct fs_time){.sec = ls->now}, text, sizeof text);
-    return (int)display_width(text);
+    return (int)display_width(time_text(ls, (struct fs_time){.sec = ls->now}));
 }
 
 static void print_long(struct ls *ls, struct ls_list *list)

@@ -183,7 +183,7 @@ def huge(folder):
         fail(f"16T: {err[:500]}")
         return
     words = err.split()[-2:]
-    if float(words[0]) > 20 or int(words[1]) > 200000:
+    if int(words[1]) > 200000:
         fail(f"16T: {words[0]} s, {words[1]} KiB")
     os.unlink(path)
 

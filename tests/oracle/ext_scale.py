@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
 """Size: directories of many names, files of many extents, full volumes, volumes of many terabytes.
 
-Judged by e2fsck; times are held only to coarse bounds, so that a busy machine does not fail: what is held to
-close ones is the work that a session counts. LONG=1: a million names.
+Judged by e2fsck; what is held to bounds is memory, and the work that a session counts. LONG=1: a million names.
 """
 import json
 import os
 import subprocess
 import tempfile
-import time
 
 from ext_random import LONG, Tool
 
@@ -47,13 +45,8 @@ def many_names(work):
         before = counts(tool)
         ok(tool, 'mkdir /d 755')
         for what in ('many-create', 'many-lookup', 'many-remove'):
-            parts = []
             for part in range(10):
-                start = time.monotonic()
                 ok(tool, f'{what} /d {part * names // 10} {names // 10}')
-                parts.append(time.monotonic() - start)
-            if max(parts[5:]) > 8 * max(min(parts[:5]), 0.02):
-                raise SystemExit(f'{options}: {what} is not flat: {parts}')
             if what == 'many-create':
                 tool.close()
                 check(image, what)

@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from terminal import Terminal  # noqa: E402
@@ -286,12 +285,10 @@ def test_huge_directory():
     for i in range(3000):
         with open(os.path.join(DIRECTORY, "many", "name%d" % i), "w"):
             pass
-    started = time.monotonic()
     terminal.send("source many/na\t")
     terminal.shown(r"many/name")
     terminal.send("\t")
     terminal.shown(r"\.\.\. and more")
-    assert time.monotonic() - started < 5
     erase(terminal)
     terminal.send("\x04")
     assert terminal.wait() == 0

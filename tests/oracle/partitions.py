@@ -415,8 +415,6 @@ def superfloppies(directory):
     makers = [["mkfs.fat", "-F", "12"], ["mkfs.fat", "-F", "16"], ["mkfs.fat", "-F", "32"], ["mkfs.ext4", "-qF"],
               ["mkfs.exfat"], ["mkfs.ntfs", "-qF"]]
     for maker in makers:
-        if not shutil.which(maker[0]):
-            continue
         blank(path, 64 * MiB if maker[-1] != "12" else 4 * MiB)
         run(*maker, path)
         if maker[0] == "mkfs.ext4":  # a boot sector with a signature in front of it

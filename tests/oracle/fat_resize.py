@@ -91,7 +91,8 @@ def volume(label, make, kib, limit, work, seed):
     for step in steps:
         command = 'resizefs 0' + ('' if step == 'all' else ' ' + step)
         status, _, err = run(image, command)
-        expect(status == 0, f'{label}: {command}', err)
+        # so small a volume would be of another type: nothing changes
+        expect(status == 0 or 'it has at least' in err, f'{label}: {command}', err)
         sound, text = judge(tool, image)
         expect(sound, f'{label}: {command}', text)
         expect(run(image, 'fsck')[0] == 0, f'{label}: {command}', run(image, 'fsck')[1])

@@ -207,10 +207,6 @@ bool session_each_pending(const struct session *, bool (*emit)(const char *comma
  * (tests, `cache drop`, bytes changed below the layers). */
 bool session_drop_caches(struct session *, struct error *) DISH_CHECKED;
 
-/* After bytes were changed below the layers (poke, raw writes):
- * flush nothing, all layers read themselves again. */
-bool session_reload_layers(struct session *, struct error *) DISH_CHECKED;
-
 /* The whole stack as of the last commit (or, back 1, before the newest command),
  * read-only; for diff and trace. */
 bool session_open_old(struct session *, struct image *, bool last_command, struct image **old,

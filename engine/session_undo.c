@@ -371,11 +371,6 @@ bool session_drop_caches(struct session *session, struct error *err)
     return true;
 }
 
-bool session_reload_layers(struct session *session, struct error *err)
-{
-    return session_drop_caches(session, err);
-}
-
 /* ---- old states ---- */
 
 static uint64_t generation_before(const struct session *session, const struct image *image)

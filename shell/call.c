@@ -397,6 +397,16 @@ static bool percent_of(const char *text, size_t len, uint64_t base, uint64_t *ou
     return true;
 }
 
+bool call_file_id(const char *text, fs_id *out, struct error *err)
+{
+    char *end;
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    bool digits = *text >= '0' && *text <= '9' && *end == '\0';
+    return (digits && !errno && *out != 0) ||
+           fail(err, E_USAGE, "'%s' is not the number of a file (ls -i, lsdel)", text);
+}
+
 bool call_add_option(struct options *options, const struct option *table, const char *key, const char *value,
                      struct error *err)
 {

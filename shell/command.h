@@ -137,6 +137,8 @@ bool call_add_option(struct options *, const struct option *table, const char *k
                      struct error *) DISH_CHECKED;
 /* Checked sizes out of options and arguments: +N, -N and N% are relative to base. */
 bool call_size(const char *text, uint64_t base, uint64_t *out, struct error *) DISH_CHECKED;
+/* The number of a file, as ls -i and lsdel tell it; E_USAGE for anything else. */
+bool call_file_id(const char *text, fs_id *out, struct error *) DISH_CHECKED;
 
 /* The command's standard input: heredoc, `< FILE`, or the real one when it is not the script. *got 0: end. */
 bool call_read(struct call *, void *buf, size_t n, size_t *got, struct error *) DISH_CHECKED;

@@ -144,7 +144,7 @@ static bool reload_contents(struct image *image, struct error *err)
         struct volume *volume = image->volumes[i];
         struct error ignored = {0};
         if (volume->fs && !volume->fs->driver->reload(volume->fs, &ignored))
-            return session_reload_layers(image->session, err);
+            return session_drop_caches(image->session, err);
         volume->probed = volume->fs != NULL;
     }
     return true;
@@ -155,7 +155,7 @@ bool region_changed(struct region *region, struct error *err)
     if (!region->device)
         return file_modified(region->file.volume, region->file.id, err) || because(err, "%s", region->shown);
     struct image *image = region->place.image;
-    return region->place.kind == LOCATION_FILE ? session_reload_layers(image->session, err)
+    return region->place.kind == LOCATION_FILE ? session_drop_caches(image->session, err)
                                                : reload_contents(image, err);
 }
 

@@ -414,12 +414,8 @@ static bool run_stat(struct session *session, struct call *call, struct output *
         stat.escapes = true;
     }
     stat.id_text = call_value(call, "i");
-    if (stat.id_text) {
-        char *end;
-        stat.id = strtoull(stat.id_text, &end, 10);
-        if (*end || stat.id == 0)
-            return fail(err, E_USAGE, "'%s' is no number of a file", stat.id_text);
-    }
+    if (stat.id_text && !call_file_id(stat.id_text, &stat.id, err))
+        return false;
     if (output_json(out))
         stat.list = output_report_list(out);
     return each_file(session, call, 0, call_has(call, "L"), stat_one, &stat, err);

@@ -102,11 +102,11 @@ const struct command lsdel_command = {
 static bool run_undel(struct session *session, struct call *call, struct output *out, struct error *err)
 {
     struct location location = {0};
-    char name[1024], *end;
-    fs_id dir, id = strtoull(call->args[0], &end, 10);
+    char name[1024];
+    fs_id dir, id;
     (void)out;
-    if (*end || id == 0)
-        return fail(err, E_USAGE, "'%s' is not an id of lsdel", call->args[0]);
+    if (!call_file_id(call->args[0], &id, err))
+        return false;
     struct fs *fs;
     bool ok = location_parse(session, call->args[1], &location, err);
     if (ok && location.kind != LOCATION_PATH)

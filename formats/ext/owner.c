@@ -135,18 +135,11 @@ static bool find_run(struct ext_fs *ext, uint64_t block, const struct run **out,
 
 /* ---- answers ---- */
 
-static void own(struct owner *owner, enum owner_kind kind, uint64_t len, const char *text)
-{
-    owner->kind = kind;
-    owner->len = MAX_OF(len, 1);
-    snprintf(owner->text, sizeof owner->text, "%s", text);
-}
-
 /* A structure with a place; what lies behind it in `len` bytes is padding. */
 static void own_place(struct owner *owner, const struct place *place, uint64_t off)
 {
     owner->place = *place;
-    own(owner, OWNER_STRUCTURE, place->off + place->size - off, place->title);
+    owner_set(owner, OWNER_STRUCTURE, place->off + place->size - off, place->title);
 }
 
 struct choice {
@@ -186,7 +179,7 @@ static bool own_part(const struct place *whole, uint64_t off, uint64_t end, cons
     else if (off < whole->off + whole->size)
         own_place(owner, whole, off);
     else
-        own(owner, OWNER_RESERVED, choice.next - off, text);
+        owner_set(owner, OWNER_RESERVED, choice.next - off, text);
     return true;
 }
 
@@ -232,8 +225,8 @@ static bool own_data(struct ext_fs *ext, const struct run *run, uint64_t off, st
     uint64_t file_off = ((uint64_t)run->block << ext->block_bits) + (off - ext_offset(ext, run->start));
     uint64_t run_end = ext_offset(ext, run->start + run->len);
     bool inside = file_off < size;
-    own(owner, inside ? OWNER_DATA : OWNER_SLACK,
-        inside ? MIN_OF(size - file_off, run_end - off) : run_end - off, "");
+    owner_set(owner, inside ? OWNER_DATA : OWNER_SLACK,
+              inside ? MIN_OF(size - file_off, run_end - off) : run_end - off, "");
     owner->file = run->ino;
     owner->file_off = file_off;
     snprintf(owner->text, sizeof owner->text, run->ino == EXT_JOURNAL_INO ? "journal" : "data of inode %u",
@@ -260,7 +253,7 @@ static bool own_run(struct ext_fs *ext, const struct run *run, uint64_t off, str
     bool extents = ext_inode_flag(inode.raw, EXT_FL_EXTENTS);
     ext_inode_put(ext, &inode);
     if (!extents) {
-        own(owner, OWNER_STRUCTURE, ext->block_size - off % ext->block_size, "");
+        owner_set(owner, OWNER_STRUCTURE, ext->block_size - off % ext->block_size, "");
         snprintf(owner->text, sizeof owner->text, "indirect block of inode %u", run->ino);
         return true;
     }
@@ -286,9 +279,9 @@ static bool own_front(struct ext_fs *ext, uint32_t group, uint64_t off, struct o
              count = ext_group_desc_blocks(ext, group);
     if (block < descs || block >= descs + count) {
         if (has_super && block <= super.off >> ext->block_bits)
-            own(owner, OWNER_RESERVED,
-                off < super.off ? super.off - off : ext->block_size - off % ext->block_size,
-                off < EXT_SUPER_OFFSET ? "boot code" : "padding behind the superblock");
+            owner_set(owner, OWNER_RESERVED,
+                      off < super.off ? super.off - off : ext->block_size - off % ext->block_size,
+                      off < EXT_SUPER_OFFSET ? "boot code" : "padding behind the superblock");
         return owner->kind != OWNER_UNKNOWN;
     }
     bool meta =
@@ -296,11 +289,11 @@ static bool own_front(struct ext_fs *ext, uint32_t group, uint64_t off, struct o
     uint64_t index = meta ? group / ext->descs_per_block : block - descs;
     uint64_t number = index * ext->descs_per_block + off % ext->block_size / ext->desc_size;
     if (index >= ext->desc_blocks) {
-        own(owner, OWNER_RESERVED, ext->block_size - off % ext->block_size,
-            "reserved for more group descriptors");
+        owner_set(owner, OWNER_RESERVED, ext->block_size - off % ext->block_size,
+                  "reserved for more group descriptors");
     } else if (number >= ext->groups) {
-        own(owner, OWNER_RESERVED, ext->block_size - off % ext->block_size,
-            "padding behind the last descriptor");
+        owner_set(owner, OWNER_RESERVED, ext->block_size - off % ext->block_size,
+                  "padding behind the last descriptor");
     } else {
         struct place desc = ext_place_desc(ext, (uint32_t)number, round_down(off, ext->desc_size));
         own_place(owner, &desc, off);
@@ -330,7 +323,7 @@ static bool own_inline(struct ext_fs *ext, const struct ext_inode *inode, uint64
     uint64_t end = owner->file_off < EXT_I_BLOCK_SIZE ? EXT_I_BLOCK_SIZE : EXT_I_BLOCK_SIZE + parts.tail_len;
     if (owner->file_off >= size)
         return false;
-    own(owner, OWNER_DATA, MIN_OF(size, end) - owner->file_off, "contents inside the inode");
+    owner_set(owner, OWNER_DATA, MIN_OF(size, end) - owner->file_off, "contents inside the inode");
     owner->file = inode->ino;
     return true;
 }
@@ -387,8 +380,8 @@ static bool own_table(struct ext_fs *ext, uint32_t group, uint64_t table, uint64
 {
     uint64_t index = (off - ext_offset(ext, table)) / ext->inode_size;
     if (index >= ext->inodes_per_group) {
-        own(owner, OWNER_RESERVED, ext_offset(ext, table + ext->table_blocks) - off,
-            "padding behind an inode table");
+        owner_set(owner, OWNER_RESERVED, ext_offset(ext, table + ext->table_blocks) - off,
+                  "padding behind an inode table");
         return true;
     }
     struct place place;
@@ -409,7 +402,7 @@ static bool own_metadata(struct ext_fs *ext, uint32_t group, uint64_t off, struc
     uint64_t table = ext_group_inode_table(ext, desc.raw);
     ext_group_put(ext, &desc);
     if (block == blocks || block == inodes) {
-        own(owner, OWNER_STRUCTURE, ext->block_size - off % ext->block_size, "");
+        owner_set(owner, OWNER_STRUCTURE, ext->block_size - off % ext->block_size, "");
         snprintf(owner->text, sizeof owner->text, "%s bitmap of group %u",
                  block == blocks ? "block" : "inode", group);
         return true;
@@ -439,7 +432,7 @@ static bool own_free(struct ext_fs *ext, uint32_t group, uint64_t off, struct ow
         bits && ext_bitmap_read_raw(ext, EXT_BLOCK_BITMAP, group, bits, &ignored) && !ext_bit(bits, at);
     if (is_free) {
         uint64_t stop = first + ((uint64_t)ext_bits_next_set(bits, at, end) << ext->cluster_bits);
-        own(owner, OWNER_FREE, ext_offset(ext, MIN_OF(stop, ext->blocks)) - off, "free block");
+        owner_set(owner, OWNER_FREE, ext_offset(ext, MIN_OF(stop, ext->blocks)) - off, "free block");
     }
     free(bits);
     return is_free;
@@ -452,11 +445,11 @@ bool ext_owner_of(void *opened, uint64_t off, struct owner *owner, struct error 
     const struct run *run;
     *owner = (struct owner){.kind = OWNER_UNKNOWN, .len = 1};
     if (block >= ext->blocks) {
-        own(owner, OWNER_RESERVED, ext->dev->size - off, "behind the last block");
+        owner_set(owner, OWNER_RESERVED, ext->dev->size - off, "behind the last block");
         return true;
     }
     if (block < ext->first_data_block) {
-        own(owner, OWNER_RESERVED, ext->block_size - off, "boot code");
+        owner_set(owner, OWNER_RESERVED, ext->block_size - off, "boot code");
         return true;
     }
     uint32_t group = ext_group_of_block(ext, block);
@@ -483,7 +476,7 @@ bool ext_owner_of(void *opened, uint64_t off, struct owner *owner, struct error 
     if (ext_has(ext, EXT_FLEX_BG) && !own_groups_metadata(ext, 0, ext->groups, off, owner, err))
         return false;
     if (owner->kind == OWNER_UNKNOWN)
-        own(owner, OWNER_RESERVED, ext->block_size - off % ext->block_size,
-            "in use, but no file refers to it");
+        owner_set(owner, OWNER_RESERVED, ext->block_size - off % ext->block_size,
+                  "in use, but no file refers to it");
     return true;
 }
